@@ -9,24 +9,12 @@
 //! first round after it was published. Once it succeeded, another pause needs a whole window of dead letters.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::config::BreakerLimits;
 use crate::lanes::Slot;
 use crate::partitions::TopicPartition;
 use crate::record_task::Passed;
-
-/// Limits of the breaker.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Number of records over which the share is computed.
-    pub(crate) window_records: usize,
-    /// Share of dead letters above which the breaker opens.
-    pub(crate) dead_letters_max_percent: usize,
-    /// Duration of the pause.
-    pub(crate) pause: Duration,
-    /// Time that a round waits for records of other partitions after its first failure. It is longer than a fetch takes.
-    pub(crate) others_wait: Duration,
-}
 
 /// A change of the state, for the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +69,14 @@ impl Round {
 /// Breaker of one consumer.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    limits: Limits,
+    limits: BreakerLimits,
     /// Results of the last records. True for a dead letter.
     window: VecDeque<bool>,
     state: State,
 }
 
 impl Breaker {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: BreakerLimits) -> Self {
         Self { limits, window: VecDeque::with_capacity(limits.window_records), state: State::Closed }
     }
 
@@ -206,6 +194,8 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const PAUSE: Duration = Duration::from_secs(10);
@@ -218,9 +208,12 @@ mod tests {
     }
 
     fn breaker() -> Breaker {
-        let limits =
-            Limits { window_records: 4, dead_letters_max_percent: 50, pause: PAUSE, others_wait: WAIT };
-        Breaker::new(limits)
+        Breaker::new(BreakerLimits {
+            window_records: 4,
+            dead_letters_max_percent: 50,
+            pause: PAUSE,
+            others_wait: WAIT,
+        })
     }
 
     /// Returns a breaker that opened at `now`.

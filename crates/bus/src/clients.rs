@@ -5,13 +5,14 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
 use crate::config::Config;
-use crate::producer::retries;
 
 /// Maximum size of a batch of several records. It equals the largest allowed record, half of the topics' limit.
 const BATCH_BYTES_MAX: usize = contracts::topics::RECORD_BYTES_MAX;
 
 /// Codecs that librdkafka must be built with.
 const CODECS: &str = "gzip,snappy,lz4,zstd";
+/// librdkafka's debug context with the line about a repeated publish, which `producer/retries.rs` reads.
+const RETRIES_CONTEXT: &str = "eos";
 /// Maximum size of a fetch response and of its decompressed content. A batch that decompresses to more is unreadable. (librdkafka
 /// enforces the second limit only for zstd.)
 const RECEIVE_BYTES_MAX: usize = 16_777_216;
@@ -58,7 +59,7 @@ pub(crate) fn producer(config: &Config) -> ClientConfig {
         .set("queue.buffering.max.kbytes", "16384");
     if config.publish_retries_shown {
         // Tells which publishes were repeated; otherwise it logs only while the producer gets its id
-        client.set("debug", retries::DEBUG_CONTEXT).set_log_level(RDKafkaLogLevel::Debug);
+        client.set("debug", RETRIES_CONTEXT).set_log_level(RDKafkaLogLevel::Debug);
     }
     client
 }
@@ -201,7 +202,7 @@ mod tests {
         let shown = Config { publish_retries_shown: true, ..Config::default() };
         for settings in [producer, dead_letters] {
             assert_eq!(settings(&Config::default()).get("debug"), None);
-            assert_eq!(settings(&shown).get("debug"), Some(retries::DEBUG_CONTEXT));
+            assert_eq!(settings(&shown).get("debug"), Some(RETRIES_CONTEXT));
         }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::breaker::Limits;
 use crate::names::Names;
 
 /// Shortest time that the breaker waits for records of other partitions, after a record failed that it tried.
@@ -85,6 +84,19 @@ pub struct Config {
     pub breaker_pause_ms: u64,
     /// Replication factor of the topics that [`crate::admin::ensure_topics`] creates. -1 uses the broker's default.
     pub replication_factor: i32,
+}
+
+/// Limits of the breaker on the share of dead letters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BreakerLimits {
+    /// Number of records over which the share is computed.
+    pub(crate) window_records: usize,
+    /// Share of dead letters above which the breaker opens.
+    pub(crate) dead_letters_max_percent: usize,
+    /// Duration of the pause.
+    pub(crate) pause: Duration,
+    /// Time that a round waits for records of other partitions after its first failure. It is longer than a fetch takes.
+    pub(crate) others_wait: Duration,
 }
 
 impl Default for Config {
@@ -220,9 +232,9 @@ impl Config {
         Duration::from_millis(self.close_deadline_ms)
     }
 
-    pub(crate) fn breaker_limits(&self) -> Limits {
+    pub(crate) fn breaker_limits(&self) -> BreakerLimits {
         let others_wait_ms = BREAKER_WAIT_MS_MIN.max(2 * u64::from(self.fetch_wait_max_ms));
-        Limits {
+        BreakerLimits {
             window_records: self.breaker_window_records,
             dead_letters_max_percent: self.breaker_dead_letters_max_percent,
             pause: Duration::from_millis(self.breaker_pause_ms),

@@ -18,6 +18,8 @@ pub struct HookAction {
     /// The attempts in the lane fail, so the record moves to its retry topic. There it is handled as usual. It has no effect in a
     /// group without retry topics.
     pub fail: bool,
+    /// The first attempt fails for good, so the record becomes a dead letter. It has no effect in a group without retry topics.
+    pub reject: bool,
 }
 
 /// Decides about each record before its handler runs.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::Offset;
 use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::Handle;
 
 use crate::clients::{self, Quiet};
@@ -80,15 +81,16 @@ impl Outside {
     /// Returns the offsets that can be read of a topic now: from the oldest record to the last stable offset. Empty: there is no
     /// such topic.
     pub(crate) fn extents(&self, topic: &str) -> Result<Ranges, ClientError> {
-        self.extents_of(&mut self.partitions(topic)?)
+        self.extents_of(&self.partitions(self.records()?, topic)?)
     }
 
     /// Returns the same, and how many records behind the ends cannot be read yet.
     pub(crate) fn extents_and_held(&self, topic: &str) -> Result<(Ranges, Held), ClientError> {
-        let mut partitions = self.partitions(topic)?;
         let client = &self.clients()?.high_watermarks;
-        let high_watermarks = ends::read(client, &self.names, &mut partitions, Offset::End)?;
-        let extents = self.extents_of(&mut partitions)?;
+        // Each client has its own metadata of the topic, which the question renews
+        let high_watermarks = self.read(client, &self.partitions(client, topic)?, Offset::End)?;
+        let partitions = self.partitions(self.records()?, topic)?;
+        let extents = self.extents_of(&partitions)?;
         let held = partitions.iter().filter_map(|key| {
             let stable_end = extents.get(&key.partition)?.end;
             Some((key.partition, ends::held(high_watermarks.get(key).copied(), stable_end)))
@@ -97,11 +99,11 @@ impl Outside {
         Ok((extents, held))
     }
 
-    fn extents_of(&self, partitions: &mut BTreeSet<TopicPartition>) -> Result<Ranges, ClientError> {
+    fn extents_of(&self, partitions: &BTreeSet<TopicPartition>) -> Result<Ranges, ClientError> {
         let client = self.records()?;
-        let lows = ends::read(client, &self.names, partitions, Offset::Beginning)?;
+        let lows = self.read(client, partitions, Offset::Beginning)?;
         // The end is the last stable offset, because the client reads only committed records
-        let stable_ends = ends::read(client, &self.names, partitions, Offset::End)?;
+        let stable_ends = self.read(client, partitions, Offset::End)?;
         let extent = |key: &TopicPartition| {
             let low = lows.get(key).copied().unwrap_or(0);
             let end = stable_ends.get(key).copied().unwrap_or(low);
@@ -110,8 +112,29 @@ impl Outside {
         Ok(partitions.iter().map(extent).collect())
     }
 
-    fn partitions(&self, topic: &str) -> Result<BTreeSet<TopicPartition>, ClientError> {
-        let count = ends::partition_count(self.records()?, &self.names.physical(topic))?;
+    /// Returns the ends of partitions that the broker has just named. A client that does not know one of them has old metadata. It
+    /// is an error, because the records of that partition would seem not to exist.
+    fn read(
+        &self,
+        client: &BaseConsumer<Quiet>,
+        partitions: &BTreeSet<TopicPartition>,
+        which: Offset,
+    ) -> Result<ends::Offsets, ClientError> {
+        let mut known = partitions.clone();
+        let offsets = ends::read(client, &self.names, &mut known, which)?;
+        if known.len() == partitions.len() {
+            return Ok(offsets);
+        }
+        let source = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition);
+        Err(ClientError::Kafka { doing: "reading the ends of a topic's partitions", source })
+    }
+
+    fn partitions(
+        &self,
+        client: &BaseConsumer<Quiet>,
+        topic: &str,
+    ) -> Result<BTreeSet<TopicPartition>, ClientError> {
+        let count = ends::partition_count(client, &self.names.physical(topic))?;
         Ok((0..count).map(|partition| TopicPartition::new(topic, partition)).collect())
     }
 }

@@ -22,7 +22,7 @@ use crate::names::Names;
 use crate::record::{RawRecord, keep_last_of_each, to_native};
 
 mod delivery;
-pub(crate) mod retries;
+mod retries;
 use delivery::{Client, Lazy, Outgoing};
 
 /// Position of a published record.

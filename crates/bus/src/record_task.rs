@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use contracts::class::ErrorClass;
-use contracts::{Event, Group, TraceExtension};
+use contracts::{Event, Group, TraceExtension, headers};
 use futures::FutureExt as _;
 use telemetry::attributes as names;
 use telemetry::metric::{self, Metric};
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use crate::config::Config;
-use crate::dead_letter::DeadLetterClass;
+use crate::dead_letter::{DeadLetterClass, letter};
 use crate::error::ConsumerError;
 use crate::handler::{Delivery, HandleAny, HandlerError, Outcome, Router};
 use crate::hook::{HookAction, RecordHook};
@@ -32,7 +32,6 @@ use crate::retry::Backoff;
 mod hooked;
 mod moving;
 mod pauses;
-use hooked::FailedOnPurpose;
 use pauses::Pauses;
 
 /// Number of panics on one record after which it is poison.
@@ -234,9 +233,9 @@ impl Processor {
         let mut pauses = Pauses::new(&self.retry, &task.activity);
         let mut panics = 0;
         loop {
-            let attempted = match self.fails_on_purpose(task, action) {
-                true => Err(AttemptError::Handler(HandlerError::transient(FailedOnPurpose))),
-                false => attempt(handler, &delivery, &task.activity).await,
+            let attempted = match self.failure_on_purpose(task, action) {
+                Some(error) => Err(AttemptError::Handler(error)),
+                None => attempt(handler, &delivery, &task.activity).await,
             };
             let error = match attempted {
                 Ok(outcome) => {
@@ -355,15 +354,20 @@ enum Next {
 enum Undecodable {
     #[error("a header name is not UTF-8")]
     Headers,
-    #[error(transparent)]
-    Codec(#[from] contracts::DecodeError),
+    /// With the producer that the record names, if it names one, because that is where the cause is.
+    #[error("{problem}{origin}")]
+    Codec { problem: contracts::DecodeError, origin: String },
 }
 
 fn decode(record: &Record) -> Result<(Event, TraceExtension), Undecodable> {
     if record.headers_unreadable {
         return Err(Undecodable::Headers);
     }
-    Ok(Event::decode_traced(&record.view())?)
+    Event::decode_traced(&record.view()).map_err(|problem| {
+        let producer = letter::text(record, headers::CE_SOURCE);
+        let origin = if producer.is_empty() { producer } else { format!(", in a record of {producer}") };
+        Undecodable::Codec { problem, origin }
+    })
 }
 
 /// Calls the handler once. A panic is a bug in the handler. It costs the record one attempt and does not end the process.
@@ -406,4 +410,24 @@ fn report(error: &(dyn std::error::Error + 'static), record: &Record, class: &'s
         error,
         &[("error.class", class), ("messaging.destination.name", &record.topic), ("kafka.record", &position)],
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::record;
+
+    #[test]
+    fn undecodable_record_names_its_producer() {
+        let reason = |source: &[u8]| {
+            let mut record = record();
+            record.value = vec![0xff_u8; 8].into();
+            record.headers = [(headers::CE_TYPE, b"no.such.type".as_slice()), (headers::CE_SOURCE, source)]
+                .map(|(name, value)| (name.to_owned(), value.to_vec().into()))
+                .to_vec();
+            decode(&record).unwrap_err().to_string()
+        };
+        assert_eq!(reason(b"/import\n"), "unknown event type `no.such.type`, in a record of /import ");
+        assert_eq!(reason(b""), "unknown event type `no.such.type`");
+    }
 }

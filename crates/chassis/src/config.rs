@@ -30,7 +30,7 @@ use validator::Validate;
 
 pub use redact::redacted;
 pub use secret::Secret;
-pub use sections::{Budget, Drain, FaultsConfig, Http, Ops, TelemetryConfig};
+pub use sections::{Budget, Drain, FaultsConfig, Http, Ops, Start, StartBudget, TelemetryConfig};
 
 /// Environment variable that names the optional configuration file.
 pub const FILE_VARIABLE: &str = "PITBOSS_CONFIG";
@@ -46,6 +46,10 @@ pub struct Common {
     pub http: Http,
     /// The ops listener.
     pub ops: Ops,
+    /// Time limit of a start.
+    #[serde(default)]
+    #[validate(nested)]
+    pub start: Start,
     /// Time limit of an orderly shutdown.
     #[serde(default)]
     #[validate(nested)]

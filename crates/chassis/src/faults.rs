@@ -76,6 +76,9 @@ impl RecordHook for RecordFaults {
 impl RecordFaults {
     fn action(&self, subject: &Subject<'_>, partition: i32, is_retry: bool) -> HookAction {
         let active = |id| apply(&self.0, id, subject);
+        // in the retry topic the record is handled as usual
+        let on_purpose = if is_retry { None } else { active(FaultId::ConsumerDelayedOnPurpose) };
+        let is_permanent = on_purpose.as_ref().is_some_and(|values| values.get("permanent") == 1);
         HookAction {
             delay: active(FaultId::ConsumerSlow).map(|values| milliseconds(values.get("delay_ms"))),
             repeat: active(FaultId::ConsumerDuplicate).is_some(),
@@ -83,8 +86,8 @@ impl RecordFaults {
             stall: self.is_stuck(partition)
                 && apply(&self.0, FaultId::ConsumerStuck, &Subject::default()).is_some(),
             crash: active(FaultId::ConsumerCrashLoop).is_some(),
-            // in the retry topic the record is handled as usual
-            fail: !is_retry && active(FaultId::ConsumerDelayedOnPurpose).is_some(),
+            fail: on_purpose.is_some() && !is_permanent,
+            reject: is_permanent,
         }
     }
 
@@ -224,6 +227,15 @@ mod tests {
         let fails = |is_retry| hook.action(&Subject::default(), 0, is_retry).fail;
         assert_eq!([false, true].map(fails), [true, false]);
         assert!(!hook.action(&Subject::default(), 0, false).crash);
+    }
+
+    #[test]
+    fn permanent_failure_is_rejected() {
+        let flags = Flags::armed("notification", FaultId::ConsumerDelayedOnPurpose, &[("permanent", 1)]);
+        let hook = RecordFaults(flags.faults());
+        let rejected = HookAction { reject: true, ..HookAction::default() };
+        assert_eq!(hook.action(&Subject::default(), 0, false), rejected);
+        assert_eq!(hook.action(&Subject::default(), 0, true), HookAction::default(), "in the retry topic");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Runs a process after start-up: spawns its parts, waits for a reason to end, and drains in order.
+//! Runs a process: prepares what it needs, spawns its parts, waits for a reason to end, and drains in order.
 //!
 //! It guarantees the order. Readiness goes off first, so that no new requests are sent here. The listeners stop accepting and
 //! HTTP drains. Requests in flight still get their answer, because the consumers are running. Then the consumers finish what they
@@ -8,12 +8,12 @@ use std::{convert::Infallible, error::Error, future::Future, pin::Pin, time::Dur
 
 use ::faults::Faults;
 use axum::Router;
-use contracts::topics::Group;
+use contracts::{Classify, ErrorClass, topics::Group};
 use telemetry::{check_in::Monitor, propagation::TrustPolicy};
 use tokio::{
     net::TcpListener,
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ use crate::{
 
 /// Part under which the consumer of a group reports its readiness.
 const KAFKA: &str = "kafka";
+/// Pause before the next attempt in a phase of the start.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type PartEnd = (&'static str, bool, Result<(), BoxError>);
@@ -39,6 +41,8 @@ pub struct Lifecycle {
     faults: Faults,
     http: Http,
     listener: Option<TcpListener>,
+    /// Limit of the phases after the listeners, together.
+    start_end: Instant,
     budget: Budget,
     check_in_interval: Duration,
     config_errors: Vec<String>,
@@ -86,6 +90,7 @@ impl Lifecycle {
             faults,
             http: common.http,
             listener: Some(http),
+            start_end: Instant::now() + common.start.budget().resources,
             budget: common.drain.budget(),
             check_in_interval: Duration::from_secs(common.telemetry.check_in_interval_s),
             config_errors: Vec::new(),
@@ -117,10 +122,54 @@ impl Lifecycle {
         self.faults.clone()
     }
 
-    /// Shutdown request, for slow start-up code.
-    #[must_use]
-    pub fn shutdown(&self) -> &Shutdown {
-        &self.shutdown
+    /// Runs one phase of the start, which prepares the resource `name`. It logs the limit and the duration, and retries a
+    /// transient failure.
+    ///
+    /// It returns `None` when shutdown is requested first. The service then calls [`Lifecycle::run`], which drains. It takes
+    /// `&mut self` because a shared reference would make the service's future not `Send`.
+    ///
+    /// # Errors
+    /// [`Failure::Missing`] with the name: at the limit, or at once when a retry would not help.
+    pub async fn start_phase<T, E, F>(
+        &mut self,
+        name: &'static str,
+        attempt: impl Fn() -> F,
+    ) -> Result<Option<T>, Failure>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: Classify + Error + Send + Sync + 'static,
+    {
+        let phase = Phase::begin("waiting for the", name, self.start_end);
+        let limit_ms = milliseconds(phase.remaining());
+        let mut last = None;
+        let attempts = async {
+            loop {
+                match attempt().await {
+                    Err(error) if error.class() == ErrorClass::Transient => {
+                        tracing::warn!(error = %error, "the {name} is not available yet, retrying");
+                        last = Some(error);
+                    }
+                    ended => return ended,
+                }
+                sleep(RETRY_PAUSE).await;
+            }
+        };
+        let ended = tokio::select! {
+            () = self.shutdown.requested() => return Ok(None),
+            ended = timeout_at(phase.end, attempts) => ended,
+        };
+        match ended {
+            Ok(Ok(value)) => {
+                phase.log_end("ready");
+                Ok(Some(value))
+            }
+            Ok(Err(error)) => Err(Failure::missing(format!("cannot use the {name}"), error)),
+            Err(_) => {
+                let what = format!("cannot use the {name} within {limit_ms} ms (start.deadline_ms)");
+                let cause = last.map_or_else(|| BoxError::from("it did not answer"), BoxError::from);
+                Err(Failure::missing(what, cause))
+            }
+        }
     }
 
     /// Serves routes that only our own services may call.
@@ -234,12 +283,14 @@ impl Lifecycle {
     /// # Errors
     /// The part that failed, or the parts that did not drain in time.
     pub async fn run(mut self) -> Result<(), Failure> {
-        let cause = if self.config_errors.is_empty() {
+        let cause = if !self.config_errors.is_empty() {
+            Err(Failure::Configuration(ConfigErrors(std::mem::take(&mut self.config_errors))))
+        } else if self.shutdown.is_requested() {
+            Ok(())
+        } else {
             self.readiness.set_started();
             tracing::info!("started");
             self.reason_to_stop().await
-        } else {
-            Err(Failure::Configuration(ConfigErrors(std::mem::take(&mut self.config_errors))))
         };
         self.readiness.set_draining();
         let drained = self.drain().await;
@@ -272,15 +323,15 @@ impl Lifecycle {
         // A phase may also use the time that earlier phases did not use.
         let mut phase_end = started_at + listeners;
         self.stop_accepting.cancel();
-        Phase::begin("listeners", phase_end).finish(&mut self.servers, &mut incomplete).await;
+        Phase::begin("draining", "listeners", phase_end).finish(&mut self.servers, &mut incomplete).await;
         phase_end += consumers;
         self.stop_consuming.cancel();
-        Phase::begin("consumers", phase_end).finish(&mut self.consumers, &mut incomplete).await;
+        Phase::begin("draining", "consumers", phase_end).finish(&mut self.consumers, &mut incomplete).await;
         phase_end += flush;
         for (name, flush) in std::mem::take(&mut self.flushes) {
-            let phase = Phase::begin(name, phase_end);
+            let phase = Phase::begin("draining", name, phase_end);
             match timeout_at(phase_end, flush(phase.remaining())).await {
-                Ok(Ok(())) => phase.log_end(),
+                Ok(Ok(())) => phase.log_end("drained"),
                 Ok(Err(error)) => incomplete.push(format!("{name}: {error}")),
                 Err(_) => incomplete.push(format!("{name}: not flushed in time")),
             }
@@ -296,17 +347,18 @@ impl Lifecycle {
     }
 }
 
-/// One phase of a drain. It logs its limit at the start, and its duration when it has drained.
-struct Phase {
+/// One phase of a start or of a drain. It logs its limit when it begins, and its duration when it has succeeded.
+pub(crate) struct Phase {
     name: &'static str,
     started_at: Instant,
-    end: Instant,
+    pub(crate) end: Instant,
 }
 
 impl Phase {
-    fn begin(name: &'static str, end: Instant) -> Self {
+    /// Begins a phase and logs what the process is `doing` with what: "draining consumers".
+    pub(crate) fn begin(doing: &str, name: &'static str, end: Instant) -> Self {
         let phase = Self { name, started_at: Instant::now(), end };
-        tracing::info!(phase = name, limit_ms = milliseconds(phase.remaining()), "draining {name}");
+        tracing::info!(phase = name, limit_ms = milliseconds(phase.remaining()), "{doing} {name}");
         phase
     }
 
@@ -314,13 +366,10 @@ impl Phase {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    fn log_end(&self) {
-        tracing::info!(
-            phase = self.name,
-            duration_ms = milliseconds(self.started_at.elapsed()),
-            "{} drained",
-            self.name
-        );
+    /// Logs the end of a phase that succeeded: "consumers drained".
+    pub(crate) fn log_end(&self, done: &str) {
+        let Self { name, started_at, .. } = self;
+        tracing::info!(phase = name, duration_ms = milliseconds(started_at.elapsed()), "{name} {done}");
     }
 
     /// Waits for all parts of this phase. At the limit it aborts the rest and adds the phase to `incomplete`.
@@ -328,7 +377,7 @@ impl Phase {
         let (name, before) = (self.name, incomplete.len());
         loop {
             match timeout_at(self.end, parts.join_next()).await {
-                Ok(None) if incomplete.len() == before => return self.log_end(),
+                Ok(None) if incomplete.len() == before => return self.log_end("drained"),
                 Ok(None) => return,
                 Ok(Some(Ok((_, _, Ok(()))))) => {}
                 Ok(Some(Ok((part, _, Err(error))))) => incomplete.push(format!("{part}: {error}")),

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     Failure,
-    config::{Common, Drain, FaultsConfig, Http, Ops, ServiceConfig, TelemetryConfig},
+    config::{Common, Drain, FaultsConfig, Http, Ops, ServiceConfig, Start, TelemetryConfig},
     faults,
 };
 
@@ -22,7 +22,7 @@ pub struct Listeners {
     pub ops: TcpListener,
     /// Further listeners of the service, by name ([`ServiceConfig::more_addresses`]).
     pub more: BTreeMap<&'static str, TcpListener>,
-    /// Limits of the listeners and of the shutdown.
+    /// Limits of the listeners, of the start and of the shutdown.
     pub common: Common,
     /// The faults that an operator arms. A test may replace them.
     pub faults: Faults,
@@ -64,6 +64,7 @@ impl Listeners {
                 ..Http::at(http.local_addr()?)
             },
             ops: Ops { address: ops.local_addr()? },
+            start: Start { deadline_ms: 600_000 },
             drain: Drain { deadline_ms: 60_000 },
             faults: FaultsConfig::default(),
             telemetry: TelemetryConfig::default(),

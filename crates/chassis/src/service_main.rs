@@ -6,12 +6,14 @@ use contracts::Part;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
     Failure, Listeners, Shutdown,
     config::{self, Drain, Loaded, ServiceConfig, Sources},
     descriptors,
+    lifecycle::Phase,
     ops::{self, Identity},
 };
 
@@ -121,7 +123,11 @@ where
     let shutdown = Shutdown::new();
     watch_signals(shutdown.clone(), &common.drain)
         .map_err(|error| Failure::missing("cannot watch signals", error))?;
-    let listeners = Listeners::bind(common, &own).await?;
+    let phase = Phase::begin("opening the", "listeners", Instant::now() + common.start.budget().listeners);
+    let listeners = timeout_at(phase.end, Listeners::bind(common, &own))
+        .await
+        .map_err(|late| Failure::missing("cannot open the listeners in time (start.deadline_ms)", late))??;
+    phase.log_end("ready");
     tracing::info!(
         service = name,
         http.address = %listeners.common.http.address,

@@ -1,4 +1,17 @@
 //! Error classes, which follow from the type of an error and never from its text.
+//!
+//! # Which type to use
+//!
+//! | what happened, and where | type |
+//! |---|---|
+//! | a business "no", such as too little money | a result and no error: an outcome of the domain, an event, an answer |
+//! | an error in a crate that others call | an enum of that crate (`thiserror`) that implements [`Classify`] if a handler can meet it |
+//! | an error in the handler of a record | `bus::HandlerError`, by `?` from a classified error |
+//! | an error in the handler of a request | `chassis::problem::Problem` |
+//! | a process that cannot start, or has to end | `chassis::Failure`, whose variant decides the exit code |
+//! | an error in the command line | `anyhow::Error`, with the advice in its text |
+//!
+//! An error is logged once, where it is handled. Code that passes it on adds context and does not log it.
 
 /// Reaction of a consumer to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,13 +7,13 @@ use crate::{FaultId, Scope};
 pub struct Definition {
     /// The fault.
     pub id: FaultId,
-    /// Who applies the fault.
+    /// Process that applies the fault.
     pub acts: Acts,
     /// Services that may read the fault. At least one of them does. `any` is every service with a consumer group.
     pub services: &'static [&'static str],
     /// Name of the fault in a few words.
     pub title: &'static str,
-    /// What breaks, and how.
+    /// Description of the failure.
     pub breaks: &'static str,
     /// Parameters, each with a default and bounds.
     pub params: &'static [ParamSpec],
@@ -21,24 +21,24 @@ pub struct Definition {
     pub default_scope: Scope,
     /// Kinds of traffic to which the fault can be limited. At others it would never act, or act on too much.
     pub scopes: &'static [ScopeKind],
-    /// What keeps the fault bounded and recoverable.
+    /// Limits that keep the fault bounded and recoverable.
     pub safety: &'static str,
-    /// What has to become visible, in words.
+    /// Evidence that has to become visible, in words.
     pub evidence: &'static [&'static str],
     /// Alert conditions that the fault has to meet.
     pub alerts: &'static [&'static str],
-    /// What the money audit says while the fault is armed.
+    /// Result of the money audit while the fault is armed.
     pub money: MoneyVerdict,
-    /// What is seen, where, what it means, and what to do.
+    /// Symptoms, their place, their meaning, and the steps of the operator.
     pub runbook: &'static str,
 }
 
-/// Who applies a fault.
+/// Process that applies a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acts {
     /// Code of a service asks [`crate::Faults::active`] for each unit of work.
     InService,
-    /// The supervisor of the local platform applies it when it is armed, and takes it back when it ends.
+    /// The supervisor of the local platform applies it when it is armed, and reverts it when it ends.
     Supervisor,
 }
 

@@ -2,12 +2,12 @@
 
 use crate::{FaultId, Scope};
 
-/// What is known about the unit of work that may break.
+/// Attributes of the unit of work that may break.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subject<'a> {
     /// The player, if there is one.
     pub player_id: Option<&'a str>,
-    /// What decides a share of the traffic, such as a payment id. Without one the player decides.
+    /// Key that decides a share of the traffic, such as a payment id. Without one the player decides.
     pub key: Option<&'a str>,
     /// Value of the baggage entry `pitboss.faults` of this request, signed or not.
     pub request: Option<&'a str>,
@@ -23,7 +23,7 @@ pub(crate) struct Process<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// What decides a share.
+    /// Returns the key that decides a share.
     pub(crate) fn share_key(&self) -> Option<&'a str> {
         self.key.or(self.player_id)
     }

@@ -19,7 +19,7 @@ pub enum FaultId {
     PaymentProviderDown,
     /// Valid sessions are answered with 401.
     UserUnauthorized,
-    /// The history reads each bet with a query of its own.
+    /// The history reads each bet with a separate query.
     UserNPlusOne,
     /// The history is read after a query that scans a whole collection.
     UserSlowQuery,
@@ -29,7 +29,7 @@ pub enum FaultId {
     GameRtpDrift,
     /// Payouts are too high by a factor.
     GamePayoutScale,
-    /// Player metrics read each bet with a query of its own.
+    /// Player metrics read each bet with a separate query.
     AnalyticsNPlusOne,
     /// The summary is aggregated without an index.
     AnalyticsSlowAggregation,
@@ -75,7 +75,7 @@ pub enum FaultId {
     KafkaReplyLost,
     /// Connections to the broker stay open and answer nothing.
     KafkaHalfOpen,
-    /// The document store stands still from time to time.
+    /// The document store freezes from time to time.
     MongoStall,
     /// The cache is emptied again and again.
     RedisFlush,

@@ -3,7 +3,7 @@
 //! Every fault is a flag with the variants `on` (its parameters) and `off`. A fault that is not armed is `DISABLED`, with its
 //! default scope and values, so an operator can arm it by writing `ENABLED`. Only those targeting rules of flagd are accepted
 //! that are also written: `fractional` over `on` and `off`, and `if` with `==` on `player`, `release` or `service`. The end of a
-//! fault is in its metadata (`expires_at_ms`), because flagd's own time has whole seconds. Each flag is read by itself: an invalid
+//! fault is in its metadata (`expires_at_ms`), because flagd's own time has whole seconds. Each flag is read separately: an invalid
 //! one is off, and the others work.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,7 @@ enum FlagState {
     Disabled,
 }
 
-/// Reads the text of a flag file. The error says why it is none.
+/// Reads the text of a flag file. The error says why it is invalid.
 pub(crate) fn parse(text: &str) -> Result<State, String> {
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut state = State::default();

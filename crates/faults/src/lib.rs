@@ -3,7 +3,7 @@
 //! One fault through this crate: [`FaultId`] names it and its [`Definition`] describes it (parameters, limits, evidence,
 //! runbook). An operator arms it in the flag file ([`State`]) with a [`Scope`] and [`Values`]. Every service watches that file
 //! ([`Faults::watch`]). The code at the place that the fault names calls [`Faults::active`] with its [`Subject`] and breaks
-//! something if it gets values. One request can carry a fault of its own in signed baggage ([`request`]).
+//! something if it gets values. One request can carry its own fault in signed baggage ([`request`]).
 //!
 //! It guarantees that no fault is active unless the file or a signed request names it, that an unreadable file changes nothing, that
 //! an invalid flag is off and disturbs no other, and that an evaluation costs one relaxed load while nothing is armed.

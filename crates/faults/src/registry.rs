@@ -17,6 +17,7 @@ mod alert {
     pub(super) const LATENCY_P95: &str = "p95 above 500 ms";
     pub(super) const ERROR_RATE: &str = "error rate above 1 %";
     pub(super) const CONSUMER_LAG: &str = "consumer lag";
+    pub(super) const NOT_MEASURED: &str = "latency not measured";
     pub(super) const DEAD_LETTERS: &str = "dead letters";
 }
 
@@ -32,7 +33,7 @@ mod scopes {
     pub(super) const KEYS_AND_REQUESTS: &[ScopeKind] = &[All, Share, Release, Service, Request];
     /// The work has a key, and neither a player nor a request.
     pub(super) const KEYS: &[ScopeKind] = &[All, Share, Release, Service];
-    /// The fault concerns a whole process or partition, whoever its work is for.
+    /// The fault concerns a whole process or partition, and so the work of every player.
     pub(super) const PROCESS: &[ScopeKind] = &[All, Release, Service];
     /// The supervisor applies the fault to the process of one service.
     pub(super) const ONE_SERVICE: &[ScopeKind] = &[Service];

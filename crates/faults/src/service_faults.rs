@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::{Armed, FaultId, InvalidFlag, State, Subject, Values, evaluation, now_ms, request, watcher};
+use crate::watcher::{self, Check};
+use crate::{Armed, FaultId, InvalidFlag, Subject, Values, evaluation, now_ms, request};
 
-/// What a process needs to know to evaluate faults.
+/// Settings of a process for the evaluation of faults.
 #[derive(Clone)]
 pub struct Options {
     /// The flag file. It may be missing, and then nothing is armed.
@@ -29,15 +30,15 @@ pub struct Faults {
     is_ineffective: bool,
 }
 
-/// Shared state of the handles and of the watcher.
-pub(crate) struct Process {
+/// Shared state of the handles. The watcher does not keep it alive.
+struct Process {
     options: Options,
     /// True if a fault of the file may be active. It is all that is read on the fast path.
     is_any_armed: AtomicBool,
     armed: RwLock<Arc<[Armed]>>,
     invalid: Mutex<Vec<InvalidFlag>>,
     problem: Mutex<Option<String>>,
-    /// How often each fault was active, by the place in [`FaultId::ALL`].
+    /// Number of times that each fault was active, by the place in [`FaultId::ALL`].
     applied: [AtomicU64; FaultId::ALL.len()],
 }
 
@@ -62,7 +63,13 @@ impl Faults {
             problem: Mutex::new(None),
             applied: [const { AtomicU64::new(0) }; FaultId::ALL.len()],
         });
-        watcher::start(&process);
+        let (file, weak) = (process.options.file.clone(), Arc::downgrade(&process));
+        let report = move |check| weak.upgrade().map(|process| process.update(check)).is_some();
+        if let Err(error) = watcher::start(file, report) {
+            let problem =
+                format!("the flag file is not read again, because no thread could be started: {error}");
+            process.set_problem(Some(problem));
+        }
         Self { process: Some(process), is_ineffective: false }
     }
 
@@ -118,7 +125,7 @@ impl Faults {
         self.process.as_deref().is_some_and(|process| process.values(id, subject).is_some())
     }
 
-    /// The faults of the file that have not expired, whatever their scope.
+    /// The faults of the file that have not expired, of every scope.
     #[must_use]
     pub fn armed(&self) -> Vec<Armed> {
         let Some(process) = &self.process else { return Vec::new() };
@@ -140,7 +147,7 @@ impl Faults {
     /// The flag file, or `None` for faults that are never active.
     #[must_use]
     pub fn file(&self) -> Option<&std::path::Path> {
-        self.process.as_deref().map(Process::file)
+        self.process.as_deref().map(|process| process.options.file.as_path())
     }
 
     /// The invalid flags of the file. They are off.
@@ -152,7 +159,7 @@ impl Faults {
         })
     }
 
-    /// Why the flag file as it is now is not in effect, or None if it is. [`Faults::invalid`] has single flags.
+    /// Returns the reason why the current flag file is not in effect, or `None` if it is. [`Faults::invalid`] has single flags.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.process.as_ref()?.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -160,25 +167,23 @@ impl Faults {
 }
 
 impl Process {
-    pub(crate) fn file(&self) -> &std::path::Path {
-        &self.options.file
-    }
-
-    pub(crate) fn set_state(&self, state: State) {
-        *self.armed.write().unwrap_or_else(PoisonError::into_inner) = state.armed.into();
-        *self.invalid.lock().unwrap_or_else(PoisonError::into_inner) = state.invalid;
-        self.refresh(now_ms());
-    }
-
-    pub(crate) fn set_problem(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
-
-    /// Returns to the fast path when the last fault has expired.
-    pub(crate) fn end_expired(&self) {
-        if self.is_any_armed.load(Ordering::Relaxed) {
-            self.refresh(now_ms());
+    /// Takes what the watcher found. Returns to the fast path when the last fault has expired.
+    fn update(&self, check: Check) {
+        match check {
+            Check::Unchanged if self.is_any_armed.load(Ordering::Relaxed) => self.refresh(now_ms()),
+            Check::Unchanged => {}
+            Check::Read(state) => {
+                *self.armed.write().unwrap_or_else(PoisonError::into_inner) = state.armed.into();
+                *self.invalid.lock().unwrap_or_else(PoisonError::into_inner) = state.invalid;
+                self.refresh(now_ms());
+                self.set_problem(None);
+            }
+            Check::Failed(problem) => self.set_problem(Some(problem)),
         }
+    }
+
+    fn set_problem(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     fn refresh(&self, now_ms: i64) {

@@ -39,7 +39,7 @@ pub struct Armed {
     pub scope: Scope,
     /// Values of its parameters.
     pub values: Values,
-    /// Milliseconds since 1970 at which it ends by itself.
+    /// Milliseconds since 1970 at which it expires.
     pub expires_at_ms: Option<i64>,
 }
 
@@ -48,7 +48,7 @@ pub struct Armed {
 pub struct InvalidFlag {
     /// Name of the flag, cut after 64 characters. It need not be a fault.
     pub name: String,
-    /// What is wrong with it.
+    /// Reason why it is invalid.
     pub reason: String,
     /// Name and content as they are in the file.
     pub(crate) written: (String, serde_json::Value),
@@ -61,8 +61,8 @@ pub struct State {
     pub armed: Vec<Armed>,
     /// The flags that are invalid. A change of other flags keeps them as they are.
     pub invalid: Vec<InvalidFlag>,
-    /// Flags that arm nothing and that somebody has changed, by name, as they are in the file. A change of other flags keeps them,
-    /// and arming replaces them.
+    /// Flags that arm nothing and were changed by an operator, by name, as in the file. A change of other flags keeps them, and
+    /// arming replaces them.
     pub unarmed: BTreeMap<String, serde_json::Value>,
 }
 
@@ -84,7 +84,7 @@ pub enum StateError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Reason why it is invalid.
         reason: String,
     },
 }
@@ -96,7 +96,7 @@ impl fmt::Display for InvalidFlag {
 }
 
 impl Armed {
-    /// Returns true if the fault has ended by itself.
+    /// Returns true if the fault has expired.
     #[must_use]
     pub fn is_expired(&self, now_ms: i64) -> bool {
         self.expires_at_ms.is_some_and(|at_ms| now_ms >= at_ms)
@@ -188,7 +188,7 @@ impl State {
 
     /// Disarms all faults under the lock of [`State::update`], and returns those that were armed.
     ///
-    /// Invalid flags and those that somebody has changed are removed, and an invalid file is replaced.
+    /// Invalid flags and those that an operator has changed are removed, and an invalid file is replaced.
     ///
     /// # Errors
     /// When the file cannot be written, or another change does not end in time.

@@ -14,7 +14,7 @@ pub struct Values {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// The fault has no parameter of that name.
-    #[error("the fault `{id}` has no parameter `{name}`; it has {known}")]
+    #[error("the fault `{id}` has no parameter `{name}`: it has {known}")]
     Unknown {
         /// The fault.
         id: FaultId,
@@ -146,11 +146,11 @@ mod tests {
     #[test]
     fn unknown_name_is_refused() {
         let error = Values::new(SLOW, [("delay", 5)]).unwrap_err();
-        assert_eq!(error.to_string(), "the fault `consumer.slow` has no parameter `delay`; it has delay_ms");
+        assert_eq!(error.to_string(), "the fault `consumer.slow` has no parameter `delay`: it has delay_ms");
         let error = Values::new(FaultId::ConsumerDuplicate, [("delay_ms", 5)]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the fault `consumer.duplicate` has no parameter `delay_ms`; it has none"
+            "the fault `consumer.duplicate` has no parameter `delay_ms`: it has none"
         );
     }
 }

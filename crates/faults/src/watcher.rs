@@ -4,15 +4,13 @@
 //! hung on a queue of such events, and they do not cross all mounts of containers.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::State;
-use crate::service_faults::Process;
 
 /// Pause between two checks of the file.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -20,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// replaced by one with the same metadata.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// What is known of a file without reading it. It changes with the content.
+/// Attributes of a file that change with its content.
 #[derive(Debug, PartialEq, Eq)]
 enum Stamp {
     Missing,
@@ -41,39 +39,38 @@ impl Stamp {
     }
 }
 
-/// Reads the file now, and starts the thread that reads it again. The thread ends with the last handle.
-pub(crate) fn start(process: &Arc<Process>) {
+/// Result of a check of the file.
+pub(crate) enum Check {
+    /// The file is as it was.
+    Unchanged,
+    /// What the file says now.
+    Read(State),
+    /// Reason why the file cannot be read.
+    Failed(String),
+}
+
+/// Reads the file now, and starts the thread that reads it again. The thread ends when `report` returns false.
+pub(crate) fn start(file: PathBuf, report: impl Fn(Check) -> bool + Send + 'static) -> io::Result<()> {
     let mut seen = None;
-    check(process, &mut seen);
-    let weak = Arc::downgrade(process);
-    let work = move || watch(&weak, seen);
-    if let Err(error) = thread::Builder::new().name("fault-file".to_owned()).spawn(work) {
-        let problem = format!("the flag file is not read again, because no thread could be started: {error}");
-        process.set_problem(Some(problem));
-    }
-}
-
-fn watch(process: &Weak<Process>, mut seen: Option<Stamp>) {
-    loop {
+    report(check(&file, &mut seen));
+    let work = move || loop {
         thread::sleep(PAUSE);
-        let Some(process) = process.upgrade() else { return };
-        check(&process, &mut seen);
-    }
+        if !report(check(&file, &mut seen)) {
+            return;
+        }
+    };
+    thread::Builder::new().name("fault-file".to_owned()).spawn(work).map(drop)
 }
 
-/// Reads the file unless it was read before, and ends faults that have expired.
-fn check(process: &Process, seen: &mut Option<Stamp>) {
-    let stamp = Stamp::of(process.file()); // before the content, so that the next check sees a later change
+/// Reads the file unless it was read before.
+fn check(file: &Path, seen: &mut Option<Stamp>) -> Check {
+    let stamp = Stamp::of(file); // before the content, so that the next check sees a later change
     if stamp.is_some() && stamp == *seen {
-        process.end_expired();
-        return;
-    }
-    match State::read(process.file()) {
-        Ok(state) => {
-            process.set_state(state);
-            process.set_problem(None);
-        }
-        Err(error) => process.set_problem(Some(error.to_string())),
+        return Check::Unchanged;
     }
     *seen = stamp;
+    match State::read(file) {
+        Ok(state) => Check::Read(state),
+        Err(error) => Check::Failed(error.to_string()),
+    }
 }

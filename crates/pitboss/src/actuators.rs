@@ -1,14 +1,14 @@
 //! Faults that the supervisor applies itself: to processes, to the broker, to the stores, to the receiver of telemetry.
 //!
-//! A reconciler on a thread of its own compares the flag file with what is in effect (`reconciler`). One worker for each fault
-//! applies it, repeats it, and takes it back (`worker`). [`receipts`] counts what was really applied, and survives a restart.
-//! What one fault does is in `broker`, `processes`, `records` and `outside`. The same reconciler tells Sentry each change of the
-//! armed faults, also of those that act in the services (`flag_changes`).
+//! A reconciler on its own thread compares the flag file with what is in effect (`reconciler`). One worker for each fault
+//! applies it, repeats it, and reverts it (`worker`). [`receipts`] counts what was really applied, and survives a restart.
+//! The effects are in `broker`, `processes`, `records` and `outside`. The same reconciler sends Sentry each change of the armed
+//! faults, also of those that act in the services (`flag_changes`).
 //!
 //! On a platform whose faults have no effect, each is counted and not applied (`ineffective`).
 //!
-//! It guarantees that every fault is taken back when it is disarmed, when it expires, and before the parts are shut down. What a
-//! killed supervisor left behind is taken back by the next one. Nothing is applied before `up` has finished.
+//! It guarantees that every fault is reverted when it is disarmed, when it expires, and before the parts are shut down. The next
+//! supervisor reverts what a killed one left behind. Nothing is applied before `up` has finished.
 
 pub(crate) mod ineffective;
 pub mod receipts;
@@ -34,12 +34,12 @@ pub fn available(target: &Target) -> bool {
     target.layout().is_some()
 }
 
-/// Starts the reconciler beside the supervisor. Without a thread for it no fault is applied, and the log says so.
+/// Starts the reconciler beside the supervisor. Without a thread for it no fault is applied, and an error is logged.
 #[must_use]
 pub fn start(layout: &Layout) -> Option<Companion> {
     let (companion, work) = Companion::pair();
     let layout = layout.clone();
-    // A thread of its own, because that of the supervisor must not wait for anything.
+    // Its own thread, because the supervisor's thread must not wait for anything.
     let spawned = std::thread::Builder::new().name("actuators".to_owned()).spawn(move || run(&layout, work));
     match spawned {
         Ok(_) => Some(companion),

@@ -1,10 +1,11 @@
 //! Audit of the money on a running platform (`docs/AUDIT.md`).
 //!
-//! It reads what the services stored, what they published and what the card provider states, and compares records that were written
-//! separately. It writes nothing and stops nothing. These rules keep running bets from causing a false finding:
+//! It reads what the services stored, what they published, what the card provider states and which e-mails arrived, and compares
+//! records that were written separately. It writes nothing and stops nothing. These rules keep running bets from causing a false
+//! finding:
 //! - The record that is written first is read last: an account before its ledger rows, a bet before its wager, the provider's
-//!   statement before the ledger, an event before the document that it was published from. What was true when the first record was
-//!   read is still there when the second one is read.
+//!   statement before the ledger, an e-mail before its notification, an event before the document that it was published from.
+//!   What was true when the first record was read is still there when the second one is read.
 //! - A counterpart that is written later (events, history, facts, rollups) may be missing while it is in flight, or while an open
 //!   transaction of another producer holds back what it follows from.
 //! - Every suspect is examined again, twice, after a pause. Only a violation that is still there is a finding.
@@ -17,6 +18,7 @@ mod books;
 pub mod documents;
 pub mod event_rules;
 mod ledger;
+pub mod mails;
 mod mark;
 mod orders;
 mod parked;
@@ -50,6 +52,7 @@ use store::bson::Document;
 use time::OffsetDateTime;
 
 use self::books::{Books, Source, by_id, decode, id_of};
+use self::mails::Mailbox;
 use self::parked::Parked;
 use self::pay_table::PayTable;
 use self::published::Published;
@@ -83,7 +86,7 @@ pub struct Sources {
     pub databases: Databases,
     /// URL of the gateway, which publishes the pay table.
     pub gateway_url: String,
-    /// URL of the card provider.
+    /// URL of partners, the card provider and mail server.
     pub partners_url: String,
     /// Token of requests between our services.
     pub internal_token: String,
@@ -91,7 +94,7 @@ pub struct Sources {
     pub bootstrap_servers: String,
     /// Prefix of the names of topics and groups, empty except in tests that share a broker.
     pub kafka_namespace: String,
-    /// Number of records of topics that were read so far, for whoever shows the progress.
+    /// Number of records of topics that were read so far, for a progress display.
     pub records_read: Arc<AtomicU64>,
     /// HTTP client without proxies.
     pub http: reqwest::Client,
@@ -179,6 +182,8 @@ pub async fn run_from(sources: &Sources, from: &Mark, in_flight: Duration) -> Re
     let mut tally = Tally::bounded();
     // The statement first, because a payment is captured before the ledger completes it.
     let line = auditor.read_statement(&mut tally).await?;
+    // An e-mail arrives after its attempt was stored.
+    auditor.read_mailbox(&mut tally).await?;
     // The topics before the documents that their events were published from.
     auditor.read_topics(&mut tally).await?;
     let carried = auditor.examine_open(&mut tally).await?;
@@ -217,6 +222,7 @@ struct Auditor {
     books: Books,
     provider: Provider,
     statement: Statement,
+    mailbox: Mailbox,
     parked: Parked,
     published: Published,
     tables: Vec<PayTable>,
@@ -248,6 +254,7 @@ impl Auditor {
             books,
             provider,
             statement: Statement::default(),
+            mailbox: Mailbox::default(),
             parked: Parked::at(kafka),
             published,
             tables,
@@ -291,6 +298,10 @@ impl Auditor {
         match source {
             Source::Accounts => self.examine_accounts(documents, tally).await,
             Source::Ledger => self.examine_rows(documents, tally).await,
+            Source::Intents => {
+                self.examine_intents(documents, tally);
+                Ok(())
+            }
             Source::Bets => self.examine_bets(documents, tally).await,
             Source::History => self.examine_history(documents, tally).await,
         }
@@ -300,7 +311,7 @@ impl Auditor {
     async fn examine_open(&self, tally: &mut Tally) -> Result<u64> {
         let open = &self.from.open;
         let mut is_row_missing = false;
-        for source in [Source::Ledger, Source::Bets, Source::History] {
+        for source in [Source::Ledger, Source::Intents, Source::Bets, Source::History] {
             let ids = ids_of(open, source);
             for ids in ids.chunks(DOCUMENTS_AT_ONCE as usize) {
                 let mut found = by_id(self.books.collection(source), ids).await?;
@@ -334,7 +345,7 @@ impl Auditor {
         Ok(u64::try_from(open.len()).unwrap_or(u64::MAX))
     }
 
-    /// Reads all suspects again after a pause, and drops those that are none any more.
+    /// Reads all suspects again after a pause, and drops those that agree now.
     async fn examine_again(&self, tally: &mut Tally) -> Result<()> {
         let subjects = tally.subjects();
         if subjects.is_empty() {
@@ -357,6 +368,7 @@ impl Auditor {
                     let line = self.provider.line(sequence).await?;
                     self.examine_orders(line.as_slice(), &mut again).await?;
                 }
+                Subject::Mail(sequence) => self.examine_mails(&[sequence], &mut again).await?,
                 Subject::Bucket { level, start_s } => {
                     self.examine_bucket(level, start_s, &mut again).await?;
                 }

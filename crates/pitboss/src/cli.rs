@@ -42,11 +42,11 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Start a stopped part
     Start(part::PartArgs),
-    /// Shut down a part; it stays stopped until `start`
+    /// Shut down a part until `start`
     Stop(part::PartArgs),
     /// Shut down a part and start it again
     Restart(part::PartArgs),
-    /// Kill a part (SIGKILL); the supervisor restarts it
+    /// Kill a part (SIGKILL), which the supervisor restarts
     Kill(part::PartArgs),
     /// Suspend a part (SIGSTOP) until `thaw`
     Freeze(part::PartArgs),
@@ -70,7 +70,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Guide through an incident: load, fault, evidence, end, and a summary for a report
     Drill(drill::DrillArgs),
-    /// Check the money of the running platform; exit code 0 without a finding
+    /// Check the money of the running platform (exit code 0 without a finding)
     Audit(audit::AuditArgs),
     /// List, show, replay and discard dead letters
     Dlq(dlq::DlqArgs),

@@ -1,6 +1,6 @@
 //! Commands, one module each, with their arguments and a `run` that returns the exit code.
 //!
-//! A new command is a file here, its `mod` line, and a variant of `Command` in `cli.rs` with its arm in `run`.
+//! `docs/RECIPES.md` lists what a new command needs.
 
 pub mod audit;
 pub mod bench;

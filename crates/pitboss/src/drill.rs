@@ -26,7 +26,7 @@ pub(crate) use console::Console;
 pub struct Scenario {
     /// Its name on the command line.
     pub name: &'static str,
-    /// What it shows, in one line.
+    /// Title, in one line.
     pub title: &'static str,
     /// Its steps, in their order.
     pub steps: Vec<Step>,
@@ -35,7 +35,7 @@ pub struct Scenario {
 /// One step of a scenario.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Text for the person, who says when to go on.
+    /// Text for the person, who confirms when to continue.
     Say(&'static str),
     /// Work without a fault, which shows what is normal.
     Load(Workload),
@@ -53,6 +53,8 @@ pub enum Step {
     Letters(LetterAction),
     /// Audits the money of this run.
     Audit,
+    /// Voids the bets whose payouts the audit finds wrong.
+    Compensate,
 }
 
 /// A fault as a scenario arms it.
@@ -62,11 +64,11 @@ pub struct Break {
     pub row: Row,
     /// Traffic that the fault concerns.
     pub scope: Scope,
-    /// The person is not told which fault it is.
+    /// The drill does not name the fault.
     pub is_hidden: bool,
 }
 
-/// What ends a watch. A watch that sees nothing ends by itself.
+/// End of a watch. A watch that sees nothing has a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// The evidence of the fault holds.
@@ -78,7 +80,7 @@ pub enum Until {
         /// The signature.
         signature: Signature,
     },
-    /// Nothing: somebody else ends it.
+    /// Nothing. The caller ends it.
     Interrupted,
 }
 
@@ -87,8 +89,11 @@ pub enum Until {
 pub enum LetterAction {
     /// Shows them.
     List,
-    /// Publishes their records again, and waits for those that come back.
-    Replay,
+    /// Publishes their records again, and waits until each of them was handled or came back.
+    Replay {
+        /// The cause is repaired, so every record has to be handled.
+        heals: bool,
+    },
     /// Gives them up.
     Discard,
 }
@@ -99,7 +104,7 @@ impl LetterAction {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::List => "list",
-            Self::Replay => "replay",
+            Self::Replay { .. } => "replay",
             Self::Discard => "discard",
         }
     }

@@ -27,6 +27,8 @@ pub enum Evidence {
         service: &'static str,
         /// Part of their title.
         title_contains: &'static str,
+        /// Fingerprint that the service gave them, part by part. Empty: any.
+        fingerprint: &'static [&'static str],
         /// Smallest number of events of one of them.
         events_min: u64,
         /// Largest number of such issues, where all events have to be one group.
@@ -174,13 +176,26 @@ pub enum Evidence {
         /// Smallest sum of the values that count.
         count_min: f64,
     },
-    /// Lag of a group on one partition, as lagwatch reports it from outside the group. An empty group means any.
+    /// Lag of a group on one partition, as lagwatch reports it from outside the group.
     Lag {
-        /// The group.
+        /// The group. Empty: any, without retry topics, where records wait on purpose.
         group: &'static str,
         /// Smallest number of unread records.
         messages_min: u32,
         /// Smallest age of the oldest of them.
+        age_s_min: u32,
+    },
+    /// A group that handles no record of a topic, so that its latency is not measured, although records are published and wait.
+    ///
+    /// Missing data is bad here. Only the age of the oldest record distinguishes it from data that has not arrived yet.
+    NotMeasured {
+        /// Topic whose records the group handles.
+        topic: &'static str,
+        /// The group.
+        group: &'static str,
+        /// Smallest number of publishes that were acknowledged.
+        published_min: usize,
+        /// Smallest age of the oldest unread record, as lagwatch reports it.
         age_s_min: u32,
     },
     /// A monitor whose check-ins stay away for longer than it permits.
@@ -218,9 +233,9 @@ pub enum Evidence {
         /// Smallest number of failed transactions.
         count_min: usize,
     },
-    /// A load without a failed unit, whose median is at most a multiple of that of the control.
+    /// A load without a failed unit, whose median is at most a multiple of that of the control, and of which at most a tenth is slow.
     ///
-    /// It is the median, because a load has few units. One pause of the machine's disk is enough to move a higher percentile.
+    /// It is not a higher percentile, because a load has few units. One pause of the machine's disk is enough to move that.
     ///
     /// It is the one form that is measured by the sender of the load, because the service under test is the way to Sentry itself. A
     /// phase that has no control to be compared with, such as the control itself, is judged by the other parts of the evidence.
@@ -249,13 +264,13 @@ impl Evidence {
     /// An issue of a service with at least one event.
     #[must_use]
     pub const fn issue(service: &'static str, title_contains: &'static str) -> Self {
-        Self::Issue { service, title_contains, events_min: 1, groups_max: None }
+        Self::Issue { service, title_contains, fingerprint: &[], events_min: 1, groups_max: None }
     }
 
     /// Exactly one issue of a service, however many events it has.
     #[must_use]
     pub const fn one_issue(service: &'static str, title_contains: &'static str) -> Self {
-        Self::Issue { service, title_contains, events_min: 1, groups_max: Some(1) }
+        Self::Issue { service, title_contains, fingerprint: &[], events_min: 1, groups_max: Some(1) }
     }
 
     /// The opposite.
@@ -279,7 +294,7 @@ impl Evidence {
     #[must_use]
     pub fn can_be_refuted(&self) -> bool {
         match self {
-            Self::Absent(_) | Self::SameTraces { .. } => true,
+            Self::Absent(_) | Self::SameTraces { .. } | Self::NotMeasured { .. } => true,
             Self::Issue { groups_max, .. } => groups_max.is_some(),
             Self::All(several) | Self::Any(several) => several.iter().any(Self::can_be_refuted),
             _ => false,

@@ -1,9 +1,9 @@
-//! Requests to end a command that has to take back what it has begun.
+//! Requests to end a command that has to clean up.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Requests to end this command: Ctrl-C and SIGTERM. After `listen` neither of them ends the process by itself.
+/// Requests to end this command: Ctrl-C and SIGTERM. After `listen` neither of them ends the process.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     interrupt: Signal,

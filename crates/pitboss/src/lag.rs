@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn history_is_bounded_and_ignores_repeated_readings() {
+    fn history_is_bounded_and_skips_repetitions() {
         let (mut history, began) = (History::default(), Instant::now());
         for number in 1..=200_u64 {
             let now = began + Duration::from_secs(number);

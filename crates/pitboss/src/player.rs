@@ -1,7 +1,7 @@
 //! Client of the gateway that acts as a player, with the few HTTP calls that the command line needs.
 //!
-//! Used by `up` (one bet to show), `bet` and `load`. It knows nothing about the platform behind the gateway, and gets the same
-//! answers as a browser.
+//! Used by `up` (one bet to show), `bet` and `load`. It uses only the gateway, and gets the same answers as
+//! a browser.
 
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// same ports (`docker compose -f docker-compose.kafka.yml up`).
 #[derive(Clone, Debug, Default, Args)]
 pub struct TargetArgs {
-    /// URL of the gateway of another platform; the ops ports are derived from its port
+    /// URL of the gateway of another platform. The ops ports are derived from its port
     #[arg(long, value_name = "URL", env = "PITBOSS_GATEWAY_URL")]
     gateway: Option<Url>,
     /// URL of the recorder's query port [default: the gateway's host, 10 above its port]

@@ -78,7 +78,8 @@ impl Span {
 }
 
 impl Trace {
-    /// Returns all defects that keep this trace from being one unbroken tree. Empty if there are none.
+    /// Returns all defects that keep this trace from being one unbroken tree in which no record is processed before its publish
+    /// began. Empty if there are none.
     #[must_use]
     pub fn defects(&self) -> Vec<String> {
         let mut defects = Vec::new();
@@ -97,13 +98,23 @@ impl Trace {
             let Some(parent_id) = span.parent_span_id.as_deref() else { continue };
             match by_id.get(parent_id) {
                 None => defects.push(format!("orphan: {} {} of {}", span.op, span.span_id, span.project)),
-                Some(parent) if span.op == "queue.process" && parent.op != "queue.publish" => {
-                    defects
-                        .push(format!("a queue.process of {} is the child of a {}", span.project, parent.op));
-                }
+                Some(parent) if span.op == "queue.process" => defects.extend(defect_of_hop(parent, span)),
                 Some(_) => {}
             }
         }
         defects
     }
+}
+
+/// Returns what is wrong between the publish of a record and its processing.
+///
+/// It needs no tolerance, because the services share the clock of one machine.
+fn defect_of_hop(parent: &Span, process: &Span) -> Option<String> {
+    if parent.op != "queue.publish" {
+        return Some(format!("a queue.process of {} is the child of a {}", process.project, parent.op));
+    }
+    (process.start < parent.start).then(|| {
+        let early_ms = (parent.start - process.start) * 1000.0;
+        format!("a queue.process of {} starts {early_ms:.3} ms before its queue.publish", process.project)
+    })
 }

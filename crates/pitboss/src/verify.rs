@@ -32,7 +32,7 @@ pub(crate) use rows::row;
 pub use rows::rows;
 pub use workload::{Means, Progress, Workload};
 
-/// How one fault is proven.
+/// Proof of one fault, as data.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The fault.
@@ -45,9 +45,9 @@ pub struct Row {
     pub params: &'static [(&'static str, i64)],
     /// Service whose busiest partition of the control becomes the parameter `partition`.
     pub partition_of: Option<&'static str>,
-    /// Work that meets the fault. `None`: no work does yet, so the row is reported as NOT EXPOSED.
-    pub workload: Option<Workload>,
-    /// What has to reach the recorder.
+    /// Work that meets the fault.
+    pub workload: Workload,
+    /// Evidence that has to reach the recorder.
     pub evidence: Evidence,
     /// Time after the first unit in which the evidence has to hold.
     pub deadline: Duration,
@@ -59,7 +59,7 @@ pub struct Row {
     pub arrives: Arrives,
     /// Smallest number of times that the fault has to be applied.
     pub applied_min: u64,
-    /// Who causes the symptoms, where it is not the service that shows them. Empty otherwise.
+    /// Cause of the symptoms, where it is not the service that shows them. Empty otherwise.
     pub culprit: &'static str,
     /// Alert conditions of the fault that the work of this row cannot reach, each with the reason. All others have to hold.
     pub exempt: &'static [(&'static str, &'static str)],
@@ -127,7 +127,7 @@ impl Row {
             reach: Reach::Usual,
             params: &[],
             partition_of: None,
-            workload: Some(workload),
+            workload,
             evidence,
             deadline: DEADLINE,
             deadline_reason: "",

@@ -23,6 +23,13 @@ pub const SENTRY_LINK_TYPE: &str = "sentry.link.type";
 /// Prefix of the attribute of a flag that acted on the span's work ([`crate::flags`]). The flag's id follows.
 pub const FLAG_EVALUATION: &str = "flag.evaluation.";
 
+/// Name of an error event's context that lists its flags.
+pub(crate) const FLAG_CONTEXT: &str = "flags";
+
+/// The attribute for a log line's span in SDKs of an older specification. The SDK has no field for its successor `span_id`,
+/// which the writer adds.
+pub(crate) const PARENT_SPAN_ID: &str = "sentry.trace.parent_span_id";
+
 /// The player's id. No other personal data is ever an attribute.
 pub const USER_ID: &str = "user.id";
 

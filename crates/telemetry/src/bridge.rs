@@ -19,7 +19,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use crate::attributes;
 use crate::drop_count::{Category, Reason, lose};
-use crate::profile;
+use crate::profiler;
 use crate::sampling_context::{SamplingContext, SharedContext, remote_context};
 use crate::status::Status;
 use crate::transaction::LiveSpans;
@@ -30,7 +30,8 @@ mod held;
 mod root;
 
 use frozen::Frozen;
-pub(crate) use held::{Held, hold};
+use held::Held;
+pub(crate) use held::hold;
 use root::{Ended, Root};
 
 /// Sentry's own limit. Spans that begin later are counted as dropped, so that no kept span loses its parent.
@@ -199,9 +200,9 @@ impl Bridge {
 
     /// Starts the profile of a new transaction that belongs to the profiled share. It ends with the root.
     fn profile_if_chosen(&self, root: &Arc<Root>, span_id: SpanId) {
-        if profile::is_chosen(span_id)
+        if profiler::is_chosen(span_id)
             && let Some(held) = Held::of(self, root)
-            && let Some(profiler) = profile::begin(held)
+            && let Some(profiler) = profiler::begin(move |profile| held.release(profile))
         {
             root.profile_until_end(profiler);
         }

@@ -126,6 +126,27 @@ impl Config {
     }
 }
 
+/// Facts about the process, which every transaction contains.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) service: String,
+    pub(crate) release: String,
+    pub(crate) environment: String,
+    /// Crates whose stack frames are marked as in-app.
+    pub(crate) in_app: Vec<&'static str>,
+}
+
+impl About {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            service: config.service.clone(),
+            release: config.release.clone(),
+            environment: config.environment.clone(),
+            in_app: config.in_app.clone(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,12 +11,9 @@ use sentry::{ClientOptions, Hub, Integration};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::attributes::FLAG_EVALUATION;
+use crate::attributes::{FLAG_CONTEXT, FLAG_EVALUATION};
 use crate::metric::{self, Metric};
 use crate::spans;
-
-/// Name of the event's context.
-const CONTEXT: &str = "flags";
 
 type Source = Arc<dyn Fn() -> Vec<(String, bool)> + Send + Sync>;
 
@@ -61,16 +58,8 @@ impl Integration for AttachFlags {
             let values =
                 flags.into_iter().map(|(flag, result)| serde_json::json!({ "flag": flag, "result": result }));
             let list = BTreeMap::from([("values".to_owned(), Value::Array(values.collect()))]);
-            event.contexts.insert(CONTEXT.to_owned(), Context::Other(list));
+            event.contexts.insert(FLAG_CONTEXT.to_owned(), Context::Other(list));
         }
         Some(event)
-    }
-}
-
-/// Removes the type that the SDK writes into contexts that it does not know. Other SDKs send this context without a type.
-pub(crate) fn remove_type(event: &mut Value) {
-    let flags = event.get_mut("contexts").and_then(|contexts| contexts.get_mut(CONTEXT));
-    if let Some(Value::Object(flags)) = flags {
-        flags.remove("type");
     }
 }

@@ -15,14 +15,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use crate::bridge::Bridge;
-use crate::config::Config;
+use crate::config::{About, Config};
 use crate::frames::AttachFrames;
 use crate::sampling::{self, Sampler};
 use crate::sampling_context::{self, Identity};
-use crate::transaction::encode::About;
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
-use crate::{attributes, flags, logs, metric, profile, report};
+use crate::{attributes, flags, logs, metric, profiler, report, tls};
 
 /// Reason why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +59,7 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
     if STARTED.swap(true, Ordering::SeqCst) {
         return Err(InitError::AlreadyInitialised);
     }
-    install_crypto();
+    tls::install_crypto();
     sampling_context::set_identity(Identity {
         public_key: parsed.dsn.as_ref().map(|dsn| dsn.public_key().to_owned()),
         org_id: parsed.dsn.as_ref().and_then(|dsn| sampling_context::org_of_host(dsn.host())),
@@ -68,7 +67,7 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
         environment: config.environment.clone(),
     });
     sampling::set_rate(config.traces_sample_rate);
-    profile::set_share(config.profiles_sample_rate);
+    profiler::set_share(config.profiles_sample_rate);
 
     let transport = match &parsed.dsn {
         Some(dsn) => Some(Transport::start(dsn, &config.transport).map_err(InitError::Failed)?),
@@ -114,12 +113,6 @@ fn check(config: &Config) -> Result<Parsed, InitError> {
         EnvFilter::default()
     });
     if problems.is_empty() { Ok(Parsed { dsn, filter }) } else { Err(InitError::Invalid(problems)) }
-}
-
-/// Selects TLS's cryptography provider. Two are linked into the program, so rustls cannot select one by itself.
-pub(crate) fn install_crypto() {
-    // An earlier call may have selected one already
-    rustls::crypto::ring::default_provider().install_default().ok();
 }
 
 fn provider(config: &Config) -> TracerProviderBuilder {

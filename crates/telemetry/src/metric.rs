@@ -180,8 +180,6 @@ metrics! {
     HttpRequests = "http.server.requests", Counter, None, Summed;
     /// Time from request to response (or until the caller disconnected), in milliseconds, by `route`.
     HttpRequestDuration = "http.server.duration", Distribution, Millisecond, Local;
-    /// Players with an open WebSocket. Not set yet, because the gateway has no WebSocket.
-    WebsocketConnections = "websocket.connections", Gauge, None, Summed;
 
     /// Findings of the last round of the money audit, by `check`. They stay 0.
     AuditFindings = "audit.findings", Gauge, None, Summed;
@@ -226,6 +224,8 @@ metrics! {
 }
 
 /// Labels with few values each (a topic, a group, a game), never an id.
+///
+/// A name has no dots. It stands beside its value in the file that counts, where the test of `schemas/names.json` finds it.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// Adds to a counter.

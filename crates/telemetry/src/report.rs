@@ -18,14 +18,9 @@ use sentry::{ClientOptions, Hub, Integration};
 use tracing::Span;
 
 use crate::attributes as names;
+use crate::sampling_context::{DSC_CONTEXT, DSC_PREFIX};
 use crate::spans::{self, Status};
 use crate::{frames, propagation};
-
-/// The context that holds an event's sampling context until the envelope's header is written. It is not sent.
-pub(crate) const DSC_CONTEXT: &str = "pitboss.dsc";
-
-/// Prefix of the fields in such a context, because the SDK adds other fields to it.
-pub(crate) const DSC_PREFIX: &str = "sentry-";
 
 /// Target of log events whose error is already in Sentry.
 pub(crate) const REPORTED_TARGET: &str = "telemetry::reported";
@@ -130,16 +125,12 @@ impl Integration for LinkErrors {
     }
 }
 
-/// The attribute for a log line's span in SDKs of an older specification. The SDK has no field for its successor `span_id`,
-/// which the writer adds.
-pub(crate) const PARENT_SPAN_ID: &str = "sentry.trace.parent_span_id";
-
 /// Puts a log line into the active trace.
 pub(crate) fn link_log(mut log: Log) -> Option<Log> {
     if let Some((_, span_context)) = active() {
         let (trace_id, _) = wire_ids(&span_context);
         log.trace_id = Some(trace_id);
-        log.attributes.insert(PARENT_SPAN_ID.to_owned(), span_context.span_id().to_string().into());
+        log.attributes.insert(names::PARENT_SPAN_ID.to_owned(), span_context.span_id().to_string().into());
     }
     Some(log)
 }

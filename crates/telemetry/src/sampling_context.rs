@@ -14,6 +14,11 @@ use serde::Serialize;
 use crate::sampling::{self, Request};
 use crate::scrub;
 
+/// The context that holds an event's sampling context until the envelope's header is written. It is not sent.
+pub(crate) const DSC_CONTEXT: &str = "pitboss.dsc";
+/// Prefix of the fields in such a context, because the SDK adds other fields to it.
+pub(crate) const DSC_PREFIX: &str = "sentry-";
+
 /// Limits of unknown fields: their number, and the length of a name.
 const OTHERS_MAX: usize = 16;
 const OTHER_NAME_BYTES_MAX: usize = 64;

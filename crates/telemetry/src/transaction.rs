@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use opentelemetry_sdk::trace::SpanData;
 
-use crate::profile::Profile;
+use crate::profiler::Profile;
 use crate::sampling_context::SharedContext;
 
 /// A complete transaction for the writer.

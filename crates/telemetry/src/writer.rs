@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use sentry::Envelope;
 
+use crate::config::About;
 use crate::drop_count::{Category, Reason, lose};
 use crate::transaction::Finished;
-use crate::transaction::encode::{self, About};
+use crate::transaction::encode;
 use crate::transport::{Outgoing, Transport};
 
 mod batch;

@@ -15,6 +15,16 @@ pub async fn request(
     path: &str,
     headers: &[(String, String)],
 ) -> Option<(u16, Value)> {
+    let (status, body) = exchange(address, method, path, headers).await?;
+    Some((status, serde_json::from_str(&body).unwrap_or_default()))
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let mut head = format!("{method} {path} HTTP/1.1\r\ncontent-length: 0\r\nconnection: close\r\n");
     if headers.iter().all(|(name, _)| name != "host") {
@@ -29,10 +39,15 @@ pub async fn request(
     stream.read_to_string(&mut response).await.ok()?;
     let (head, body) = response.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_str(body).unwrap_or_default()))
+    Some((status, body.to_owned()))
 }
 
 /// Sends a `GET` request without further headers.
 pub async fn get(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
     request(address, "GET", path, &[]).await
+}
+
+/// Sends a `GET` request without further headers. Returns the body as text.
+pub async fn text(address: SocketAddr, path: &str) -> Option<String> {
+    exchange(address, "GET", path, &[]).await.map(|(_, body)| body)
 }

@@ -1,5 +1,5 @@
-//! Test support for every crate: addresses of the real servers, settings with generous time-outs, unique names, waiting for a
-//! condition instead of sleeping, and one printed seed.
+//! Test support for every crate: addresses of the real servers, settings with generous time-outs, a service in the process of the
+//! test, unique names, waiting for a condition instead of sleeping, and one printed seed.
 //!
 //! `./pitboss test` starts Kafka, a MongoDB server and Redis on free ports and passes their addresses in the environment. A test
 //! never starts a server that other tests share.
@@ -9,15 +9,20 @@ pub mod faults;
 pub mod guard;
 pub mod http;
 pub mod long_timeouts;
+pub mod metrics;
 pub mod receiver;
 pub mod reports;
 pub mod scenario;
+pub mod service;
+pub mod tail;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// Polling interval of [`eventually`], in milliseconds.
 const POLL_INTERVAL_MS: u64 = 20;
+/// Longest wait until a service or a consumer is ready, generous for a busy machine.
+const READY_MAX: Duration = Duration::from_secs(60);
 
 fn server(variable: &str) -> String {
     match std::env::var(variable) {

@@ -2,7 +2,8 @@
 //!
 //! Production gives up early, so that a player can retry. With its time-outs, a test fails whenever the machine is busy: a
 //! document store that needs more than two seconds for one "hello" loses every operation in flight. This module builds settings
-//! of `store` and `chassis` in their serialised form, so that testkit depends on neither crate.
+//! of `store` and `chassis` in their serialised form. Unit tests of these crates can use that too, although testkit links another
+//! copy of the crate under test, with other types.
 
 use std::net::SocketAddr;
 

@@ -252,4 +252,14 @@ mod tests {
         let sums = fields.map(|field| integer(&group, field));
         assert_eq!(sums, [7, i64::MAX, i64::MAX, i64::MIN, 0, 0]);
     }
+
+    #[test]
+    fn rollups_sum_every_total() {
+        let numbered = summed(Bson::Null).into_iter().zip(1_i64..);
+        let group: Document = numbered.map(|((field, _), sum)| (field, Bson::from(sum))).collect();
+        let totals = serde_json::to_value(totals_of_rollups(&group)).unwrap();
+        for (field, total) in totals.as_object().unwrap() {
+            assert_eq!(total.as_i64(), group.get_i64(field).ok(), "{field}");
+        }
+    }
 }

@@ -47,10 +47,14 @@ pub fn main() -> std::process::ExitCode {
 /// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
-    let mongo = Mongo::connect(&config.mongo)
-        .await
-        .map_err(|e| Failure::missing("cannot use the document store", e))?;
-    let facts = Facts::open(&mongo).await?;
+    let open = || async {
+        let mongo = Mongo::connect(&config.mongo).await?;
+        let facts = Facts::open(&mongo).await?;
+        Ok::<_, StoreError>((mongo, facts))
+    };
+    let Some((mongo, facts)) = lifecycle.start_phase("document store", open).await? else {
+        return lifecycle.run().await;
+    };
     let producer = bus::Producer::new(&config.kafka)?;
 
     let window_ms = i64::try_from(config.players.active_window_ms).unwrap_or(i64::MAX);

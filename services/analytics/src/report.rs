@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::domain::active::ActivePlayers;
 use crate::domain::bucket::Level;
 use crate::domain::fact::{Fact, Kind};
-use crate::rollups::Rollup;
+use crate::domain::fold::Rollup;
 
 /// Counts a new fact.
 pub(crate) fn count(message: &Message, fact: &Fact) {
@@ -104,10 +104,7 @@ mod tests {
         });
         Reporter::new(Arc::new(Mutex::new(ActivePlayers::new(1_000, 1)))).report(&rollups);
         let metrics = metric::render_prometheus();
-        let gauges: Vec<&str> = metrics
-            .lines()
-            .filter(|line| line.starts_with("pitboss_bets_rtp_ratio") && line.contains("TST"))
-            .collect();
-        assert_eq!(gauges, [r#"pitboss_bets_rtp_ratio{currency="TST",game="unknown"} 0.5"#]);
+        let gauges = testkit::metrics::series(&metrics, "pitboss_bets_rtp_ratio", &[("currency", "TST")]);
+        assert_eq!(gauges, [(r#"currency="TST",game="unknown""#, 0.5)]);
     }
 }

@@ -13,9 +13,8 @@ use tracing::Instrument as _;
 
 use crate::config::RollupsConfig;
 use crate::document::{DirtyMark, FactDocument, RollupDocument};
-use crate::domain::bucket::{Bucket, Level};
-use crate::domain::fold::Fold;
-use crate::domain::totals::Totals;
+use crate::domain::bucket::Bucket;
+use crate::domain::fold::{Fold, Rollup};
 use crate::facts::Facts;
 use crate::marks::{Dirty, Marks};
 use crate::report::Reporter;
@@ -26,14 +25,6 @@ pub(crate) struct Rollups {
     facts: Facts,
     marks: Marks,
     config: RollupsConfig,
-}
-
-/// A bucket that was just recomputed.
-#[derive(Debug)]
-pub(crate) struct Rollup {
-    pub(crate) level: Level,
-    pub(crate) bucket: Bucket,
-    pub(crate) totals: Totals,
 }
 
 impl Rollups {

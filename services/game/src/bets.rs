@@ -61,7 +61,9 @@ pub enum Ending {
     Voided {
         /// Operator's reason.
         reason: String,
-        /// Reversed stake and payout, where payment reported them.
+        /// True if payment had applied the wager. False if it forbade the wager before that.
+        is_applied: bool,
+        /// Reversed stake and payout, where payment reported them. Older builds of payment did not.
         reversed: Option<(i64, i64)>,
         /// Time of payment's answer.
         at: DateTime,
@@ -96,9 +98,9 @@ impl Ending {
         }
     }
 
-    /// Returns true for a void without reversed amounts, by which payment forbids a wager that it has not applied.
+    /// Returns true for a void by which payment forbids a wager that it has not applied.
     fn reverses_nothing(&self) -> bool {
-        matches!(self, Self::Voided { reversed: None, .. })
+        matches!(self, Self::Voided { is_applied: false, .. })
     }
 
     fn update(self) -> Document {
@@ -113,8 +115,8 @@ impl Ending {
                     set.insert("balance_minor", balance_minor);
                 }
             }
-            Self::Voided { reason, reversed, at } => {
-                set.extend(doc! { "void_reason": reason, "voided_at": at });
+            Self::Voided { reason, is_applied, reversed, at } => {
+                set.extend(doc! { "void_reason": reason, "voided_at": at, "void_of_applied": is_applied });
                 if let Some((stake_minor, payout_minor)) = reversed {
                     set.extend(doc! { "reversed_stake_minor": stake_minor, "reversed_payout_minor": payout_minor });
                 }

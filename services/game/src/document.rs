@@ -58,6 +58,9 @@ pub struct BetDocument {
     /// Time of the void. `ended_at` is kept, so `BetSettled` can be published again unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voided_at: Option<DateTime>,
+    /// True if the void reversed an applied wager. Older builds stored only the amounts below.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub void_of_applied: bool,
     /// Stake that the void reversed, where payment reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reversed_stake_minor: Option<i64>,
@@ -89,7 +92,7 @@ impl BetDocument {
     pub fn settlement(&self) -> Settlement {
         if self.was_settled() {
             Settlement::Published
-        } else if self.reversed_stake_minor.is_some() {
+        } else if self.void_of_applied || self.reversed_stake_minor.is_some() {
             Settlement::ImpliedByVoid
         } else {
             Settlement::Never

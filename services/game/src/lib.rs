@@ -51,10 +51,10 @@ pub fn main() -> std::process::ExitCode {
 /// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
-    let mongo = Mongo::connect(&config.mongo)
-        .await
-        .map_err(|e| Failure::missing("cannot use the document store", e))?;
-    let bets = Bets::open(&mongo).await?;
+    let open = || async { Bets::open(&Mongo::connect(&config.mongo).await?).await };
+    let Some(bets) = lifecycle.start_phase("document store", open).await? else {
+        return lifecycle.run().await;
+    };
     let producer = bus::Producer::new(&config.kafka)?;
     let rules = Rules::new(SlotMachine::published(), config.stakes.limits());
 

@@ -1,14 +1,15 @@
-//! Service that notifies players. At present it sends one e-mail for a big win.
+//! Service that notifies players by e-mail about the events that its handlers select ([`handlers`], [`domain`]).
 //!
-//! One big win through this crate: `BetSettled` → found to be big ([`domain::win`]) → stored in `notification.sent` under the event's
-//! id and channel, due at once or waiting for its player's registration → the record is done. Beside the consumer, the courier
-//! processes due e-mails: claim, contact, SMTP, and the step that follows from the result ([`domain::delivery`]).
+//! One e-mail through this crate, about a big win: `BetSettled` → found to be big ([`domain::win`]) → stored in `notification.sent`
+//! under the event's id and channel, due at once or waiting for its player's registration → the record is done. Beside the
+//! consumer, the courier processes due e-mails: claim, contact, SMTP, and the step that follows from the result
+//! ([`domain::delivery`]).
 //!
 //! It guarantees that a replay sends nothing again. If a process dies between sending an e-mail and storing that, at most one
 //! more follows with the same Message-ID, so the reader's mail program shows one. An e-mail with an unknown outcome is repeated
 //! once and then given up, and one that the server puts off is retried for some hours. E-mails that were given up are reported
-//! and listed. A bad mailbox delays neither another player nor the group. A player who wants no e-mail gets none. A win that is
-//! read before its player's registration waits for it.
+//! and listed. A bad mailbox delays neither another player nor the group. A player who wants no e-mail gets none. What is read
+//! before its player's registration waits for it.
 
 pub mod config;
 mod contacts;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::topics::Group;
+use store::StoreError;
 use store::mongo::Mongo;
 use tokio::sync::Notify;
 
@@ -50,12 +52,15 @@ pub fn main() -> std::process::ExitCode {
 /// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
-    let mongo = Mongo::connect(&config.mongo)
-        .await
-        .map_err(|e| Failure::missing("cannot use the document store", e))?;
-    let notifications = Notifications::new(&mongo, config.mail.claim_ms);
-    notifications.ensure_indexes().await.map_err(|e| Failure::missing("cannot use the document store", e))?;
-    let contacts = Contacts::new(&mongo);
+    let open = || async {
+        let mongo = Mongo::connect(&config.mongo).await?;
+        let notifications = Notifications::new(&mongo, config.mail.claim_ms);
+        notifications.ensure_indexes().await?;
+        Ok::<_, StoreError>((notifications, Contacts::new(&mongo)))
+    };
+    let Some((notifications, contacts)) = lifecycle.start_phase("document store", open).await? else {
+        return lifecycle.run().await;
+    };
     let producer = bus::Producer::new(&config.kafka)?;
     let mailer = Mailer::new(&config.peers.smtp, &config.mail)?;
     let wake = Arc::new(Notify::new());

@@ -21,7 +21,7 @@ use crate::domain::win;
 
 const COLLECTION: &str = "sent";
 
-/// What the e-mail about an event says. The player's name is added when it is sent.
+/// Text of the e-mail about an event. The player's name is added when it is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Notice {
     /// Id of the event. It identifies the notification and the e-mail.

@@ -24,6 +24,9 @@ pub struct Config {
     /// Trimming and sweeping of account tails.
     #[validate(nested)]
     pub ledger: LedgerConfig,
+    /// Limits that players set.
+    #[validate(nested)]
+    pub limits: LimitsConfig,
 }
 
 /// Addresses of other services.
@@ -112,6 +115,14 @@ fn check_sweep(ledger: &LedgerConfig) -> Result<(), ValidationError> {
     Err(ValidationError::new("order").with_message(message.into()))
 }
 
+/// `[limits]`: limits that players set for themselves.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, Validate)]
+pub struct LimitsConfig {
+    /// Wait before a limit that becomes looser counts. The old one binds until then. At most 30 days.
+    #[validate(range(min = 1_000, max = 2_592_000_000_i64))]
+    pub loosen_after_ms: i64,
+}
+
 impl ServiceConfig for Config {}
 
 #[cfg(test)]
@@ -149,6 +160,18 @@ mod tests {
         let refused = load_with("PITBOSS__PROVIDER__TIMEOUT_MS", "60001").unwrap_err().to_string();
         assert!(refused.contains("provider.timeout_ms"), "{refused}");
         assert!(refused.contains("lease_ms has to exceed"), "{refused}");
+    }
+
+    #[test]
+    fn looser_limits_wait_a_day_by_default() {
+        let wait = |text| load_with("PITBOSS__LIMITS__LOOSEN_AFTER_MS", text);
+        let unchanged = load_with("PITBOSS__LEDGER__TRIM_INTERVAL_MS", "1000").unwrap();
+        assert_eq!(unchanged.limits.loosen_after_ms, 24 * 60 * 60 * 1_000);
+        assert_eq!(wait("1000").unwrap().limits.loosen_after_ms, 1_000);
+        for text in ["999", "2592000001"] {
+            let refused = wait(text).unwrap_err().to_string();
+            assert!(refused.contains("limits.loosen_after_ms"), "{refused}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod restrictions;
 mod void;
 mod wager;
 
-pub use account::{AccountState, LimitSet, LossDay};
+pub use account::{AccountState, LaterLimit, LaterLimits, LimitSet, LossDay};
 pub use command::{Command, PaymentKind, PendingPayment, ProviderReport, Wager, WagerVoid};
 pub use decision::{DecideError, Decision, Outcome};
 pub use payment::PROVIDER;
@@ -31,7 +31,10 @@ pub fn decide(account: &AccountState, command: &Command, at_ms: i64) -> Result<D
             payment::request(account, payment_id, *payment, at_ms)
         }
         Command::SettlePayment(report) => payment::settle(account, report),
-        Command::SetLimits { cause_id, limits } => Ok(restrictions::set_limits(account, cause_id, *limits)),
+        Command::SetLimits { cause_id, limits, loosen_after_ms } => {
+            let from_ms = at_ms.saturating_add(*loosen_after_ms);
+            Ok(restrictions::set_limits(account, cause_id, *limits, at_ms, from_ms))
+        }
         Command::SelfExclude { cause_id, until_ms } => {
             restrictions::self_exclude(account, cause_id, *until_ms, at_ms)
         }

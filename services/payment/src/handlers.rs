@@ -16,9 +16,10 @@ use contracts::proto::players::v1::{LimitsChanged, PlayerRegistered, SelfExclusi
 
 use crate::ledger::{Incoming, Ledger, LedgerError, Request, Verdict};
 
-/// Returns the router with all handlers of the consumer group `payment`.
+/// Returns the router with all handlers of the consumer group `payment`. A limit that becomes looser counts `loosen_after_ms`
+/// after its decision.
 #[must_use]
-pub fn router(ledger: &Ledger) -> Router {
+pub fn router(ledger: &Ledger, loosen_after_ms: i64) -> Router {
     let ledger = || ledger.clone();
     Router::new()
         .on::<ApplyWager>(apply_wager::OnApplyWager(ledger()))
@@ -27,7 +28,7 @@ pub fn router(ledger: &Ledger) -> Router {
         .on::<Withdraw>(withdraw::OnWithdraw(ledger()))
         .on::<ProviderReported>(provider_reported::OnProviderReported(ledger()))
         .on::<PlayerRegistered>(player_registered::OnPlayerRegistered(ledger()))
-        .on::<LimitsChanged>(limits_changed::OnLimitsChanged(ledger()))
+        .on::<LimitsChanged>(limits_changed::OnLimitsChanged { ledger: ledger(), loosen_after_ms })
         .on::<SelfExclusionStarted>(self_exclusion_started::OnSelfExclusionStarted(ledger()))
 }
 

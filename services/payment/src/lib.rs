@@ -22,7 +22,7 @@ use bus::lag::BacklogReader;
 use bus::{Consumer, Producer};
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, ReadyFlag, Shutdown};
-use contracts::{Classify, ErrorClass, Group, Topic};
+use contracts::{Group, Topic};
 use store::StoreError;
 use store::mongo::Mongo;
 use tokio::sync::mpsc;
@@ -34,7 +34,7 @@ use provider::client::CardProvider;
 use provider::intents::Intents;
 use provider::pool::Pool;
 
-/// Interval of the store's health check, and pause between two attempts to prepare the store at start-up.
+/// Interval of the store's health check.
 const STORE_PROBE_MS: u64 = 1_000;
 
 /// Entry point of the program: reads the configuration and calls [`run`].
@@ -50,17 +50,20 @@ pub fn main() -> std::process::ExitCode {
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let store_ready = lifecycle.readiness().register("mongo");
-    let mongo = Mongo::open(&config.mongo).await?;
+    let mongo = Mongo::open(&config.mongo)
+        .await
+        .map_err(|error| Failure::missing("cannot use the document store", error))?;
     let producer = Producer::new(&config.kafka)?;
     let (new_payments, waiting_payments) = mpsc::channel(config.provider.waiting_max);
     let intents = Intents::new(&mongo, new_payments, config.provider.lease_ms);
     let ledger = Ledger::new(mongo.clone(), Arc::new(producer.clone()), Arc::new(intents.clone()));
-    if !prepare(&mongo, &ledger, &intents, lifecycle.shutdown()).await? {
+    let prepared = lifecycle.start_phase("document store", || prepare(&mongo, &ledger, &intents)).await?;
+    if prepared.is_none() {
         return lifecycle.run().await;
     }
     store_ready.set(true);
 
-    let router = handlers::router(&ledger);
+    let router = handlers::router(&ledger, config.limits.loosen_after_ms);
     let consumer = Consumer::new(&config.kafka, Group::Payment, router, producer.clone())?;
     let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
     let stop_deadline = config.kafka.stop_deadline();
@@ -103,33 +106,12 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     lifecycle.run().await
 }
 
-/// Waits for the store and creates the indexes. Returns false when a shutdown was requested first.
-async fn prepare(
-    mongo: &Mongo,
-    ledger: &Ledger,
-    intents: &Intents,
-    shutdown: &Shutdown,
-) -> Result<bool, Failure> {
-    loop {
-        let prepared: Result<(), StoreError> = async {
-            // Reads the store's time before any write uses it.
-            mongo.ping().await?;
-            ledger.ensure_indexes().await?;
-            intents.ensure_indexes().await
-        }
-        .await;
-        match prepared {
-            Ok(()) => return Ok(true),
-            Err(error) if error.class() == ErrorClass::Transient => {
-                tracing::warn!(error = %error, "the document store is not available yet, retrying");
-            }
-            Err(error) => return Err(Failure::missing("cannot prepare the document store", error)),
-        }
-        tokio::select! {
-            () = shutdown.requested() => return Ok(false),
-            () = tokio::time::sleep(Duration::from_millis(STORE_PROBE_MS)) => {}
-        }
-    }
+/// Creates the indexes.
+async fn prepare(mongo: &Mongo, ledger: &Ledger, intents: &Intents) -> Result<(), StoreError> {
+    // Reads the store's time before any write uses it.
+    mongo.ping().await?;
+    ledger.ensure_indexes().await?;
+    intents.ensure_indexes().await
 }
 
 /// Updates readiness as the store becomes available or unavailable.
@@ -159,7 +141,7 @@ mod tests {
         let intents = Intents::new(&mongo, new_payments, 1_000);
         let outbox = Arc::new(Producer::new(&kafka).unwrap());
         let ledger = Ledger::new(mongo.clone(), outbox, Arc::new(intents.clone()));
-        assert!(prepare(&mongo, &ledger, &intents, &Shutdown::new()).await.unwrap());
+        prepare(&mongo, &ledger, &intents).await.unwrap();
         let off_ms = mongo.now().timestamp_millis() - bson::DateTime::now().timestamp_millis();
         mongo.drop_database().await.unwrap();
         assert!(off_ms.abs() < HOUR_MS / 2, "{off_ms}");

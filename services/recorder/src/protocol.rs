@@ -8,6 +8,7 @@ pub mod auth;
 pub mod digest;
 pub mod envelope;
 pub mod event;
+pub mod exception;
 pub mod exception_groups;
 pub mod fields;
 pub mod grouping;

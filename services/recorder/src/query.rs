@@ -15,6 +15,7 @@ mod profiles;
 mod read_limit;
 pub(crate) mod scan;
 pub(crate) mod scorecard;
+mod scorecard_file;
 mod signals;
 mod slots;
 pub(crate) mod state;

@@ -55,17 +55,20 @@ pub fn main() -> std::process::ExitCode {
 /// [`Failure::Missing`] when the document store is unreachable at the start, or the failure of a part.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
-    let mongo = Mongo::connect(&config.mongo)
-        .await
-        .map_err(|e| Failure::missing("cannot use the document store", e))?;
     let cache = Cache::new(&config.redis)?;
     let producer = bus::Producer::new(&config.kafka)?;
     let passwords = Passwords::new(config.passwords)
         .map_err(|error| Failure::missing("cannot start the threads that hash passwords", error))?;
     let attempts = Attempts::new(cache.clone(), config.attempts);
-    let players = Players::open(&mongo, producer.clone(), passwords, attempts).await?;
-    let sessions = Sessions::open(&mongo, players.clone(), cache, config.sessions).await?;
-    let history = History::open(&mongo).await?;
+    let open = || async {
+        let mongo = Mongo::connect(&config.mongo).await?;
+        let players = Players::open(&mongo, producer.clone(), passwords.clone(), attempts.clone()).await?;
+        let sessions = Sessions::open(&mongo, players.clone(), cache.clone(), config.sessions).await?;
+        let history = History::open(&mongo).await?;
+        Ok::<_, StoreError>((mongo, players, sessions, history))
+    };
+    let opened = lifecycle.start_phase("document store", open).await?;
+    let Some((mongo, players, sessions, history)) = opened else { return lifecycle.run().await };
 
     let consumer =
         bus::Consumer::new(&config.kafka, Group::User, handlers::router(&history), producer.clone())?;

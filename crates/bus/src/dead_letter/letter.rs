@@ -327,7 +327,7 @@ fn traceparent_of<'a>(carried: impl IntoIterator<Item = (&'a str, &'a [u8])>) ->
 }
 
 /// Text of the last header of this name on one line of bounded length. Empty if there is none.
-fn text(record: &Record, name: &str) -> String {
+pub(crate) fn text(record: &Record, name: &str) -> String {
     record.header(name).map(|value| one_line(&String::from_utf8_lossy(value))).unwrap_or_default()
 }
 

@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Debug context of the line.
-pub(crate) const DEBUG_CONTEXT: &str = "eos";
 /// Facility of the line.
 const FACILITY: &str = "DRAIN";
 /// End of the line. Before it is the partition as `topic [0]`, after the name of the thread.

@@ -8,6 +8,7 @@ use tracing::Span;
 
 use super::{InPlace, Processor, RecordTask, TaskResult, abandoned};
 use crate::error::ConsumerError;
+use crate::handler::HandlerError;
 use crate::hook::HookAction;
 use crate::record::Record;
 
@@ -17,7 +18,12 @@ const STALL_CHECK: Duration = Duration::from_millis(200);
 /// Error of an attempt that a hook made fail.
 #[derive(Debug, thiserror::Error)]
 #[error("the attempt failed on purpose, so that the record waits in its retry topic")]
-pub(super) struct FailedOnPurpose;
+struct FailedOnPurpose;
+
+/// Error of an attempt after which a hook wants a dead letter.
+#[derive(Debug, thiserror::Error)]
+#[error("the record was rejected on purpose, so that it becomes a dead letter")]
+struct RejectedOnPurpose;
 
 impl RecordTask {
     /// Waits as a slow handler would, visibly to the watchdog. Returns false when the record must be given back instead.
@@ -52,9 +58,13 @@ impl Processor {
         None
     }
 
-    /// Returns true if the attempt must fail: in the record's own topic, and only if the record can move to a retry topic.
-    pub(super) fn fails_on_purpose(&self, task: &RecordTask, action: HookAction) -> bool {
-        action.fail && matches!(self.retry.in_place, InPlace::Limited { .. }) && !task.record.is_retry()
+    /// Returns the error of an attempt that must fail: in the record's own topic, and only if the record can move to a retry topic.
+    pub(super) fn failure_on_purpose(&self, task: &RecordTask, action: HookAction) -> Option<HandlerError> {
+        if !matches!(self.retry.in_place, InPlace::Limited { .. }) || task.record.is_retry() {
+            return None;
+        }
+        let rejected = action.reject.then(|| HandlerError::poison(RejectedOnPurpose));
+        rejected.or_else(|| action.fail.then(|| HandlerError::transient(FailedOnPurpose)))
     }
 
     /// Waits until the partition no longer stalls. To the watchdog the lane waits on purpose. Returns false when the record must be

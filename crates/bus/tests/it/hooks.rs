@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bus::{ConsumerError, HandlerError, HookAction, Outcome, Producer, Record, RecordHook};
-use contracts::Group;
+use contracts::{Group, Topic, headers};
 use serde_json::Value;
 
 use crate::support::{
     DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, committed_sum, place_bet,
-    players_in, preference, preferences, publish_all,
+    players_in, preference, preferences, publish_all, stored,
 };
 
 const DELAY: Duration = Duration::from_millis(400);
@@ -204,4 +204,19 @@ async fn failure_on_purpose_is_retried_once() {
     assert_eq!(seen.iter().map(|seen| seen.event.id.as_str()).collect::<Vec<_>>(), ["other-1", "chosen-1"]);
     consumer.stop().await.expect("stops in order");
     assert_eq!(handler.seen().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rejected_record_becomes_a_dead_letter() {
+    let config = broker_for(Group::Notification).await;
+    let producer = Producer::new(&config).expect("a producer");
+    producer.publish(&preference("chosen", 1)).await.expect("published");
+    let handler = TestHandler::all();
+    let hook = Arc::new(AtPlayer(HookAction { reject: true, ..HookAction::default() }));
+    let router = preferences(handler.clone());
+    let consumer = Running::start_with_hook(&config, Group::Notification, router, hook);
+    let letter = stored(&config, &Topic::PlayersEvents.dlq(Group::Notification), 1).await.remove(0);
+    consumer.stop().await.expect("stops in order");
+    assert_eq!(letter.header(headers::DLQ_ERROR_CLASS).as_deref(), Some("poison"));
+    assert_eq!((letter.header(headers::DLQ_ATTEMPTS).as_deref(), handler.seen().len()), (Some("1"), 0));
 }

@@ -1,8 +1,11 @@
-//! Guarantees of a publish, and the meaning of its errors.
+//! Guarantees of a publish, and the meaning of its errors. The trace of one that is not answered needs a process of its own.
 
 use bus::{Config, Producer, PublishError, RawRecord};
 use contracts::class::{Classify as _, ErrorClass};
 use contracts::{Group, Topic};
+use serde_json::json;
+use telemetry::spans;
+use tracing::Instrument as _;
 
 use crate::support::{broker_for, bytes, place_bet, publish_all, stored_in};
 
@@ -115,17 +118,42 @@ async fn too_large_record_is_poison() {
     assert_eq!(error.class(), ErrorClass::Poison);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn missing_acknowledgement_is_an_unknown_outcome() {
+const TIMEOUT_MS: u32 = 500;
+
+#[test]
+fn missing_acknowledgement_is_an_unknown_outcome() {
+    testkit::scenario::run("producing::silent_broker");
+}
+
+#[test]
+#[ignore = "the process of the test above"]
+fn silent_broker() {
+    let Some(receiver) = crate::support::scenario(|_| publish_without_answer()) else { return };
+    let items = receiver.items();
+    let request = items.iter().find(|(kind, item)| kind == "transaction" && item["transaction"] == "request");
+    let publish = &request.expect("the request").1["spans"][0];
+    assert_eq!((&publish["op"], &publish["status"]), (&json!("queue.publish"), &json!("deadline_exceeded")));
+    let seconds = |name: &str| publish[name].as_f64().expect("seconds");
+    let took_ms = (seconds("timestamp") - seconds("start_timestamp")) * 1_000.0;
+    // The client measures its time-out with another clock
+    assert!(took_ms >= f64::from(TIMEOUT_MS) * 0.9, "it ended before the verdict, after {took_ms} ms");
+    for unknown in ["messaging.destination.partition.id", "messaging.kafka.offset"] {
+        assert_eq!(publish["data"].get(unknown), None, "{publish:#}");
+    }
+}
+
+async fn publish_without_answer() {
     // A port that accepts connections and never answers
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let config = Config {
         bootstrap_servers: silent.local_addr().expect("an address").to_string(),
-        message_timeout_ms: 500,
+        message_timeout_ms: TIMEOUT_MS,
         ..Config::default()
     };
     let producer = Producer::new(&config).expect("a producer");
-    let error = producer.publish(&place_bet("p", 1)).await.expect_err("no broker answers");
+    let event = place_bet("p", 1);
+    let published = producer.publish(&event).instrument(spans::background("request", []));
+    let error = published.await.expect_err("no broker answers");
     assert!(matches!(error, PublishError::OutcomeUnknown { .. }), "{error:?}");
     assert_eq!(error.class(), ErrorClass::Transient);
 }

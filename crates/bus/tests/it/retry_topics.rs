@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use bus::{Delivery, HandlerError, Outcome, Producer};
 use contracts::{Group, Topic, headers};
 use serde_json::Value;
-use telemetry::spans;
-use tracing::Instrument as _;
+use telemetry::{propagation, spans};
+use tracing::{Instrument as _, Span};
 
 use crate::support::{Running, Stored, TestHandler, broker_for, preference, preferences, stored, stored_in};
 
@@ -177,6 +177,31 @@ fn check_traces(items: &[(String, Value)]) {
 /// The laps belong to one life of the record: a dead letter that is copied back begins anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replayed_letter_has_all_laps_again() {
+    fail_and_replay(Span::none()).await;
+}
+
+#[test]
+fn unsampled_record_stays_so_after_retry_and_replay() {
+    testkit::scenario::run("retry_topics::unsampled");
+}
+
+/// Errors are sent whatever was decided about the trace.
+#[test]
+#[ignore = "the process of the test above"]
+fn unsampled() {
+    let parent = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00";
+    let publish = |_| {
+        let context = propagation::extract([(propagation::TRACEPARENT, parent.as_bytes())]);
+        fail_and_replay(spans::continued("request", &context))
+    };
+    let Some(receiver) = crate::support::scenario(publish) else { return };
+    let kinds: Vec<String> = receiver.items().into_iter().map(|(kind, _)| kind).collect();
+    assert!(kinds.iter().any(|kind| kind == "event"), "{kinds:?}");
+    assert!(kinds.iter().all(|kind| kind != "transaction"), "{kinds:?}");
+}
+
+/// Publishes a record below `request`, and copies its dead letter back once.
+async fn fail_and_replay(request: Span) {
     let config = bus::Config {
         retry_in_place_max: 1,
         retry_topic_delay_ms: 50,
@@ -185,7 +210,7 @@ async fn replayed_letter_has_all_laps_again() {
     };
     let handler = TestHandler::new(|_| Err(HandlerError::transient("the store is unavailable")));
     let producer = Producer::new(&config).expect("a producer");
-    producer.publish(&preference("p", 1)).await.expect("published");
+    producer.publish(&preference("p", 1)).instrument(request).await.expect("published");
     let consumer = Running::start(&config, GROUP, preferences(handler.clone()));
     let letter = stored(&config, &TOPIC.dlq(GROUP), 1).await.remove(0);
     assert_eq!(handler.seen().len(), 2);

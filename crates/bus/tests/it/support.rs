@@ -384,11 +384,3 @@ pub(crate) fn end_of(config: &Config, topic: &str) -> i64 {
     let watermarks = raw_consumer(config, "raw").fetch_watermarks(&physical(config, topic), 0, DEADLINE);
     watermarks.expect("watermarks").1
 }
-
-/// Returns a counter of this process as Prometheus would read it, summed over the series that have all these labels.
-pub(crate) fn counted(name: &str, labels: &[(&str, &str)]) -> f64 {
-    let has = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
-    let text = telemetry::metric::render_prometheus();
-    let lines = text.lines().filter(|line| line.starts_with(name) && has(line));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}

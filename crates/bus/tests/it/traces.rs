@@ -28,28 +28,34 @@ fn scenario() {
     }
 }
 
-/// Two bets of our producer, of which one is retried, and two console records with their own trace, of which one is malformed.
+/// Bets of our producer: one is retried, one panics, one is given back at the stop. Two console records have a trace of their own,
+/// and one of them is malformed.
 async fn publish_and_handle() {
     let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
-    let handler = TestHandler::new(|delivery| {
-        if delivery.event.id.as_str() == "p-2" && delivery.attempt == 1 {
-            return Err(HandlerError::transient("not yet"));
-        }
-        Ok(Outcome::Applied)
+    let handler = TestHandler::new(|delivery| match (delivery.event.id.as_str(), delivery.attempt) {
+        ("p-2", 1) | ("held-1", _) => Err(HandlerError::transient("not yet")),
+        ("panics-1", _) => panic!("a bug in the handler (on purpose)"),
+        _ => Ok(Outcome::Applied),
     });
     let producer = Producer::new(&config).expect("a producer");
     let request = spans::background("request", []);
     async {
-        for number in 1..=2 {
-            producer.publish(&place_bet("p", number)).await.expect("published");
+        for (player, number) in [("p", 1), ("p", 2), ("panics", 1)] {
+            producer.publish(&place_bet(player, number)).await.expect("published");
         }
     }
-    .instrument(request)
+    .instrument(request.clone())
     .await;
     publish_console_record(&config, CONSOLE_BET).await;
     publish_console_record(&config, b"{\"type\":\"casino.bets.v1.PlaceBet\",\"data\":{\"bogus\":1}}").await;
-    let consumer = Running::start(&config, Group::Game, bets(handler));
-    committed_reaches(&config, Group::Game, 4).await;
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
+    committed_reaches(&config, Group::Game, 5).await;
+    let held = place_bet("held", 1);
+    producer.publish(&held).instrument(request).await.expect("published");
+    testkit::eventually("an attempt at the held record", DEADLINE, || async {
+        handler.ids().contains(&held.id.to_string()).then_some(())
+    })
+    .await;
     consumer.stop().await.expect("stops in order");
 }
 
@@ -68,11 +74,14 @@ fn check(items: &[(String, Value)]) {
     };
     let processed: Vec<&Value> =
         of_type("transaction").filter(|t| t["contexts"]["trace"]["op"] == "queue.process").collect();
-    assert_eq!(processed.len(), 4, "one transaction for each record: {processed:#?}");
+    assert_eq!(processed.len(), 6, "one transaction for each record: {processed:#?}");
     let request = of_type("transaction").find(|t| t["transaction"] == "request").expect("the request");
     let published: Vec<&Value> = request["spans"].as_array().expect("spans").iter().collect();
-    assert_eq!(published.len(), 2);
+    assert_eq!(published.len(), 4);
 
+    for (id, status) in [("panics-1", "invalid_argument"), ("held-1", "cancelled")] {
+        assert_eq!(find(&processed, id)["contexts"]["trace"]["status"], status, "{id}");
+    }
     for (id, retries) in [("p-1", 0), ("p-2", 1)] {
         let publish = published.iter().find(|s| s["data"]["messaging.message.id"] == id).expect("published");
         let process = find(&processed, id);
@@ -102,10 +111,13 @@ fn check(items: &[(String, Value)]) {
     assert_eq!(letter["data"]["error.type"], "undecodable", "{letter:#}");
     assert_eq!(letter["parent_span_id"], failed["contexts"]["trace"]["span_id"]);
 
-    let errors: Vec<&Value> = of_type("event").collect();
+    let (errors, panics): (Vec<&Value>, Vec<&Value>) =
+        of_type("event").partition(|event| event["contexts"]["trace"]["trace_id"] == CONSOLE_TRACE);
     assert_eq!(errors.len(), 1, "one error event, for the malformed line: {errors:#?}");
-    assert_eq!(errors[0]["contexts"]["trace"]["trace_id"], CONSOLE_TRACE, "in that record's trace");
     assert!(errors[0].to_string().contains("bogus"), "it names the error: {:#}", errors[0]);
+    assert_eq!(panics.len(), 4, "one for each panic, and one for the dead letter: {panics:#?}");
+    let of_request = &request["contexts"]["trace"]["trace_id"];
+    assert!(panics.iter().all(|event| event["contexts"]["trace"]["trace_id"] == *of_request), "{panics:#?}");
 }
 
 fn find<'a>(transactions: &[&'a Value], id: &str) -> &'a Value {

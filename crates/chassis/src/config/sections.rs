@@ -98,6 +98,40 @@ pub struct Ops {
     pub address: SocketAddr,
 }
 
+/// `[start]`: time limit of a start.
+#[derive(Clone, Debug, Deserialize, Serialize, Validate)]
+pub struct Start {
+    /// Time in which a process opens its listeners and prepares its document store. It retries while the store is not available,
+    /// and exits with 69 at the limit. `./pitboss up` waits for 60 s until all services are ready.
+    #[serde(default = "start_deadline_ms")]
+    #[validate(range(min = 100, max = 600_000))]
+    pub deadline_ms: u64,
+}
+
+impl Start {
+    /// Divides [`Start::deadline_ms`] among the phases.
+    #[must_use]
+    pub fn budget(&self) -> StartBudget {
+        let twentieth = Duration::from_millis(self.deadline_ms) / 20;
+        StartBudget { listeners: twentieth * 2, resources: twentieth * 18 }
+    }
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { deadline_ms: start_deadline_ms() }
+    }
+}
+
+/// Time limits of the phases of a start, in their order. They add up to [`Start::deadline_ms`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartBudget {
+    /// The configured addresses are bound.
+    pub listeners: Duration,
+    /// What the service cannot work without becomes available: its document store with the indexes.
+    pub resources: Duration,
+}
+
 /// `[drain]`: orderly shutdown.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Drain {
@@ -208,6 +242,10 @@ fn connections_per_address_max() -> usize {
 
 fn connections_loopback_max() -> usize {
     100_000
+}
+
+fn start_deadline_ms() -> u64 {
+    30_000
 }
 
 fn deadline_ms() -> u64 {

@@ -64,11 +64,15 @@ fn common_sections_are_read_from_the_same_layers() {
     let sources = Sources {
         defaults: DEFAULTS.to_owned(),
         file: Some(file.path().to_owned()),
-        environment: environment(&[("PITBOSS__DRAIN__DEADLINE_MS", "900")]),
+        environment: environment(&[
+            ("PITBOSS__DRAIN__DEADLINE_MS", "900"),
+            ("PITBOSS__START__DEADLINE_MS", "800"),
+        ]),
     };
     let Loaded { common, own } = load_from::<Config>(&sources).expect("good");
     assert_eq!((common.http.address.port(), common.ops.address.port()), (8100, 8130));
     assert_eq!((common.http.connections_max, common.drain.deadline_ms), (7, 900));
+    assert_eq!(common.start.deadline_ms, 800);
     assert_eq!(own.machine.name, "default");
 }
 

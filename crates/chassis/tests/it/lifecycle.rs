@@ -1,15 +1,19 @@
 //! Lifecycle of a process from start to drained, with the guaranteed order of the shutdown.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use axum::{Router, routing::get};
 use chassis::{
     Failure, Lifecycle, Listeners, Shutdown,
-    config::{Drain, ServiceConfig},
+    config::{Drain, ServiceConfig, Start},
 };
+use contracts::{Classify, ErrorClass};
 use serde::{Deserialize, Serialize};
 use telemetry::propagation::TrustPolicy;
 use tokio::sync::Notify;
@@ -193,9 +197,75 @@ async fn too_long_stop_deadline_is_refused_at_start() {
 }
 
 #[test]
-fn drain_phases_add_up_to_deadline() {
+fn phases_add_up_to_deadline() {
     for deadline_ms in [100, 10_000, 600_000] {
-        let budget = Drain { deadline_ms }.budget();
-        assert_eq!(budget.listeners + budget.consumers + budget.flush, Duration::from_millis(deadline_ms));
+        let deadline = Duration::from_millis(deadline_ms);
+        let drain = Drain { deadline_ms }.budget();
+        assert_eq!(drain.listeners + drain.consumers + drain.flush, deadline);
+        let start = Start { deadline_ms }.budget();
+        assert_eq!(start.listeners + start.resources, deadline);
     }
+}
+
+/// Failure of a document store.
+#[derive(Debug, thiserror::Error)]
+#[error("no server")]
+struct StoreFailed(ErrorClass);
+
+impl Classify for StoreFailed {
+    fn class(&self) -> ErrorClass {
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn start_retries_transient_failure() {
+    let mut lifecycle = Lifecycle::start(listeners(1_000, &[]).await, Shutdown::new());
+    let has_failed = AtomicBool::new(false);
+    let open = || async {
+        if has_failed.swap(true, Ordering::Relaxed) {
+            Ok("indexes")
+        } else {
+            Err(StoreFailed(ErrorClass::Transient))
+        }
+    };
+    let opened = lifecycle.start_phase("document store", open).await.expect("no failure");
+    assert_eq!(opened, Some("indexes"));
+}
+
+#[tokio::test]
+async fn fatal_failure_of_start_is_exit_code_69() {
+    let mut lifecycle = Lifecycle::start(listeners(1_000, &[]).await, Shutdown::new());
+    let open = || async { Err::<(), _>(StoreFailed(ErrorClass::Fatal)) };
+    let failure = lifecycle.start_phase("document store", open).await.expect_err("a failure");
+    let described = (failure.exit_code(), failure.describe());
+    assert_eq!(described, (69, "cannot use the document store: no server".to_owned()));
+}
+
+/// The second phase begins at the limit already.
+#[tokio::test]
+async fn start_ends_at_limit_with_last_failure() {
+    let mut listeners = listeners(1_000, &[]).await;
+    listeners.common.start = Start { deadline_ms: 100 };
+    let mut lifecycle = Lifecycle::start(listeners, Shutdown::new());
+    let refused = || async { Err::<(), _>(StoreFailed(ErrorClass::Transient)) };
+    let refused = lifecycle.start_phase("document store", refused).await.expect_err("a failure");
+    let silent = std::future::pending::<Result<(), StoreFailed>>;
+    let silent = lifecycle.start_phase("cache", silent).await.expect_err("a failure");
+    assert_eq!((refused.exit_code(), silent.exit_code()), (69, 69));
+    let (refused, silent) = (refused.describe(), silent.describe());
+    assert!(refused.starts_with("cannot use the document store within "), "{refused}");
+    assert!(refused.ends_with(" ms (start.deadline_ms): no server"), "{refused}");
+    assert_eq!(silent, "cannot use the cache within 0 ms (start.deadline_ms): it did not answer");
+}
+
+#[tokio::test]
+async fn shutdown_during_start_is_orderly() {
+    let shutdown = Shutdown::new();
+    let mut lifecycle = Lifecycle::start(listeners(1_000, &[]).await, shutdown.clone());
+    shutdown.trigger();
+    let silent = std::future::pending::<Result<(), StoreFailed>>;
+    let opened = lifecycle.start_phase("document store", silent).await.expect("no failure");
+    assert_eq!(opened, None);
+    lifecycle.run().await.expect("drained");
 }

@@ -150,16 +150,11 @@ async fn one_request_is_counted_once() {
     let url = format!("http://{address}/counted");
     client.get(&url).send().await.expect("an answer");
     let shown = telemetry::metric::render_prometheus();
-    let counts = shown.lines().filter(|line| line.contains("/counted") && line.contains("requests"));
-    let counts: Vec<&str> = counts.filter_map(|line| line.rsplit_once(' ')).map(|(_, count)| count).collect();
-    assert_eq!(counts, ["1"], "{shown}");
-    let durations: Vec<&str> = shown
-        .lines()
-        .filter(|line| {
-            line.starts_with("pitboss_http_server_duration_milliseconds_count") && line.contains("/counted")
-        })
-        .collect();
-    assert_eq!(durations.len(), 1, "one set of series: {durations:?}");
+    for name in ["requests_total", "duration_milliseconds_count"] {
+        let name = format!("pitboss_http_server_{name}");
+        let counts = testkit::metrics::series(&shown, &name, &[("route", "/counted")]);
+        assert_eq!(counts.iter().map(|(_, count)| *count).collect::<Vec<f64>>(), [1.0], "{counts:?}");
+    }
     let invented = reqwest::Method::from_bytes(b"AEVIL42").expect("a method");
     client.request(invented, &url).send().await.expect("an answer");
     let shown = telemetry::metric::render_prometheus();

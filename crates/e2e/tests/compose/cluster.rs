@@ -68,7 +68,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops every container. Each of our services must exit by itself, with code 0.
+    /// Stops every container. Each Pitboss service must exit with code 0.
     pub(crate) fn stop(&self) -> Result<()> {
         self.compose(&["stop"])?;
         for part in Part::SERVICES {

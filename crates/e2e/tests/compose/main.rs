@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let is_required = std::env::var("PITBOSS_TEST_COMPOSE").is_ok_and(|value| value == "1");
     let skipped = missing.is_some() && !is_required;
     if let (Some(reason), true) = (&missing, skipped && !arguments.list) {
-        eprintln!("compose: skipped: {reason}; see deploy/containers/README.md");
+        eprintln!("compose: skipped: {reason}. See deploy/containers/README.md");
     }
     let run = move || match missing {
         Some(reason) => Err(Failed::from(reason)),

@@ -9,6 +9,7 @@ mod log_fields;
 pub(crate) mod names;
 mod ports;
 mod sizes;
+mod statements;
 
 use std::path::{Path, PathBuf};
 

@@ -15,7 +15,7 @@ fn state(armed: Vec<Armed>) -> State {
     State { armed, ..State::default() }
 }
 
-/// Why the only flag of a state is invalid.
+/// Returns the reason why the only flag of a state is invalid.
 fn reason(state: &State) -> &str {
     assert!(state.armed.is_empty() && state.invalid.len() == 1, "{state:?}");
     &state.invalid[0].reason
@@ -130,7 +130,7 @@ fn invalid_flag_is_off_and_blocks_no_other() {
 
 /// An operator prepares faults in the file without arming them.
 #[test]
-fn flag_that_arms_nothing_is_kept_until_it_is_armed() {
+fn flag_without_effect_is_kept_until_armed() {
     let mut drift = written(Armed {
         id: FaultId::GameRtpDrift,
         scope: Scope::SharePercent(5),

@@ -8,8 +8,8 @@ pub(crate) static SKEW: Definition = Definition {
     acts: Acts::InService,
     services: &["gateway"],
     title: "The clock of a producer is ahead or behind",
-    breaks: "Gateway publishes its commands with a wrong time: the time of the event and the send time in the \
-             record's headers are shifted by `offset_ms`.",
+    breaks: "Gateway publishes its commands with a wrong time: the time of the event and the send time in \
+             the record's headers are shifted by `offset_ms`.",
     params: &[ParamSpec {
         name: "offset_ms",
         doc: "Shift of the clock in milliseconds. Above 0 the clock is ahead, below 0 it is behind.",
@@ -25,18 +25,18 @@ pub(crate) static SKEW: Definition = Definition {
     evidence: &[
         "The metric `bus.records.skewed` counts the records of gateway's topics when its clock is ahead, or \
          behind by more than two minutes.",
-        "`messaging.message.receive.latency` of these records is the time since the broker stored them: never \
-         negative, and no zero that stands for an unknown time. A clock that is behind by less adds its \
-         offset to the latency.",
+        "`messaging.message.receive.latency` of these records is the time since the broker stored them: \
+         never negative, and no zero that stands for an unknown time. A clock that is behind by less adds \
+         its offset to the latency.",
         "The command's span in gateway has the attribute `flag.evaluation.clock.skew`, and the times of its \
          spans are right.",
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: bets settle as usual; `bus.records.skewed` counts, or receive latencies are too long by a \
-              constant time. Where: the metric names the topic, and all of the records have the same \
-              producer. Meaning: the clock of a producer is wrong; a difference between two hosts' clocks \
-              tells nothing about the speed of the system. Do: compare the event's time with the start of \
-              the `queue.publish` span in the same trace; synchronise that host's clock; switch the fault \
-              off (`./pitboss fault off clock.skew`); see that the metric stands still.",
+    runbook: "Seen: bets settle as usual. `bus.records.skewed` counts, or receive latencies are too long by \
+              a constant time. Where: the metric names the topic, and all of the records have the same \
+              producer. Meaning: the clock of a producer is wrong. A difference between two hosts' clocks \
+              says nothing about the speed of the system. Do: compare the event's time with the start of the \
+              `queue.publish` span in the same trace. Synchronise that host's clock. Switch the fault off \
+              (`./pitboss fault off clock.skew`). See that the metric stops rising.",
 };

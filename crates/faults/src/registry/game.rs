@@ -24,16 +24,16 @@ pub(crate) static CPU_SPIKE: Definition = Definition {
     evidence: &[
         "In game, a span `hunt_primes` of about `duration_ms` below the bet's `queue.process`, without a \
          `db` or `http` span below it.",
-        "A CPU profile of the bet's transaction in game, in which `game::primes::hunt_primes` has most of the \
-         samples.",
+        "A CPU profile of the bet's transaction in game, in which `game::primes::hunt_primes` has most of \
+         the samples.",
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
     runbook: "Seen: bets take longer by an equal amount, and under load game falls behind. Where: in the \
-              bet's trace one span of game is long and has no database or network span below it; the CPU \
-              time of the process rises with the bets. Meaning: game computes; no other system is slow. Do: \
-              take the function's name from the span or the profile; switch the fault off (`./pitboss fault \
-              off game.cpu-spike`); the span disappears and the lag of game's group returns to zero.",
+              bet's trace one span of game is long and has no database or network span below it. The CPU \
+              time of the process rises with the bets. Meaning: game computes. No other system is slow. Do: \
+              take the function's name from the span or the profile. Switch the fault off (`./pitboss fault \
+              off game.cpu-spike`). The span disappears and the lag of game's group returns to zero.",
 };
 
 pub(crate) static RTP_DRIFT: Definition = Definition {
@@ -58,17 +58,17 @@ pub(crate) static RTP_DRIFT: Definition = Definition {
     evidence: &[
         "The ratio of `game.payout.paid` to `game.payout.owed` (by the published table, for the same reels) \
          leaves its band with the first bets that win.",
-        "The metric `bets.rtp.ratio` falls towards `rtp_percent`; it needs many bets.",
+        "The metric `bets.rtp.ratio` falls towards `rtp_percent`. It needs many bets.",
         "No error event.",
     ],
     alerts: &[],
     money: MoneyVerdict::Found,
-    runbook: "Seen: no error at all; the RTP metric sinks over minutes, and players complain. Where: the \
+    runbook: "Seen: no error at all. The RTP metric sinks over minutes, and players complain. Where: the \
               ratio of paid to owed shows it with the first wins, because it compares each payout with the \
-              published table for the same reels; `bets.rtp.ratio` is a statistic and follows later. \
-              Meaning: the ledger is consistent, because every bet paid what game decided; game decided less \
-              than it owes. Do: look at one winning bet, its reels and its payout; compare release and pay \
-              table version; switch the fault off (`./pitboss fault off game.rtp-drift`); players of the \
+              published table for the same reels. `bets.rtp.ratio` is a statistic and follows later. \
+              Meaning: the ledger is consistent, because every bet paid what game decided. Game decided less \
+              than it owes. Do: look at one winning bet, its reels and its payout. Compare release and pay \
+              table version. Switch the fault off (`./pitboss fault off game.rtp-drift`). Players of the \
               affected bets are owed the difference.",
 };
 
@@ -99,10 +99,10 @@ pub(crate) static PAYOUT_SCALE: Definition = Definition {
     ],
     alerts: &[],
     money: MoneyVerdict::Found,
-    runbook: "Seen: no error; balances and the payout metric jump. Where: the ratio of paid to owed shows it \
-              with the first win; `./pitboss audit` lists the bets whose payout differs from the published \
+    runbook: "Seen: no error. Balances and the payout metric jump. Where: the ratio of paid to owed shows it \
+              with the first win. `./pitboss audit` lists the bets whose payout differs from the published \
               table. Meaning: the ledger is balanced, and the amounts are wrong, because game asked payment \
-              for too much. Do: stop it first (`./pitboss fault off game.payout-scale`); run `./pitboss \
-              audit` and keep its list; put the amounts right with compensating entries, never by editing \
-              balances; run the audit again.",
+              for too much. Do: stop it first (`./pitboss fault off game.payout-scale`). Run `./pitboss \
+              audit` and keep its list. Put the amounts right with compensating entries, never by editing \
+              balances. Run the audit again.",
 };

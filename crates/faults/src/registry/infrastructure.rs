@@ -7,13 +7,13 @@ pub(crate) static MONGO_STALL: Definition = Definition {
     id: FaultId::MongoStall,
     acts: Acts::Supervisor,
     services: &["supervisor"],
-    title: "The document store stands still from time to time",
+    title: "The document store freezes from time to time",
     breaks: "The supervisor stops the store's process for `stall_ms` and lets it continue, once in each \
-             `interval_ms`. Connections stay open, and nothing is answered meanwhile.",
+             `interval_ms`. Connections stay open, and no request is answered during a stall.",
     params: &[
         ParamSpec {
             name: "stall_ms",
-            doc: "Time for which the store stands still, in milliseconds.",
+            doc: "Time for which the store is frozen, in milliseconds.",
             default: 3_000,
             min: 100,
             max: 8_000,
@@ -28,9 +28,9 @@ pub(crate) static MONGO_STALL: Definition = Definition {
     ],
     default_scope: Scope::All,
     scopes: scopes::PLATFORM,
-    safety: "The process is stopped by a signal and loses nothing. It always continues when the fault ends or \
-             the platform stops. Every operation has a time-out, is tried again in place, and holds its \
-             lane; none is skipped.",
+    safety: "The process is stopped by a signal and loses nothing. It always continues when the fault ends \
+             or the platform stops. Every operation has a time-out, is tried again in place, and holds its \
+             lane. None is skipped.",
     evidence: &[
         "`db` spans of about `stall_ms` in several services at the same time, or with an error after the \
          store's time-out.",
@@ -40,10 +40,10 @@ pub(crate) static MONGO_STALL: Definition = Definition {
     alerts: &[alert::LATENCY_P95],
     money: MoneyVerdict::Unaffected,
     runbook: "Seen: everything waits at the same moments, and continues together. Where: the long `db` spans \
-              of all services start within one stall, whatever their query. Meaning: the store itself stands \
-              still (disk, memory, election); no single query is the cause. Do: look at the store's process \
-              and its disk; let it continue (here: `./pitboss fault off mongo.stall`); lag returns to zero; \
-              run `./pitboss audit`.",
+              of all services start within one stall, for all kinds of queries. Meaning: the store itself is \
+              frozen (disk, memory, election). No single query is the cause. Do: look at the store's process \
+              and its disk. Let it continue (here: `./pitboss fault off mongo.stall`). Lag returns to zero. \
+              Run `./pitboss audit`.",
 };
 
 pub(crate) static REDIS_FLUSH: Definition = Definition {
@@ -62,7 +62,7 @@ pub(crate) static REDIS_FLUSH: Definition = Definition {
     default_scope: Scope::All,
     scopes: scopes::PLATFORM,
     safety: "Redis keeps only what can be computed again or may be lost: sessions are read from the store, \
-             and limits start anew. No balance and no result depends on it.",
+             and rate limits count from zero again. No balance and no result depends on it.",
     evidence: &[
         "`cache.get` spans with `cache.hit` false where the same reads hit before, and `cache.reads` counts \
          misses.",
@@ -71,10 +71,10 @@ pub(crate) static REDIS_FLUSH: Definition = Definition {
     alerts: &[],
     money: MoneyVerdict::Unaffected,
     runbook: "Seen: requests are a little slower, and the store has more reads. Where: the share of hits in \
-              `cache.reads` falls in steps; in traces a `db` span follows each missed `cache.get`. Meaning: \
+              `cache.reads` falls in steps. In traces a `db` span follows each missed `cache.get`. Meaning: \
               the cache was emptied (a restart, an eviction, a wrong command), and it fills again from the \
-              store. Do: look at Redis' uptime, memory and commands; stop the deletions (here: `./pitboss \
-              fault off redis.flush`); the share of hits rises to its usual value.",
+              store. Do: look at Redis' uptime, memory and commands. Stop the deletions (here: `./pitboss \
+              fault off redis.flush`). The share of hits rises to its usual value.",
 };
 
 pub(crate) static SENTRY_DOWN: Definition = Definition {
@@ -103,8 +103,8 @@ pub(crate) static SENTRY_DOWN: Definition = Definition {
     alerts: &[],
     money: MoneyVerdict::Unaffected,
     runbook: "Seen: no new events, traces and metrics in Sentry, while players see nothing. Where: \
-              `telemetry.drops` on the services' own metrics page; later the client reports. Meaning: the \
-              receiver is unreachable, slow or over its limit; the system works without being watched. Do: \
-              check Sentry's status and quota; let it receive again (here: `./pitboss fault off \
-              sentry.down`); telemetry continues by itself, and the gap is as large as the client reports say.",
+              `telemetry.drops` on the services' own metrics page. Later the client reports. Meaning: the \
+              receiver is unreachable, slow or over its limit. The system works without being watched. Do: \
+              check Sentry's status and quota. Let it receive again (here: `./pitboss fault off \
+              sentry.down`). Telemetry continues, and the gap is as large as the client reports say.",
 };

@@ -8,8 +8,8 @@ pub(crate) static BROKER_RESTART: Definition = Definition {
     acts: Acts::Supervisor,
     services: &["supervisor"],
     title: "The broker stops and comes back",
-    breaks: "The supervisor stops the broker, waits `down_ms` and starts it again, once each time the fault is \
-             armed.",
+    breaks: "The supervisor stops the broker, waits `down_ms` and starts it again, once each time the fault \
+             is armed.",
     params: &[ParamSpec {
         name: "down_ms",
         doc: "Time between the end of the broker and its start, in milliseconds.",
@@ -19,22 +19,22 @@ pub(crate) static BROKER_RESTART: Definition = Definition {
     }],
     default_scope: Scope::All,
     scopes: scopes::PLATFORM,
-    safety: "The broker ends as at a shutdown and keeps its log. Producers keep records in bounded queues and \
-             try again; consumers continue at their committed offsets. A command counts as accepted only \
+    safety: "The broker ends as at a shutdown and keeps its log. Producers keep records in bounded queues \
+             and try again. Consumers continue at their committed offsets. A command counts as accepted only \
              when the broker has stored it.",
     evidence: &[
-        "Errors of producers and consumers are grouped: one issue for each kind and service, not one for each \
-         message.",
+        "Errors of producers and consumers are grouped: one issue for each kind and service, not one for \
+         each message.",
         "`queue.publish` spans as long as the outage, or with an error.",
         "No acknowledged command is lost: every accepted bet settles.",
     ],
     alerts: &[alert::ERROR_RATE, alert::LATENCY_P95],
     money: MoneyVerdict::Unaffected,
     runbook: "Seen: bets are answered with 202 or 503 for some seconds, then settle together. Where: all \
-              services report errors of the same broker at the same time; `queue.publish` spans are as long \
-              as the outage. Meaning: the broker was gone; clients hold what they have and try again. Do: \
-              read the broker's log; wait until it is ready (`./pitboss fault off kafka.broker-restart` ends \
-              the fault); see that the lag returns to zero, then run `./pitboss audit`.",
+              services report errors of the same broker at the same time. `queue.publish` spans are as long \
+              as the outage. Meaning: the broker was gone. Clients hold what they have and try again. Do: \
+              read the broker's log. Wait until it is ready (`./pitboss fault off kafka.broker-restart` ends \
+              the fault). See that the lag returns to zero, then run `./pitboss audit`.",
 };
 
 pub(crate) static ACL_DENIED: Definition = Definition {
@@ -51,14 +51,14 @@ pub(crate) static ACL_DENIED: Definition = Definition {
              needs the topic is held and tried again, never skipped.",
     evidence: &[
         "One grouped issue that names the topic and says that access was denied.",
-        "What needs the topic waits and is not lost: it is done when the fault has ended.",
+        "Work that needs the topic waits and is not lost. It is done when the fault has ended.",
     ],
     alerts: &[alert::ERROR_RATE],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: one kind of work stops, and one issue grows. Where: the issue names topic and service; all \
-              other topics move. Meaning: an access rule of the broker changed; the service is healthy and \
-              is not allowed to do its work. Do: list the access rules of the topic; remove the rule (here: \
-              `./pitboss fault off kafka.acl-denied`); the held work continues by itself; run `./pitboss \
+    runbook: "Seen: one kind of work stops, and one issue grows. Where: the issue names topic and service. \
+              All other topics move. Meaning: an access rule of the broker changed. The service is healthy \
+              and is not allowed to do its work. Do: list the access rules of the topic. Remove the rule \
+              (here: `./pitboss fault off kafka.acl-denied`). The held work continues. Run `./pitboss \
               audit`.",
 };
 
@@ -86,11 +86,11 @@ pub(crate) static MESSAGE_TOO_LARGE: Definition = Definition {
     ],
     alerts: &[alert::ERROR_RATE],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: every bet is refused at once; deposits work. Where: the `queue.publish` span in gateway \
-              has the error, and an issue names the topic; nothing follows behind it. Meaning: the broker's \
-              limit is below the size of our records, so trying again cannot help. Do: compare the topic's \
-              `max.message.bytes` with its usual value; restore it (here: `./pitboss fault off \
-              kafka.message-too-large`); new bets settle.",
+    runbook: "Seen: every bet is refused at once. Deposits work. Where: the `queue.publish` span in gateway \
+              has the error, and an issue names the topic. No later span follows. Meaning: the broker's \
+              limit is below the size of the platform's records, so trying again cannot help. Do: compare the topic's \
+              `max.message.bytes` with its usual value. Restore it (here: `./pitboss fault off \
+              kafka.message-too-large`). New bets settle.",
 };
 
 pub(crate) static RECORDS_DELETED: Definition = Definition {
@@ -98,9 +98,9 @@ pub(crate) static RECORDS_DELETED: Definition = Definition {
     acts: Acts::Supervisor,
     services: &["supervisor"],
     title: "Records that were not read yet are deleted",
-    breaks: "The supervisor stops notification until records wait for it, deletes the records of that topic as \
-             far as every other group has read them, and starts notification again. It does so once each time \
-             the fault is armed.",
+    breaks: "The supervisor stops notification until records wait for it, deletes the records of that topic \
+             as far as every other group has read them, and starts notification again. It does so once each \
+             time the fault is armed.",
     params: &[],
     default_scope: Scope::All,
     scopes: scopes::PLATFORM,
@@ -113,11 +113,11 @@ pub(crate) static RECORDS_DELETED: Definition = Definition {
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: an issue about a gap; some players miss an e-mail. Where: the issue names topic, partition \
-              and both offsets. Meaning: records were deleted before the group had read them (retention too \
-              short, or a deletion by hand); reading continues after the gap. Do: find who deleted them; \
-              switch the fault off (`./pitboss fault off kafka.records-deleted`); restore what the events \
-              would have caused from the ledger, whose number the gap tells.",
+    runbook: "Seen: an issue about a gap. Some players miss an e-mail. Where: the issue names topic, \
+              partition and both offsets. Meaning: records were deleted before the group had read them \
+              (retention too short, or a deletion by hand). Reading continues after the gap. Do: find who \
+              deleted them. Switch the fault off (`./pitboss fault off kafka.records-deleted`). Restore from \
+              the ledger what the events would have caused. The size of the gap is their number.",
 };
 
 pub(crate) static THROTTLED: Definition = Definition {
@@ -144,11 +144,11 @@ pub(crate) static THROTTLED: Definition = Definition {
     ],
     alerts: &[alert::LATENCY_P95],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: bets become slow the more of them there are; no errors. Where: `queue.publish` in gateway \
-              is the long span, and consumers handle each record as fast as before. Meaning: the broker \
-              delays one client by a quota; the broker and the consumers are healthy. Do: list the quotas of \
-              the client; remove the quota (here: `./pitboss fault off kafka.throttled`); publishing is as \
-              fast as before.",
+    runbook: "Seen: bets become slower the more of them there are, without errors. Where: `queue.publish` in \
+              gateway is the long span, and consumers handle each record as fast as before. Meaning: the \
+              broker delays one client by a quota. The broker and the consumers are healthy. Do: list the \
+              quotas of the client. Remove the quota (here: `./pitboss fault off kafka.throttled`). \
+              Publishing is as fast as before.",
 };
 
 pub(crate) static REPLY_LOST: Definition = Definition {
@@ -156,8 +156,9 @@ pub(crate) static REPLY_LOST: Definition = Definition {
     acts: Acts::InService,
     services: &["wire"],
     title: "The broker stores records, and its answer is lost",
-    breaks: "The proxy between user and the broker forwards a produce request, waits for the broker's answer, \
-             drops it and closes the connection. It does so `count` times each time the fault is armed.",
+    breaks: "The proxy between user and the broker forwards a produce request, waits for the broker's \
+             answer, drops it and closes the connection. It does so `count` times each time the fault is \
+             armed.",
     params: &[ParamSpec {
         name: "count",
         doc: "Number of answers that are lost.",
@@ -170,18 +171,18 @@ pub(crate) static REPLY_LOST: Definition = Definition {
     safety: "The records are stored before the answer is lost. The client sends them again under the same \
              producer id and sequence, and the broker stores them once. Only user is behind the proxy.",
     evidence: &[
-        "The `queue.publish` span of user lasts longer than usual and has `messaging.message.retry.count`, and \
-         the metric `bus.publish.retried` counts it.",
+        "The `queue.publish` span of user lasts longer than usual and has `messaging.message.retry.count`, \
+         and the metric `bus.publish.retried` counts it.",
         "The topic has the record once, and its consumers have no second effect.",
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: a change of a player's data takes longer than usual, once. Where: the `queue.publish` span \
-              in user is long and has `messaging.message.retry.count`, and the broker's other clients are as fast as before. Meaning: \
-              the outcome of a publication was unknown; trying again is right, because the broker recognises \
-              the repetition. Do: look at the network between this service and the broker; switch the fault \
-              off (`./pitboss fault off kafka.reply-lost`); check that no consumer counted a duplicate \
-              effect.",
+    runbook: "Seen: a change of a player's data takes longer than usual, once. Where: the `queue.publish` \
+              span in user is long and has `messaging.message.retry.count`, and the broker's other clients \
+              are as fast as before. Meaning: the outcome of a publication was unknown. Trying again is \
+              right, because the broker recognises the repetition. Do: look at the network between this \
+              service and the broker. Switch the fault off (`./pitboss fault off kafka.reply-lost`). Check \
+              that no consumer counted a duplicate effect.",
 };
 
 pub(crate) static HALF_OPEN: Definition = Definition {
@@ -205,9 +206,9 @@ pub(crate) static HALF_OPEN: Definition = Definition {
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: changes of players' data fail after some time, although the broker is up. Where: only user \
-              has time-outs; its connections exist on both sides. Meaning: a peer or a firewall forgot the \
-              connection without closing it; only time-outs detect that. Do: compare the clients' view of \
-              the connection with the broker's; restore the path (here: `./pitboss fault off \
-              kafka.half-open`); user continues by itself.",
+    runbook: "Seen: changes of players' data fail after some time, although the broker is up. Where: only \
+              user has time-outs. Its connections exist on both sides. Meaning: a peer or a firewall dropped \
+              the connection without closing it. Only time-outs detect that. Do: compare the clients' view \
+              of the connection with the broker's. Restore the path (here: `./pitboss fault off \
+              kafka.half-open`). Then user continues.",
 };

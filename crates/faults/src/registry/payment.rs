@@ -25,12 +25,12 @@ pub(crate) static RANDOM_FAILURE: Definition = Definition {
     ],
     alerts: &[alert::PAYMENT_FAILURES, alert::ERROR_RATE],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: `payments.success.ratio` falls and one issue grows in the project payment; its events \
+    runbook: "Seen: `payments.success.ratio` falls and one issue grows in the project payment. Its events \
               name different payments. Where: the issue's trace leads from the gateway's request to the \
-              failed span in payment; analytics shows the ratio. Meaning: payments fail inside payment, not \
+              failed span in payment. Analytics shows the ratio. Meaning: payments fail inside payment, not \
               at the card provider, which received no request. Do: compare the failure rate by release and \
-              by the flag context of the events; switch the fault off (`./pitboss fault off \
-              payment.random-failure`); see that new payments complete, then run `./pitboss audit`. Players \
+              by the flag context of the events. Switch the fault off (`./pitboss fault off \
+              payment.random-failure`). See that new payments complete, then run `./pitboss audit`. Players \
               whose deposit failed were not charged and can try again.",
 };
 
@@ -62,12 +62,12 @@ pub(crate) static PROVIDER_SLOW: Definition = Definition {
     ],
     alerts: &[alert::LATENCY_P95],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: deposits and withdrawals stay pending for seconds; bets are as fast as before. Where: \
-              the `http.client` span towards partners is the long one in the payment's trace; with a \
+    runbook: "Seen: deposits and withdrawals stay pending for seconds. Bets are as fast as before. Where: \
+              the `http.client` span towards partners is the long one in the payment's trace. With a \
               time-out it has the status `deadline_exceeded` and a look-up follows. Meaning: the provider is \
-              slow, and payment waits as it should. Do: confirm that only spans towards the provider grew; \
-              ask the provider (here: `./pitboss fault off payment.provider-slow`); pending payments end by \
-              themselves, by answer or by look-up. Do not settle one by hand while its outcome is open.",
+              slow, and payment waits as it should. Do: confirm that only spans towards the provider grew. \
+              Ask the provider (here: `./pitboss fault off payment.provider-slow`). Pending payments end by \
+              an answer or by a look-up. Do not settle one by hand while its outcome is open.",
 };
 
 pub(crate) static PROVIDER_DOWN: Definition = Definition {
@@ -80,22 +80,22 @@ pub(crate) static PROVIDER_DOWN: Definition = Definition {
     params: &[],
     default_scope: Scope::All,
     scopes: scopes::PROCESS,
-    safety: "Nothing reaches the provider, so no money moves twice. Payments stay stored with their due time, \
-             and an attempt without a connection never parks one. The provider's statement stays readable on \
-             its other listener.",
+    safety: "Nothing reaches the provider, so no money moves twice. Payments stay stored with their due \
+             time, and an attempt without a connection never parks one. The provider's statement stays \
+             readable on its other listener.",
     evidence: &[
         "`http.client` spans in payment with an error and without a status code, several for one payment, \
          with growing pauses between the `payment.provider` transactions.",
         "One grouped issue in payment that says that the card provider cannot be reached.",
-        "Deposits stay pending, none of them fails, and all of them complete when the fault has ended.",
+        "Deposits stay pending, no deposit fails, and all of them complete when the fault has ended.",
     ],
     alerts: &[alert::ERROR_RATE],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: deposits and withdrawals stay pending; bets are as fast as before, and one issue grows in \
-              the project payment. Where: the `http.client` span towards partners ends at once with an error \
-              and without an answer; the attempts of one payment are in one trace. Meaning: the provider is \
-              not reachable; no request was received, so no outcome is open. Do: check the provider and the \
-              network (here: `./pitboss fault off payment.provider-down`); pending payments are sent by \
-              themselves at their next attempt; run `./pitboss audit`, which has to find nothing. Do not \
-              decline a pending payment by hand.",
+    runbook: "Seen: deposits and withdrawals stay pending. Bets are as fast as before, and one issue grows \
+              in the project payment. Where: the `http.client` span towards partners ends at once with an \
+              error and without an answer. The attempts of one payment are in one trace. Meaning: the \
+              provider is not reachable. No request was received, so no outcome is open. Do: check the \
+              provider and the network (here: `./pitboss fault off payment.provider-down`). Payment sends \
+              pending payments at their next attempt. Run `./pitboss audit`, which has to find nothing. Do \
+              not decline a pending payment by hand.",
 };

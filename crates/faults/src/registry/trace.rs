@@ -16,7 +16,7 @@ pub(crate) static HOSTILE_HEADERS: Definition = Definition {
     acts: Acts::Supervisor,
     services: &["supervisor"],
     title: "Records arrive with damaged trace headers",
-    breaks: "The supervisor publishes valid bet commands of a player of its own, with trace headers that are \
+    breaks: "The supervisor publishes valid bet commands of its own player, with trace headers that are \
              damaged, doubled, cut or far too long.",
     params: &[COUNT],
     default_scope: Scope::All,
@@ -26,15 +26,15 @@ pub(crate) static HOSTILE_HEADERS: Definition = Definition {
     evidence: &[
         "Every bet settles.",
         "The metric `trace.headers.dropped` counts by header and reason.",
-        "Each bet has a trace of its own: no two of them are joined, and none joins a foreign trace.",
+        "Each bet has its own trace. No two bets share a trace, and no bet joins a foreign one.",
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: traces that begin at the consumer; `trace.headers.dropped` counts. Where: the metric \
-              names header and reason. Meaning: a producer or a proxy damages trace headers; the work itself \
-              is done, and the trace starts anew instead of joining a wrong one. Do: find the producer by \
-              the topic and the records' headers; correct it (here: `./pitboss fault off \
-              trace.hostile-headers`); new traces begin at the producer again.",
+    runbook: "Seen: traces that begin at the consumer. `trace.headers.dropped` counts. Where: the metric \
+              names header and reason. Meaning: a producer or a proxy damages trace headers. The work itself \
+              is done, and a new trace starts instead of joining a wrong one. Do: find the producer by the \
+              topic and the records' headers. Correct it (here: `./pitboss fault off \
+              trace.hostile-headers`). New traces begin at the producer again.",
 };
 
 pub(crate) static SAMPLING_CONFLICT: Definition = Definition {
@@ -42,13 +42,13 @@ pub(crate) static SAMPLING_CONFLICT: Definition = Definition {
     acts: Acts::Supervisor,
     services: &["supervisor"],
     title: "Records arrive with trace headers that disagree about sampling",
-    breaks: "The supervisor publishes valid bet commands of a player of its own, whose trace headers \
-             contradict one another: one says that the trace is sampled, the other that it is not.",
+    breaks: "The supervisor publishes valid bet commands of its own player, whose trace headers contradict \
+             one another: one says that the trace is sampled, the other that it is not.",
     params: &[COUNT],
     default_scope: Scope::All,
     scopes: scopes::PLATFORM,
-    safety: "The bets are real and small, and belong to a player that the supervisor registered. The decision \
-             of a trace is made once, from its id, and all hops follow it.",
+    safety: "The bets are real and small, and belong to a player that the supervisor registered. The \
+             decision of a trace is made once, from its id, and all hops follow it.",
     evidence: &[
         "Every bet settles.",
         "Each trace is complete in all services, or absent in all of them.",
@@ -56,9 +56,9 @@ pub(crate) static SAMPLING_CONFLICT: Definition = Definition {
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: nothing in the results; `trace.headers.dropped` counts conflicts. Where: the metric's \
-              reason is `sampling`; the traces in question are complete. Meaning: two tracers on the way \
-              disagree about sampling, which would leave traces with holes. Do: let one of them decide; stop \
-              it (here: `./pitboss fault off trace.sampling-conflict`); compare the trace ids of all \
+    runbook: "Seen: nothing in the results. `trace.headers.dropped` counts conflicts. Where: the metric's \
+              reason is `sampling`. The traces in question are complete. Meaning: two tracers on the way \
+              disagree about sampling, which would leave traces with holes. Do: let one of them decide. Stop \
+              it (here: `./pitboss fault off trace.sampling-conflict`). Compare the trace ids of all \
               services at a low sample rate.",
 };

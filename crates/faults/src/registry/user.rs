@@ -24,9 +24,9 @@ pub(crate) static UNAUTHORIZED: Definition = Definition {
     runbook: "Seen: players are asked to log in again, and a new log-in does not help. Where: the \
               transactions of the gateway have the status `unauthenticated`, and in their traces user's \
               session check was answered as not found. One handled issue in user counts the checks. Meaning: \
-              user refuses sessions that exist; keys and expiry of the tokens are fine, else the gateway \
+              user refuses sessions that exist. Keys and expiry of the tokens are fine, else the gateway \
               would refuse them without asking user. Do: check that Redis answers and that `cache.errors` \
-              did not rise; switch the fault off (`./pitboss fault off user.unauthorized`); sessions work \
+              did not rise. Switch the fault off (`./pitboss fault off user.unauthorized`). Sessions work \
               again without a new log-in.",
 };
 
@@ -34,13 +34,13 @@ pub(crate) static N_PLUS_ONE: Definition = Definition {
     id: FaultId::UserNPlusOne,
     acts: Acts::InService,
     services: &["user"],
-    title: "The bet history reads each bet with a query of its own",
+    title: "The bet history reads each bet with a separate query",
     breaks: "The bet history reads the ids of a page with one query, and then every bet of the page and the \
              bet before it with a query each, one after the other.",
     params: &[ParamSpec {
         name: "bets_max",
-        doc: "Largest number of bets that one request reads one by one, each with the bet before it. The rest of \
-              the page is read as usual.",
+        doc: "Largest number of bets that one request reads one by one, each with the bet before it. The \
+              rest of the page is read as usual.",
         default: 100,
         min: 5,
         max: 100,
@@ -56,11 +56,11 @@ pub(crate) static N_PLUS_ONE: Definition = Definition {
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: the history page becomes slower the more bets a player has; everything else is as fast \
+    runbook: "Seen: the history page becomes slower the more bets a player has. Everything else is as fast \
               as before. Where: the trace of `GET /api/v1/me/bets` shows a staircase of equal `db` spans in \
-              user; Sentry opens an N+1 issue that names the query. Meaning: a list is read one by one; each \
+              user. Sentry opens an N+1 issue that names the query. Meaning: a list is read one by one. Each \
               query is fast, their number is the problem. Do: compare the number of `db` spans per request \
-              with the release before; switch the fault off (`./pitboss fault off user.n-plus-one`); the \
+              with the release before. Switch the fault off (`./pitboss fault off user.n-plus-one`). The \
               same request has one query again.",
 };
 
@@ -71,7 +71,7 @@ pub(crate) static SLOW_QUERY: Definition = Definition {
     title: "The bet history waits for a query without an index",
     breaks: "Before user reads a page of the bet history, it searches the collection `slow_query_rows` by a \
              field that has no index. The store compares every document of the collection. A request that \
-             comes before the rows are written is not affected; it waits for them for half a second at most. \
+             comes before the rows are written is not affected. It waits for them for half a second at most. \
              So as a fault of one request it acts from the second request on, within ten seconds of the one \
              before.",
     params: &[],
@@ -84,15 +84,15 @@ pub(crate) static SLOW_QUERY: Definition = Definition {
     evidence: &[
         "In a request of user, one `db` span of at least 500 ms with `db.operation.name` `find` and \
          `db.collection.name` `slow_query_rows`, followed by the usual query.",
-        "A log line in the same trace with the plan that the store tells for the search (`COLLSCAN`), or that \
-         it tells none.",
+        "A log line in the same trace with the plan that the store reports for the search (`COLLSCAN`), or \
+         that it reports none.",
     ],
     alerts: &[alert::LATENCY_P95],
     money: MoneyVerdict::Unaffected,
-    runbook: "Seen: the history page takes half a second more, whatever the player; everything else is as \
-              fast as before. Where: in the trace of `GET /api/v1/me/bets` one `db` span of user is long, and \
-              there is no staircase of short ones; Sentry opens a slow query issue that names the query. \
-              Meaning: the store scans a whole collection, because no index covers the filter; the time \
-              grows with the number of documents. Do: read the plan of the query; add the missing index, or \
-              take the query out (here: `./pitboss fault off user.slow-query`); the long span disappears.",
+    runbook: "Seen: the history page takes half a second more, for every player. Everything else is as fast \
+              as before. Where: in the trace of `GET /api/v1/me/bets` one `db` span of user is long, and \
+              there is no staircase of short ones. Sentry opens a slow query issue that names the query. \
+              Meaning: the store scans a whole collection, because no index covers the filter. The time \
+              grows with the number of documents. Do: read the plan of the query. Add the missing index, or \
+              take the query out (here: `./pitboss fault off user.slow-query`). The long span disappears.",
 };

@@ -68,7 +68,7 @@ fn params_read(code: &str) -> BTreeSet<String> {
     get.captures_iter(code).filter_map(|c| c.get(1)).map(|m| m.as_str().to_owned()).collect()
 }
 
-/// What is wrong between the definitions and the code.
+/// Returns the differences between the definitions and the code.
 fn findings(sources: &BTreeMap<String, String>) -> Vec<String> {
     let readers: Readers = sources.iter().map(|(name, code)| (name.clone(), faults_read(code))).collect();
     let mut found = Vec::new();

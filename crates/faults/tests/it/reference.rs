@@ -24,21 +24,21 @@ Every fault is off until an operator arms it. It acts at the place that it names
     ./pitboss fault off --all
 
 The flag file `.pitboss/run/faults.json` has flagd's format. Services read it again within a second, and a restart neither
-forgets nor revives a fault. Faults of processes, stores and the broker are applied by the supervisor of `./pitboss up`,
-which reads the same file and takes them back when they end. To arm a fault by hand, write `ENABLED` as its `state`.
+disarms nor revives a fault. Faults of processes, stores and the broker are applied by the supervisor of `./pitboss up`,
+which reads the same file and reverts them when they end. To arm a fault by hand, write `ENABLED` as its `state`.
 A flag that arms nothing stays as you wrote it until its fault is armed.
 Operators of the gateway change the same file with `GET`, `PUT` and `DELETE /api/v1/faults/<id>`. For one request only, send
 the header `x-pitboss-fault: <id>[;param=value]` with the operator's token, which is in `.pitboss/secrets/operator-token`. A
 file that is no flag file changes nothing and is logged. A flag that is invalid or names no fault is off and blocks no other:
 it is logged once, the metric `faults.flags.invalid` counts it, and `./pitboss fault status`, `./pitboss fault list` and the
-gateway show it with the reason. A fault can be limited only to traffic that its place of action can tell from other traffic:
+gateway show it with the reason. A fault can be limited only to traffic that its place of action can distinguish from other traffic:
 its possible scopes are below, and only faults with the scope \"one request\" can be carried by a request.
 
 A share is decided by a key that stays the same for every attempt (such as the payment id), else by the player. Every span on
 which a fault acted has the attribute `flag.evaluation.<id>`, every error event of a service lists the armed faults as flag
 context, and the metric `faults.applied` counts. In Sentry a metric is `pitboss.<name>`, in Prometheus `pitboss_<name>`. The
 supervisor also sends each arming, change and disarming to the recorder as a signed flag change, however it was made, so that
-an issue shows what changed just before it. The author is `operator`, or `expiry` for a fault whose time was over. With
+an issue shows what changed just before it. The author is `operator`, or `expiry` for a fault that expired. With
 `PITBOSS_FLAG_HOOK_URL` and `PITBOSS_FLAG_HOOK_SECRET` in `.env` a real Sentry gets them, too.
 
 With the setting `faults.ineffective` (`PITBOSS__FAULTS__INEFFECTIVE=true`) the services count each fault as applied and do
@@ -102,7 +102,7 @@ fn scopes(definition: &Definition) -> String {
 }
 
 fn alerts(definition: &Definition) -> String {
-    if definition.alerts.is_empty() { "none".to_owned() } else { definition.alerts.join("; ") }
+    if definition.alerts.is_empty() { "none".to_owned() } else { definition.alerts.join(", ") }
 }
 
 fn money(definition: &Definition) -> &'static str {
@@ -133,7 +133,7 @@ fn page_matches_registry() {
     let differs = found.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);
     assert!(
         found == wanted,
-        "docs/FAULTS.md is stale from line {:?} on; `UPDATE_DOCS=1 ./pitboss test -p faults reference` rewrites it",
+        "docs/FAULTS.md is stale from line {:?} on: `UPDATE_DOCS=1 ./pitboss test -p faults reference` rewrites it",
         differs.map(|line| line + 1)
     );
 }
@@ -144,7 +144,7 @@ const RUNBOOKS: &str = "\
 <!-- Generated from crates/faults: UPDATE_DOCS=1 ./pitboss test -p faults reference -->
 
 One page for each [fault](../FAULTS.md): what is seen, where, what it means, and what to do. The pages also serve for incidents
-that nobody caused on purpose, because a real cause shows the same symptoms. [The drills](../DRILLS.md) practise some of them.
+that were not caused on purpose, because a real cause shows the same symptoms. [The drills](../DRILLS.md) practise some of them.
 
 ";
 
@@ -228,7 +228,7 @@ fn runbooks_match_registry() {
         wanted.iter().filter(|(name, text)| found.get(*name) != Some(*text)).map(|(name, _)| name).collect();
     assert!(
         stale.is_empty(),
-        "docs/runbooks is stale: {stale:?}; `UPDATE_DOCS=1 ./pitboss test -p faults reference` rewrites it"
+        "docs/runbooks is stale: {stale:?}. `UPDATE_DOCS=1 ./pitboss test -p faults reference` rewrites it"
     );
 }
 

@@ -78,7 +78,7 @@ pub(super) async fn start_notification(platform: &Platform) -> Result<()> {
     platform.start(MISSES_RECORDS.as_str()).await
 }
 
-/// Waits for records that notification has not read and everybody else has, and deletes them.
+/// Waits for records that notification has not read and all other groups have, and deletes them.
 async fn delete_when_unread(platform: &Platform) -> Result<()> {
     let broker = platform.broker()?;
     let until = Instant::now() + UNREAD_DEADLINE;

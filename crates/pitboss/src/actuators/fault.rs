@@ -1,4 +1,4 @@
-//! The faults of the supervisor: what each of them is applied by, how it acts, and how it is taken back.
+//! The faults of the supervisor: the actuator of each, how it acts, and how it is reverted.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl Actuator for Fault {
             FaultId::MongoStall | FaultId::RedisFlush => Rhythm::Every(interval(values)),
             // It stays away as long as it stayed.
             FaultId::ConsumerRebalanceStorm => Rhythm::Every(interval(values).saturating_mul(2)),
-            // Somebody may have started the part, or the recorder may have been restarted.
+            // An operator may have started the part, or the recorder may have been restarted.
             FaultId::ConsumerDead | FaultId::SentryDown => Rhythm::Every(CHECK_INTERVAL),
             FaultId::NotificationPoison
             | FaultId::TraceHostileHeaders
@@ -101,7 +101,7 @@ impl Actuator for Fault {
     }
 }
 
-/// How often a fault counts as applied where it has no effect: as often as one application with effect would.
+/// Count of a fault that is applied without effect: that of one application with effect.
 fn receipts_of(id: FaultId, values: &Values) -> u64 {
     match id {
         FaultId::NotificationPoison | FaultId::TraceHostileHeaders | FaultId::TraceSamplingConflict => {

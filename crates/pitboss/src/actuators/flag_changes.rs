@@ -36,7 +36,7 @@ const OPERATOR: &str = "operator";
 /// Author of the end of a fault whose time is over.
 const EXPIRY: &str = "expiry";
 
-/// How a fault was armed when it was noted last.
+/// Arming of a fault as it was noted last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Noted {
@@ -109,7 +109,7 @@ impl<R: Receiver> FlagChanges<R> {
         self.noted.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Sends to each receiver what it has not taken. It never ends by itself.
+    /// Sends to each receiver what it has not taken. It never returns.
     pub(super) async fn send(&self) {
         join_all(self.receivers.iter().map(|receiver| self.send_to(receiver))).await;
         std::future::pending::<()>().await;
@@ -118,7 +118,7 @@ impl<R: Receiver> FlagChanges<R> {
     async fn send_to(&self, receiver: &R) -> Infallible {
         let (name, mut noted, mut failures) = (receiver.name(), self.noted.subscribe(), 0_u32);
         loop {
-            // Before the reading, so that a change that is noted meanwhile wakes the next wait.
+            // Before the reading, so that a change that is noted during it wakes the next wait.
             noted.mark_unchanged();
             let waiting = self.waiting(name);
             if waiting.is_empty() {
@@ -191,7 +191,7 @@ impl Noted {
     }
 }
 
-/// What was done, the fault, who did it, and when.
+/// Action, fault, author, and time.
 type Difference = (Action, String, &'static str, i64);
 
 /// The differences between two states, the oldest first.

@@ -14,7 +14,7 @@ const ON: &[u8] = b"true";
 pub(crate) fn is_any(layout: &Layout) -> bool {
     let is_service = |name: &str| Part::SERVICES.iter().any(|part| part.as_str() == name);
     pids::recorded(layout).iter().filter(|recorded| is_service(&recorded.name)).any(|recorded| {
-        // A process that ended meanwhile has no environment any more.
+        // A process that has just ended has no environment any more.
         let environment = std::fs::read(format!("/proc/{}/environ", recorded.process.pid));
         environment.is_ok_and(|environment| is_set(&environment)) && recorded.process.is_alive()
     })

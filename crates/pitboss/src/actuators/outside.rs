@@ -14,7 +14,7 @@ use super::platform::Platform;
 
 /// Deadline of an answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-/// Time after which the receiver works again by itself, in case that the supervisor was killed.
+/// Time after which the receiver works again if the supervisor was killed.
 const FAILS_FOR_MS: u64 = 15_000;
 /// Rest of that time at which it is renewed.
 const RENEWED_AT_MS: u64 = 10_000;
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_failure_ends_by_itself() {
+    fn every_failure_has_a_deadline() {
         let modes = [0, 1, 2].map(failure);
         assert_eq!(modes.clone().map(|mode| mode["mode"].clone()), ["refuse", "hang", "rate_limit"]);
         assert!(modes.iter().all(|mode| mode["for_ms"] == FAILS_FOR_MS), "{modes:?}");

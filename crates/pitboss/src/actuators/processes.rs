@@ -1,4 +1,4 @@
-//! Faults of processes: a consumer that is gone, the broker that restarts, the store that stands still.
+//! Faults of processes: a stopped consumer, a restarted broker, a frozen store.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::platform::{POLL_INTERVAL, Platform, wait_until};
 const SUSPENDED_DEADLINE: Duration = Duration::from_secs(1);
 /// Time for which consumers that crashed are waited for after the end of the fault.
 const RECOVERY_DEADLINE: Duration = Duration::from_secs(30);
-/// Time after which every service has read the flag file again, so that none of them crashes any more.
+/// Time after which every service has read the flag file again, so that no service crashes any more.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// The consumer group that a fault of one process concerns. Its name is that of the service.

@@ -1,7 +1,7 @@
 //! Receipts: how often the supervisor really applied each fault, and what may still be in effect.
 //!
 //! The file outlives the supervisor. That a fault may be in effect is written before it is applied, so that the next supervisor
-//! takes back what a killed one could not.
+//! reverts what a killed one could not.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ struct Entry {
     in_effect: bool,
     /// The arming for which a fault that acts once has acted.
     done_for: Option<String>,
-    /// Why it is not applied, or not taken back, although it should be.
+    /// Reason why it is not applied, or not reverted, although it should be.
     problem: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub fn read(layout: &Layout) -> BTreeMap<FaultId, u64> {
     counts.filter(|(_, applied)| *applied > 0).collect()
 }
 
-/// Why faults are not applied, or not taken back, although they should be.
+/// Returns the reasons why faults are not applied, or not reverted, although they should be.
 #[must_use]
 pub fn problems(layout: &Layout) -> BTreeMap<FaultId, String> {
     let entries = load(&layout.fault_receipts_file()).into_iter();
@@ -77,7 +77,7 @@ impl Receipts {
         });
     }
 
-    /// Notes that the fault was taken back.
+    /// Notes that the fault was reverted.
     pub(crate) fn end(&self, id: FaultId) {
         self.change(id, |entry| {
             entry.in_effect = false;
@@ -133,7 +133,7 @@ impl Receipts {
     }
 }
 
-/// What distinguishes one arming from another one of the same fault.
+/// Text that distinguishes one arming from another one of the same fault.
 pub(super) fn arming(armed: &Armed) -> String {
     let Armed { scope, values, expires_at_ms, id: _ } = armed;
     format!("{scope} {values} {}", expires_at_ms.unwrap_or_default())

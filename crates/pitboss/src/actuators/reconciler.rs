@@ -1,4 +1,4 @@
-//! Compares the flag file with what is in effect, five times a second, and tells each worker what is wanted of its fault.
+//! Compares the flag file with what is in effect, five times a second, and notifies each worker of the wanted state of its fault.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::checkout::Running;
 /// Interval between two comparisons.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Works until the supervisor asks it to end. All faults are taken back then.
+/// Works until the supervisor asks it to end. All faults are reverted then.
 pub(super) async fn reconcile(layout: &Layout, work: CompanionWork) {
     let receipts = Receipts::open(layout);
     let platform = Rc::new(Platform::new(layout));
@@ -117,7 +117,7 @@ mod tests {
         }
         assert!(flushed.has_changed().unwrap() && flushed.borrow_and_update().is_platform_up);
         tell(&wishes, &armed, true, false);
-        assert!(!flushed.has_changed().unwrap(), "it was told before");
+        assert!(!flushed.has_changed().unwrap(), "it was notified before");
         tell(&wishes, &[], false, true);
         assert!(poisoned.borrow_and_update().must_end && flushed.borrow_and_update().must_end);
     }

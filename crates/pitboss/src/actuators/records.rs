@@ -1,11 +1,11 @@
-//! Faults that are records: some that nobody can decode, and bets with trace headers that no correct tracer writes.
+//! Faults that are records: some that cannot be decoded, and bets with trace headers that no correct tracer writes.
 //!
-//! The bets are those of a console: a key, one line of JSON, and headers. Each belongs to a player of our own.
+//! The bets are those of a console: a key, one line of JSON, and headers. Their players are those of the supervisor.
 
 use anyhow::Result;
 use bus::RawRecord;
 use contracts::EventType;
-use contracts::headers::{BAGGAGE, SENTRY_TRACE, TRACEPARENT, TRACESTATE};
+use contracts::headers::{BAGGAGE, CE_SOURCE, CE_TYPE, SENTRY_TRACE, TRACEPARENT, TRACESTATE};
 use contracts::topics::Topic;
 use faults::Values;
 use serde_json::json;
@@ -18,23 +18,30 @@ const STAKE_MINOR: i64 = 100;
 const CURRENCY: &str = "EUR";
 /// Length of a header that is far longer than any limit.
 const OVERLONG_BYTES: usize = 10_000;
-/// A value that is neither JSON nor protobuf of any event: without headers only `{` begins an event.
+/// A value that is neither JSON nor protobuf of any event: no protobuf field begins with these bytes.
 const POISON: [u8; 8] = [0xff, 0xfe, 0xfd, 0x00, 0xff, 0xfe, 0xfd, 0x00];
+/// Producer that these records name. It is not a Pitboss service.
+const POISON_SOURCE: &str = "/foreign/bet-import";
 
 /// Trace headers of one record, in their order.
 type TraceHeaders = Vec<(&'static str, Vec<u8>)>;
 
 /// Publishes records that cannot be decoded to a topic that notification reads.
 pub(super) async fn publish_poison(platform: &Platform, values: &Values) -> Result<u64> {
-    let poison = |_| RawRecord {
+    let records: Vec<RawRecord> = (0..values.get("count")).map(|_| poison()).collect();
+    Ok(platform.broker()?.publish(&records).await?)
+}
+
+/// A record whose headers name its producer and a type, and whose value is no event of that type.
+fn poison() -> RawRecord {
+    let headers = [(CE_TYPE, EventType::BetSettled.as_str()), (CE_SOURCE, POISON_SOURCE)];
+    RawRecord {
         topic: Topic::BetsEvents.name().to_owned(),
         // Different keys, so that several partitions are concerned.
         key: Some(Uuid::new_v4().to_string().into()),
-        headers: Vec::new(),
+        headers: headers.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect(),
         value: POISON.to_vec().into(),
-    };
-    let records: Vec<RawRecord> = (0..values.get("count")).map(poison).collect();
-    Ok(platform.broker()?.publish(&records).await?)
+    }
 }
 
 pub(super) async fn publish_hostile_headers(platform: &Platform, values: &Values) -> Result<u64> {
@@ -149,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn bets_are_valid_whatever_their_trace_headers() {
+    fn bets_are_valid_with_any_trace_headers() {
         let player_id = Uuid::new_v4().to_string();
         for number in 0..20 {
             for headers in [hostile_headers(number), conflicting_headers(number)] {
@@ -162,8 +169,13 @@ mod tests {
 
     #[test]
     fn poison_is_no_event() {
-        let record = RawRecord { value: POISON.to_vec().into(), ..bet("p", Vec::new()) };
-        contracts::Event::decode(&view(&record)).unwrap_err();
+        let record = poison();
+        let error = contracts::Event::decode(&view(&record)).unwrap_err();
+        assert!(matches!(error, contracts::DecodeError::Protobuf { .. }), "{error}");
+        let source = contracts::headers::last(&record.headers, CE_SOURCE).unwrap();
+        assert_eq!(source, POISON_SOURCE, "a reader finds the producer by it");
+        let bare = RawRecord { headers: Vec::new(), ..record };
+        contracts::Event::decode(&view(&bare)).unwrap_err();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Worker of one fault: applies it while it is wanted, repeats it, and takes it back.
+//! Worker of one fault: applies it while it is wanted, repeats it, and reverts it.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -9,33 +9,33 @@ use tokio::sync::watch;
 
 use super::receipts::Receipts;
 
-/// Applies one fault and takes it back.
+/// Applies one fault and reverts it.
 pub(super) trait Actuator {
     /// Applies the fault once, and returns how often its effect was observed: 0 if it was in effect already.
     ///
     /// The future may be dropped at any place. [`Actuator::take_back`] is called then.
     async fn apply(&self, armed: &Armed) -> Result<u64>;
 
-    /// Takes the fault back, also one that was applied in part or not at all. Without `armed` an earlier supervisor applied it,
+    /// Reverts the fault, also one that was applied in part or not at all. Without `armed` an earlier supervisor applied it,
     /// whose processes are gone.
     async fn take_back(&self, armed: Option<&Armed>, cause: Cause) -> Result<()>;
 
-    /// How the fault acts while it is armed.
+    /// Returns how the fault repeats while it is armed.
     fn rhythm(&self, armed: &Armed) -> Rhythm;
 }
 
-/// How a fault acts while it is armed.
+/// Repetition of a fault while it is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rhythm {
-    /// Applied once, it lasts until it is taken back.
+    /// Applied once, it lasts until it is reverted.
     Lasting,
-    /// It acts once for each arming, also if the supervisor restarts meanwhile.
+    /// It acts once for each arming, also if the supervisor restarts.
     Once,
     /// It is applied again and again, so long from one beginning to the next.
     Every(Duration),
 }
 
-/// Why a fault is taken back.
+/// Reason why a fault is reverted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// It is not armed any more.
@@ -44,7 +44,7 @@ pub(super) enum Cause {
     Shutdown,
 }
 
-/// What the flag file and the platform want of a fault.
+/// Wanted state of a fault, by the flag file and the platform.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wish {
     /// The armed fault.
@@ -107,8 +107,8 @@ pub(super) struct Worker<'a, A> {
 }
 
 impl<A: Actuator> Worker<'_, A> {
-    /// Works until the platform shuts down. The fault is taken back then, unless that failed too often: the next supervisor
-    /// continues. Otherwise taking it back is tried until it succeeds, because a broker that has just begun to start answers late.
+    /// Works until the platform shuts down. The fault is reverted then, unless that failed too often: the next supervisor
+    /// continues. Otherwise the worker tries to revert it until that succeeds, because a broker that is starting answers late.
     pub(super) async fn work(self, mut wishes: watch::Receiver<Wish>) {
         let mut held: Option<Armed> = None;
         let mut is_left_behind = self.receipts.is_in_effect(self.id);
@@ -121,7 +121,7 @@ impl<A: Actuator> Worker<'_, A> {
                 } else if wish.must_end || !self.waits_for_next_row(&mut wishes).await {
                     return;
                 }
-                continue; // The wish may be another one by now.
+                continue; // The wanted state may have changed.
             }
             if wish.must_end {
                 return;
@@ -190,7 +190,7 @@ impl<A: Actuator> Worker<'_, A> {
         }
     }
 
-    /// Takes the fault back. Returns false after a row of failures.
+    /// Reverts the fault. Returns false after a row of failures.
     async fn take_back(&self, held: Option<&Armed>, cause: Cause) -> bool {
         if !self.receipts.is_in_effect(self.id) {
             return true; // A fault that acts once had acted before.
@@ -205,7 +205,7 @@ impl<A: Actuator> Worker<'_, A> {
                 }
                 Err(error) => {
                     failures += 1;
-                    match self.report(failures, "taken back", &error) {
+                    match self.report(failures, "reverted", &error) {
                         Some(pause) => tokio::time::sleep(pause).await,
                         None => return false,
                     }

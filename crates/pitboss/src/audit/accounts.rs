@@ -47,7 +47,7 @@ impl Auditor {
         Ok(())
     }
 
-    /// Takes back at most `count` decisions.
+    /// Undoes at most `count` decisions.
     fn advance(
         &self,
         walk: &mut Walk<'_>,

@@ -51,7 +51,7 @@ impl Auditor {
             };
             tally.record(CheckId::BetsEnded, &subject(bet), verdict, &[]);
             if is_parked {
-                // A dead letter is parked, not ended: the bet is read again until somebody replays or discards the letter.
+                // A dead letter is parked, not ended: the bet is read again until an operator replays or discards the letter.
                 tally.keep_open(subject(bet));
             }
         }

@@ -29,12 +29,15 @@ pub struct Databases {
     pub user: String,
     /// Database of `analytics`.
     pub analytics: String,
+    /// Database of `notification`.
+    pub notification: String,
 }
 
 impl Default for Databases {
     fn default() -> Self {
-        let [payment, game, user, analytics] = ["payment", "game", "user", "analytics"].map(str::to_owned);
-        Self { payment, game, user, analytics }
+        let [payment, game, user, analytics, notification] =
+            ["payment", "game", "user", "analytics", "notification"].map(str::to_owned);
+        Self { payment, game, user, analytics, notification }
     }
 }
 
@@ -46,6 +49,8 @@ pub(super) enum Source {
     Accounts,
     /// `payment.ledger`.
     Ledger,
+    /// `payment.intents`.
+    Intents,
     /// `game.bets`.
     Bets,
     /// `user.bet_history`.
@@ -53,13 +58,15 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) const ALL: [Self; 4] = [Self::Accounts, Self::Ledger, Self::Bets, Self::History];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Accounts, Self::Ledger, Self::Intents, Self::Bets, Self::History];
 
     /// Name of the collection with its usual database.
     pub(super) const fn namespace(self) -> &'static str {
         match self {
             Self::Accounts => "payment.accounts",
             Self::Ledger => "payment.ledger",
+            Self::Intents => "payment.intents",
             Self::Bets => "game.bets",
             Self::History => "user.bet_history",
         }
@@ -70,6 +77,7 @@ impl Source {
         match self {
             Self::Accounts => None,
             Self::Ledger | Self::History => Some("at"),
+            Self::Intents => Some("created_at"),
             Self::Bets => Some("decided_at"),
         }
     }
@@ -81,11 +89,13 @@ pub(super) struct Books {
     clock: Mongo,
     accounts: Collection<Document>,
     ledger: Collection<Document>,
+    intents: Collection<Document>,
     bets: Collection<Document>,
     history: Collection<Document>,
     pub(super) facts: Collection<Document>,
     pub(super) rollups: Collection<Document>,
     pub(super) dirty: Collection<Document>,
+    pub(super) notifications: Collection<Document>,
 }
 
 impl Books {
@@ -95,14 +105,17 @@ impl Books {
         let game = open(uri, &databases.game).await?;
         let user = open(uri, &databases.user).await?;
         let analytics = open(uri, &databases.analytics).await?;
+        let notification = open(uri, &databases.notification).await?;
         Ok(Self {
             accounts: payment.collection("accounts"),
             ledger: payment.collection("ledger"),
+            intents: payment.collection("intents"),
             bets: game.collection("bets"),
             history: user.collection("bet_history"),
             facts: analytics.collection("facts"),
             rollups: analytics.collection("rollups"),
             dirty: analytics.collection("dirty"),
+            notifications: notification.collection("sent"),
             clock: payment,
         })
     }
@@ -116,6 +129,7 @@ impl Books {
         match source {
             Source::Accounts => &self.accounts,
             Source::Ledger => &self.ledger,
+            Source::Intents => &self.intents,
             Source::Bets => &self.bets,
             Source::History => &self.history,
         }
@@ -143,7 +157,7 @@ async fn open(uri: &str, database: &str) -> Result<Mongo> {
     let config = Config { pool_size_max: CONNECTIONS_MAX, operation_timeout_ms: READ_TIMEOUT_MS, ..defaults };
     let missing = |error: StoreError| RuntimeError::Missing {
         what: format!("the document store cannot be used: {error}"),
-        advice: "see ./pitboss status; the audit reads the store itself, at its port on the gateway's host"
+        advice: "see ./pitboss status. The audit reads the store itself, at its port on the gateway's host"
             .to_owned(),
     };
     Ok(Mongo::connect(&config).await.map_err(missing)?)

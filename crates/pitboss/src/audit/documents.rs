@@ -198,7 +198,7 @@ impl Entry {
     /// Returns the payment that this decision completed.
     ///
     /// # Errors
-    /// What is wrong, if the decision completed a payment and its keys or postings do not fit one.
+    /// When the decision completed a payment and its keys or postings do not fit one.
     pub fn completed(&self) -> Result<Option<Payment>, Violation> {
         let Some(kind) = self.completed_kind() else { return Ok(None) };
         let Some(id) = self.keys.iter().find_map(|key| key.strip_prefix("r:")) else {
@@ -216,6 +216,24 @@ impl Entry {
         };
         Ok(Some(Payment { id: id.to_owned(), kind, amount_minor, currency: *currency }))
     }
+}
+
+/// Deposit or withdrawal in `payment.intents`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Intent {
+    /// Id of the payment.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// `deposit` or `withdrawal`.
+    pub kind: String,
+    /// Amount in minor units.
+    pub amount_minor: i64,
+    /// Currency code.
+    pub currency: String,
+    /// `requested`, `reported`, `closed`, `settled` or `parked`.
+    pub state: String,
+    /// Time of the request.
+    pub created_at: DateTime,
 }
 
 /// Bet in `game.bets`.
@@ -319,4 +337,29 @@ pub struct Fact {
     pub in_minor: i64,
     /// Payout or withdrawal in minor units.
     pub out_minor: i64,
+}
+
+/// Notification in `notification.sent`. Older builds stored no counters.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Notification {
+    /// `<event>/<channel>`.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Attempts, each stored before its e-mail is handed over.
+    #[serde(default)]
+    pub attempts: i64,
+    /// Attempts with an unknown outcome, also one of an older build.
+    #[serde(default)]
+    pub unknown: i64,
+    /// Attempts that have certainly not delivered the e-mail.
+    #[serde(default)]
+    pub put_off: i64,
+}
+
+impl Notification {
+    /// Returns the largest number of times that its e-mail can have arrived. An attempt that was put off has not delivered it.
+    #[must_use]
+    pub fn deliveries_max(&self) -> i64 {
+        self.attempts.saturating_sub(self.put_off).max(self.unknown.saturating_add(1))
+    }
 }

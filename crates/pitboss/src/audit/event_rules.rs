@@ -57,7 +57,7 @@ pub fn settlement_event(event: &Event, bet: Option<&Bet>) -> Option<Violation> {
         Some(Violation::of(format!("{head}, and the bet is another player's"), stated))
     } else if !is_of_bet(stake, bet.stake_minor) || !is_of_bet(payout, bet.payout_minor) {
         let [own_stake, own_payout] = bet.amounts();
-        let what = format!("{head}; the bet is {} with stake {own_stake} and payout {own_payout}", bet.state);
+        let what = format!("{head}. The bet is {} with stake {own_stake} and payout {own_payout}", bet.state);
         Some(Violation::of(what, stated.into_iter().chain([own_stake, own_payout])))
     } else if !states.contains(&bet.state.as_str()) {
         Some(Violation::of(format!("{head}, and the bet is {}", bet.state), stated))
@@ -86,7 +86,7 @@ pub fn decision_event(event: &Event, value: &[u8], row: Option<&Row>) -> Option<
     (!is_own).then(|| format!("{name} is not the event of the decision {} that it names", row.id).into())
 }
 
-/// Returns the wager that a void takes back.
+/// Returns the wager that a void reverses.
 #[must_use]
 pub fn wager_of_void(message: &Message) -> Option<&str> {
     match message {
@@ -120,7 +120,7 @@ pub fn void_event(event: &Event, wager: Option<&Row>) -> Option<Violation> {
     let Some((stake, payout)) = stake.zip(payout) else {
         let [own_stake, own_payout] = moved_amounts.filter(|_| !may_be_silent)?;
         let what = format!(
-            "{} of {wager_id} carries no amounts; its wager applied stake {own_stake} and payout {own_payout}",
+            "{} of {wager_id} carries no amounts. Its wager applied stake {own_stake} and payout {own_payout}",
             named(event)
         );
         return Some(Violation::of(what, [own_stake, own_payout]));
@@ -136,7 +136,7 @@ pub fn void_event(event: &Event, wager: Option<&Row>) -> Option<Violation> {
         Some(own) if is_same(&stated, &own) => None,
         Some(own) => {
             let [own_stake, own_payout] = &own;
-            let what = format!("{head}; its wager applied stake {own_stake} and payout {own_payout}");
+            let what = format!("{head}. Its wager applied stake {own_stake} and payout {own_payout}");
             Some(Violation::of(what, stated.into_iter().chain(own)))
         }
     }
@@ -164,7 +164,7 @@ pub fn event_fact(event: &Event, fact: Option<&Fact>, is_young: bool) -> Option<
         Some(fact) => {
             let fact_in = Amount::new("counted in", fact.in_minor, &fact.currency);
             let fact_out = Amount::new("counted out", fact.out_minor, &fact.currency);
-            let what = format!("{head}; its fact says {fact_in} in and {fact_out} out");
+            let what = format!("{head}. Its fact says {fact_in} in and {fact_out} out");
             Verdict::Differs(Violation::of(what, stated.into_iter().chain([fact_in, fact_out])))
         }
     })
@@ -199,7 +199,7 @@ pub fn keys_of_ends(event: &Event) -> Vec<String> {
             keys.extend([format!("w:{}", wager.wager_id), format!("v:{}", wager.wager_id)]);
         }
         Message::VoidWager(void) => keys.push(format!("v:{}", void.wager_id)),
-        // A payment is settled once, whoever reports it.
+        // A payment is settled once, also if several sources report it.
         Message::ProviderReported(report) => {
             keys.push(format!("r:{}", report.payment_id));
             let usual = report.payment_id.parse::<EventId>().map(|id| ids::provider_reported_id(&id));

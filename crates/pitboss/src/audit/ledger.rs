@@ -72,7 +72,7 @@ impl Auditor {
         Ok(())
     }
 
-    /// Examines voids. Wagers and bets are read after them: a void is decided after the wager that it takes back.
+    /// Examines voids. Wagers and bets are read after them: a void is decided after the wager that it reverses.
     async fn examine_voids(&self, rows: &[Row], tally: &mut Tally) -> Result<()> {
         let ids: Vec<String> =
             rows.iter().filter_map(|row| row.entry.voided_wager()).map(str::to_owned).collect();

@@ -36,7 +36,7 @@ impl Auditor {
             let found = self.provider.line(line.sequence).await?;
             if found.is_none_or(|found| found.payment_id != line.payment_id) {
                 bail!(
-                    "the mark does not fit this platform: line {} of the provider's statement is another one; remove the mark to read all records",
+                    "the mark does not fit this platform: line {} of the provider's statement is another one. Remove the mark to read all records",
                     line.sequence
                 );
             }

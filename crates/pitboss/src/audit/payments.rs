@@ -2,20 +2,34 @@
 
 use anyhow::Result;
 use contracts::EventType;
+use store::bson::Document;
 
 use super::bets::found;
 use super::books::{Source, by_id};
-use super::documents::{Fact, HistoryEntry, Payment, Row};
+use super::documents::{Fact, HistoryEntry, Intent, Payment, Row};
 use super::ledger::subject;
 use super::report::CheckId;
 use super::tally::{Subject, Tally, Verdict};
-use super::{Auditor, rules};
+use super::{Auditor, decode_all, rules};
 
 /// Types of the events that complete a payment.
 pub(super) const COMPLETED: [&str; 2] =
     [EventType::DepositCompleted.as_str(), EventType::WithdrawalCompleted.as_str()];
 
 impl Auditor {
+    /// Examines whether deposits and withdrawals have ended. One that is parked has not, and is read again until it has.
+    pub(super) fn examine_intents(&self, documents: &[Document], tally: &mut Tally) {
+        let now_ms = self.books.now_ms();
+        for intent in decode_all::<Intent>(Source::Intents, CheckId::PaymentsEnded, documents, tally) {
+            let verdict = rules::payment_ended(&intent, now_ms);
+            let subject = Subject::Document(Source::Intents, intent.id);
+            tally.record(CheckId::PaymentsEnded, &subject, verdict, &[]);
+            if intent.state == "parked" {
+                tally.keep_open(subject);
+            }
+        }
+    }
+
     /// Examines the payments that these ledger rows completed. Histories and facts are read after them.
     pub(super) async fn examine_payments(&self, rows: &[Row], tally: &mut Tally) -> Result<()> {
         let mut payments: Vec<(&Row, Payment)> = Vec::new();

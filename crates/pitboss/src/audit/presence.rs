@@ -1,7 +1,7 @@
 //! Events of documents: every ended bet and every decision has its event on the topic.
 //!
 //! An event follows its document, so it may be on its way. The topics are read on before a document is examined again. While an
-//! open transaction of another producer holds records of its partition back, nobody can tell whether it is there.
+//! open transaction of another producer holds records of its partition back, it is unknown whether the event is there.
 
 use contracts::{EventId, Topic};
 
@@ -76,7 +76,7 @@ impl Auditor {
             }
             Presence::Published(..) => Verdict::Agrees,
             Presence::Deleted => Verdict::Deleted,
-            // An earlier audit found the event, or is told by the marker that it did not.
+            // An earlier audit found the event, unless its marker says that it did not.
             Presence::Held { is_earlier: true } if !self.from.open.contains(&marker) => return,
             Presence::Held { .. } => Verdict::InFlight,
             Presence::Missing if self.is_awaited(*at_ms) => Verdict::InFlight,

@@ -59,7 +59,7 @@ impl Seen {
     }
 }
 
-/// What is known about the event of a document.
+/// Knowledge about the event of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     /// It is on its topic, here.
@@ -77,7 +77,7 @@ pub(super) enum Presence {
     },
 }
 
-/// What a new record means beside the earlier ones.
+/// Comparison of a new record with the earlier ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sighting {
     /// Another record has this id and another content.
@@ -343,7 +343,7 @@ impl Published {
 fn unreadable(kafka: &bus::Config, error: &bus::ClientError) -> RuntimeError {
     RuntimeError::Missing {
         what: format!("the topics cannot be read at {}: {error}", kafka.bootstrap_servers),
-        advice: "see ./pitboss status; the audit reads the broker itself, at its port on the gateway's host"
+        advice: "see ./pitboss status. The audit reads the broker itself, at its port on the gateway's host"
             .to_owned(),
     }
 }
@@ -351,7 +351,7 @@ fn unreadable(kafka: &bus::Config, error: &bus::ClientError) -> RuntimeError {
 fn missing(topic: Topic, kafka: &bus::Config) -> RuntimeError {
     RuntimeError::Missing {
         what: format!("there is no topic {topic} at {}", kafka.bootstrap_servers),
-        advice: "see ./pitboss status; ./pitboss up creates the topics".to_owned(),
+        advice: "see ./pitboss status. ./pitboss up creates the topics".to_owned(),
     }
 }
 
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_missing_in_a_partition_that_a_transaction_holds_back() {
+    fn event_behind_open_transaction_is_not_missing() {
         // There are records before the window, so nothing that belongs to it is deleted.
         let begin = Begin::Time(BTreeMap::from([(0, 5)]));
         let window = Window::new(&Ranges::from([(0, 4..9)]), &begin);

@@ -111,7 +111,7 @@ impl Auditor {
                 self.examine_commands(topic, records, tally).await
             }
             _ => {
-                // What cannot be read is parked by every group that reads the topic. It is no event of ours.
+                // What cannot be read is parked by every group that reads the topic. It is not a Pitboss event.
                 let observed: Vec<Observed<'_>> = observed(topic, records).collect();
                 self.examine_settlements(&observed, tally).await?;
                 self.examine_decisions(&observed, tally).await?;

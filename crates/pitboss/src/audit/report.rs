@@ -30,12 +30,14 @@ pub enum CheckId {
     Payouts,
     /// Every decided bet ends, or a record that it waits for is parked.
     BetsEnded,
-    /// Every applied void takes back what its wager moved, and its bet is voided.
+    /// Every applied void reverses what its wager moved, and its bet is voided.
     Voids,
     /// Every completed payment was captured by the provider, with the same amount.
     Payments,
     /// Every captured order of the provider's statement is a completed payment, once.
     Orders,
+    /// Every deposit and withdrawal ends, or is parked.
+    PaymentsEnded,
     /// Every ended bet is in its player's history, with the same outcome.
     History,
     /// Every bet in a history exists.
@@ -48,6 +50,8 @@ pub enum CheckId {
     PaymentFacts,
     /// The rollups of analytics are the sums of the facts.
     Rollups,
+    /// Every e-mail is about a notification, and arrived no more often than it was attempted.
+    Mails,
     /// Every ended bet has its event on the topic.
     BetEvents,
     /// Every event about a bet is that of its bet, with the same amounts.
@@ -70,7 +74,7 @@ pub enum CheckId {
 
 impl CheckId {
     /// All checks, in the order of the report.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Postings,
         Self::Rows,
         Self::Sequence,
@@ -83,12 +87,14 @@ impl CheckId {
         Self::Voids,
         Self::Payments,
         Self::Orders,
+        Self::PaymentsEnded,
         Self::History,
         Self::HistoryBets,
         Self::HistoryPayments,
         Self::Facts,
         Self::PaymentFacts,
         Self::Rollups,
+        Self::Mails,
         Self::BetEvents,
         Self::SettlementEvents,
         Self::LedgerEvents,
@@ -116,12 +122,14 @@ impl CheckId {
             Self::Voids => "voids",
             Self::Payments => "payments",
             Self::Orders => "provider-orders",
+            Self::PaymentsEnded => "payments-ended",
             Self::History => "history",
             Self::HistoryBets => "history-bets",
             Self::HistoryPayments => "history-payments",
             Self::Facts => "facts",
             Self::PaymentFacts => "payment-facts",
             Self::Rollups => "rollups",
+            Self::Mails => "mails",
             Self::BetEvents => "bet-events",
             Self::SettlementEvents => "settlement-events",
             Self::LedgerEvents => "ledger-events",
@@ -141,6 +149,7 @@ impl CheckId {
             Self::Postings | Self::Balances | Self::Payments | Self::Orders => "I1: money is conserved",
             Self::SettledBets
             | Self::BetsEnded
+            | Self::PaymentsEnded
             | Self::BetEvents
             | Self::LedgerEvents
             | Self::CommandEnds => "I2: nothing accepted is lost",
@@ -154,6 +163,7 @@ impl CheckId {
             | Self::EventContents => "I3: settled exactly once, with the right amounts",
             Self::NonNegative => "I6: no negative balance",
             Self::Sequence | Self::EventOrder => "I7: order per player",
+            Self::Mails => "I10: replay changes nothing",
             Self::History
             | Self::HistoryBets
             | Self::HistoryPayments
@@ -168,7 +178,7 @@ impl CheckId {
 /// Violation that was still there when it was examined again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// Description in words.
     pub what: String,
     /// The amounts in these words.
     pub amounts: Vec<Amount>,

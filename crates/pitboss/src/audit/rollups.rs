@@ -125,7 +125,7 @@ impl Auditor {
     fn range_s(&self, level: Level) -> (i64, i64) {
         let after_mark = || self.since_ms.map_or(0, |ms| level.ceil_s(ms.div_euclid(1_000) + 1));
         let from_s = self.from.compared_to_s.get(&level).copied().unwrap_or_else(after_mark);
-        // The same range in the whole audit, or a bucket that ends meanwhile would count as one that was not compared.
+        // The same range in the whole audit, or a bucket that ends during the audit would count as one that was not compared.
         let settled_ms = self.started_ms.saturating_sub(self.in_flight_ms);
         (from_s, level.floor_s(settled_ms.div_euclid(1_000)))
     }
@@ -247,7 +247,7 @@ fn difference(rollups: &Groups, facts: &Groups) -> Option<Violation> {
     };
     let rollups = of(rollups, ["stake", "payout", "deposits", "withdrawals"]);
     let facts = of(facts, ["stake of facts", "payout of facts", "deposits of facts", "withdrawals of facts"]);
-    let what = format!("{game} {currency}: the rollups say {rollups}; the facts sum to {facts}");
+    let what = format!("{game} {currency}: the rollups say {rollups}. The facts sum to {facts}");
     Some(Violation::of(what, amounts))
 }
 

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use contracts::{EventId, EventType};
 use money::{Account, Currency};
 
-use super::documents::{Bet, Entry, Fact, HistoryEntry, Payment, PaymentKind};
+use super::documents::{Bet, Entry, Fact, HistoryEntry, Intent, Notification, Payment, PaymentKind};
+use super::mails::Mail;
 use super::pay_table::PayTable;
 use super::statement::{CAPTURED, Line};
 pub use super::tally::Verdict;
 use super::violation::{Amount, Violation};
 
-/// Age from which a bet without an answer is no longer in flight, although game still repeats its command.
+/// Age from which a bet or a payment without an end is no longer in flight, although its service still tries to end it.
 const UNENDED_MS_MAX: i64 = 1_800_000;
 
 fn differs(what: impl Into<String>, amounts: impl IntoIterator<Item = Amount>) -> Verdict {
@@ -160,7 +161,50 @@ pub fn ended(bet: &Bet, now_ms: i64, is_parked: bool) -> Verdict {
     differs(what, [stake])
 }
 
-/// Checks that an applied void takes back what its wager moved, and that its bet is voided. What the player had already spent
+/// Checks that a deposit or withdrawal has ended, or that payment has parked and reported it.
+#[must_use]
+pub fn payment_ended(intent: &Intent, now_ms: i64) -> Verdict {
+    let Intent { id, kind, state, .. } = intent;
+    if matches!(state.as_str(), "settled" | "parked") {
+        return Verdict::Agrees;
+    }
+    let age_ms = now_ms.saturating_sub(intent.created_at.timestamp_millis());
+    if age_ms < UNENDED_MS_MAX {
+        return Verdict::InFlight;
+    }
+    let amount = Amount::new("amount", intent.amount_minor, &intent.currency);
+    let what = format!("the {kind} {id} of {amount} is still {state} after {} minutes", age_ms / 60_000);
+    differs(what, [amount])
+}
+
+/// Checks that an e-mail is about a notification, that it has the Message-ID of the `earlier` ones about it, and that there are no
+/// more of them than attempts that can have delivered one.
+#[must_use]
+pub fn mail(mail: &Mail, earlier: &[&Mail], notification: Option<&Notification>) -> Verdict {
+    let named = |message_id: Option<&str>| message_id.unwrap_or("none").to_owned();
+    let message_id = named(mail.message_id.as_deref());
+    let Some(notification) = notification else {
+        return differs(format!("the e-mail has Message-ID {message_id}, which no notification has"), []);
+    };
+    let id = &notification.id;
+    if let Some(other) = earlier.iter().find(|other| other.message_id != mail.message_id) {
+        let other = named(other.message_id.as_deref());
+        let what =
+            format!("the e-mail about {id} has Message-ID {message_id}, and an earlier one about it {other}");
+        return differs(what, []);
+    }
+    let arrived = i64::try_from(earlier.len()).unwrap_or(i64::MAX).saturating_add(1);
+    let possible = notification.deliveries_max();
+    if arrived <= possible {
+        return Verdict::Agrees;
+    }
+    let what = format!(
+        "the e-mail about {id} arrived {arrived} times, and at most {possible} of its attempts can have delivered it"
+    );
+    differs(what, [])
+}
+
+/// Checks that an applied void reverses what its wager moved, and that its bet is voided. What the player had already spent
 /// comes from `suspense`. A void that came before its wager moves nothing.
 #[must_use]
 pub fn void(
@@ -182,10 +226,7 @@ pub fn void(
     };
     if !left.iter().all(is_lent) {
         let amounts = left.iter().map(|((_, currency), minor)| Amount::new("left", *minor, currency.code()));
-        return differs(
-            format!("the void seq {} does not take back what its wager moved", entry.seq),
-            amounts,
-        );
+        return differs(format!("the void seq {} does not reverse what its wager moved", entry.seq), amounts);
     }
     match bet.map(|bet| bet.state.as_str()) {
         None | Some("voided" | "rejected") => Verdict::Agrees,
@@ -280,7 +321,7 @@ pub fn history_payment(
         None => differs(format!("{completed}, and the player's history does not have it"), [amount]),
         Some(entry) => {
             let shown = Amount::new("shown", entry.amount_minor, &entry.currency);
-            let what = format!("{completed}; the history has a {} {} of {shown}", entry.outcome, entry.kind);
+            let what = format!("{completed}. The history has a {} {} of {shown}", entry.outcome, entry.kind);
             differs(what, [amount, shown])
         }
     }
@@ -305,7 +346,7 @@ pub fn payment_fact(payment: &Payment, fact: Option<&Fact>, is_young: bool) -> V
         return Verdict::Agrees;
     }
     let counted = Amount::new("counted", counted, &fact.currency);
-    let what = format!("the ledger completed {amount} of {}; its fact says {counted}", payment.id);
+    let what = format!("the ledger completed {amount} of {}. Its fact says {counted}", payment.id);
     differs(what, [amount, counted])
 }
 
@@ -334,7 +375,7 @@ pub fn history(bet: &Bet, entry: Option<&HistoryEntry>, is_young: bool) -> Optio
             let shown_stake = Amount::new("shown stake", entry.amount_minor, &entry.currency);
             let shown_payout = Amount::new("shown payout", entry.payout_minor.unwrap_or(0), &entry.currency);
             let what = format!(
-                "the bet is {} with stake {stake} and payout {payout}; the history says {} with stake {shown_stake} and payout {shown_payout}",
+                "the bet is {} with stake {stake} and payout {payout}. The history says {} with stake {shown_stake} and payout {shown_payout}",
                 bet.state, entry.outcome
             );
             differs(what, [stake, payout, shown_stake, shown_payout])
@@ -372,7 +413,7 @@ pub fn fact(bet: &Bet, fact: Option<&Fact>, is_young: bool) -> Verdict {
             let counted_stake = Amount::new("counted stake", fact.in_minor, &fact.currency);
             let counted_payout = Amount::new("counted payout", fact.out_minor, &fact.currency);
             let what = format!(
-                "the bet was settled with stake {stake} and payout {payout}; its fact says stake {counted_stake} and payout {counted_payout}"
+                "the bet was settled with stake {stake} and payout {payout}. Its fact says stake {counted_stake} and payout {counted_payout}"
             );
             differs(what, [stake, payout, counted_stake, counted_payout])
         }

@@ -1,4 +1,4 @@
-//! Scope of an audit: which documents it reads, and whether a check must have seen any.
+//! Scope of an audit: which documents it reads, what each check examines, and whether a check must have seen any.
 
 use anyhow::Result;
 use contracts::EventType;
@@ -41,45 +41,84 @@ impl Auditor {
 
     /// Returns true if the platform held data before this audit that a check must see.
     pub(super) async fn has_data(&self, check: CheckId) -> Result<bool> {
-        let (source, condition) = match check {
-            CheckId::Rollups => return self.has_facts().await,
-            // Whether a topic has the events of the documents is another check, which the broker's retention does not end.
-            CheckId::SettlementEvents
-            | CheckId::DecisionEvents
-            | CheckId::VoidEvents
-            | CheckId::EventContents
-            | CheckId::EventOrder
-            | CheckId::CommandEnds
-            | CheckId::EventFacts => return Ok(false),
+        let check = match check {
             // After the lines of the mark, no line has to follow.
             CheckId::Orders if self.from.line.is_some() => return Ok(false),
-            CheckId::NonNegative => (Source::Accounts, doc! {}),
-            // A walk that ends at a mark compares a balance only where a decision states one.
-            CheckId::Balances if self.since_ms.is_none() => (Source::Accounts, doc! {}),
-            CheckId::Balances | CheckId::Wagers => {
-                (Source::Ledger, doc! { "type": APPLY_WAGER, "outcome": "applied" })
+            // A walk that ends at a mark compares a balance only where a decision states one, as that of a wager does.
+            CheckId::Balances if self.since_ms.is_some() => CheckId::Wagers,
+            _ => check,
+        };
+        let (source, condition) = match check.examined() {
+            Examined::Documents(source, condition) | Examined::Published(source, condition) => {
+                (source, condition)
             }
-            CheckId::Postings | CheckId::Rows | CheckId::Sequence => (Source::Ledger, doc! {}),
-            CheckId::Voids => {
-                let is_void = doc! { "type": EventType::VoidWager.as_str(), "voids": { "$exists": true } };
-                (Source::Ledger, is_void)
-            }
-            CheckId::Payments | CheckId::Orders | CheckId::HistoryPayments | CheckId::PaymentFacts => {
-                (Source::Ledger, doc! { "event.type": { "$in": COMPLETED.to_vec() } })
-            }
-            CheckId::SettledBets | CheckId::Payouts | CheckId::Facts => (
-                Source::Bets,
-                doc! { "state": { "$in": ["settled", "voided"] }, "balance_minor": { "$exists": true } },
-            ),
-            CheckId::BetsEnded => (Source::Bets, doc! {}),
-            CheckId::LedgerEvents => (Source::Ledger, doc! { "event.id": { "$exists": true } }),
-            CheckId::History | CheckId::BetEvents => {
-                (Source::Bets, doc! { "state": { "$in": ["settled", "rejected", "voided"] } })
-            }
-            CheckId::HistoryBets => (Source::History, doc! {}),
+            Examined::Facts => return self.has_facts().await,
+            Examined::Mails => return self.has_mails().await,
+            // Whether a topic has the events of the documents is another check, which the broker's retention does not end.
+            Examined::Records => return Ok(false),
         };
         let mut filter = self.scope(source, Some(self.started_ms));
         filter.extend(condition);
         has_any(self.books.collection(source), filter).await
+    }
+}
+
+/// Records that a check examines.
+enum Examined {
+    /// Documents that match.
+    Documents(Source, Document),
+    /// Documents that match, and for each of them its event on a topic.
+    Published(Source, Document),
+    /// Facts of analytics.
+    Facts,
+    /// E-mails.
+    Mails,
+    /// Records of topics.
+    Records,
+}
+
+impl CheckId {
+    /// Returns true if the check reads records of topics.
+    #[must_use]
+    pub fn reads_topics(self) -> bool {
+        matches!(self.examined(), Examined::Published(..) | Examined::Records)
+    }
+
+    /// Returns what the check examines. A new check needs an arm here.
+    fn examined(self) -> Examined {
+        use Examined::{Documents, Published};
+
+        let ended = doc! { "state": { "$in": ["settled", "rejected", "voided"] } };
+        match self {
+            Self::NonNegative | Self::Balances => Documents(Source::Accounts, doc! {}),
+            Self::Postings | Self::Rows | Self::Sequence => Documents(Source::Ledger, doc! {}),
+            Self::Wagers => Documents(Source::Ledger, doc! { "type": APPLY_WAGER, "outcome": "applied" }),
+            Self::Voids => {
+                let is_void = doc! { "type": EventType::VoidWager.as_str(), "voids": { "$exists": true } };
+                Documents(Source::Ledger, is_void)
+            }
+            Self::Payments | Self::Orders | Self::HistoryPayments | Self::PaymentFacts => {
+                Documents(Source::Ledger, doc! { "event.type": { "$in": COMPLETED.to_vec() } })
+            }
+            Self::LedgerEvents => Published(Source::Ledger, doc! { "event.id": { "$exists": true } }),
+            Self::SettledBets | Self::Payouts | Self::Facts => Documents(
+                Source::Bets,
+                doc! { "state": { "$in": ["settled", "voided"] }, "balance_minor": { "$exists": true } },
+            ),
+            Self::BetsEnded => Documents(Source::Bets, doc! {}),
+            Self::PaymentsEnded => Documents(Source::Intents, doc! {}),
+            Self::History => Documents(Source::Bets, ended),
+            Self::BetEvents => Published(Source::Bets, ended),
+            Self::HistoryBets => Documents(Source::History, doc! {}),
+            Self::Rollups => Examined::Facts,
+            Self::Mails => Examined::Mails,
+            Self::SettlementEvents
+            | Self::DecisionEvents
+            | Self::VoidEvents
+            | Self::EventContents
+            | Self::EventOrder
+            | Self::CommandEnds
+            | Self::EventFacts => Examined::Records,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The card provider's own statement.
+//! The card provider's own statement, and the client of partners.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -44,7 +44,7 @@ struct Page {
     entries: Vec<Line>,
 }
 
-/// Client of the provider.
+/// Client of partners, which is the card provider and the mail server.
 #[derive(Clone, Debug)]
 pub(super) struct Provider {
     pub(super) http: reqwest::Client,
@@ -79,21 +79,24 @@ impl Provider {
         self.get(path, &[("idempotency_key", format!("{payment_id}:capture"))]).await
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<Option<T>> {
+    /// Reads what is at a path. `None`: there is nothing.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Option<T>> {
         let mut url = reqwest::Url::parse(&format!("{}{path}", self.base_url))?;
         url.query_pairs_mut().extend_pairs(query);
         let request = self.http.get(url).header(INTERNAL_TOKEN_HEADER, &self.internal_token);
-        let answer = request
-            .send()
-            .await
-            .with_context(|| format!("the card provider does not answer at {}", self.base_url))?;
+        let answer =
+            request.send().await.with_context(|| format!("partners does not answer at {}", self.base_url))?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => {
                 let body = answer.json().await;
-                body.map(Some).with_context(|| format!("the card provider's answer to {path} cannot be read"))
+                body.map(Some).with_context(|| format!("the answer of partners to {path} cannot be read"))
             }
-            status => bail!("the card provider answered {status} to GET {path}"),
+            status => bail!("partners answered {status} to GET {path}"),
         }
     }
 }

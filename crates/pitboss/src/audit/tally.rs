@@ -15,7 +15,7 @@ const SUSPECTS_MAX: u64 = 1_000;
 /// Largest number of open records that a mark carries along.
 const OPEN_MAX: usize = 50_000;
 
-/// What a suspect is about. It can be read again by it.
+/// Subject of a suspect, by which it can be read again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Subject {
@@ -23,6 +23,8 @@ pub(super) enum Subject {
     Document(Source, String),
     /// Line of the provider's statement.
     Order(u64),
+    /// E-mail with this number in the mailbox.
+    Mail(u64),
     /// Rollups of one time.
     Bucket { level: Level, start_s: i64 },
     /// Record of a topic.
@@ -52,6 +54,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Document(source, id) => write!(f, "{} _id={id}", source.namespace()),
             Self::Order(sequence) => write!(f, "partners: /card/v1/statement sequence={sequence}"),
+            Self::Mail(sequence) => write!(f, "partners: /mail/v1/messages sequence={sequence}"),
             Self::Bucket { level, start_s } => {
                 write!(f, "analytics.rollups level={} start_s={start_s}", level.as_str())
             }
@@ -204,7 +207,7 @@ impl Tally {
         self.suspects.keys().map(|(_, subject)| subject.clone()).collect()
     }
 
-    /// Drops the suspects that are none in `again`, and keeps what `again` says about the others.
+    /// Drops the suspects that `again` does not confirm, and keeps what `again` says about the others.
     pub(super) fn keep_confirmed(&mut self, mut again: Self) {
         let suspects = std::mem::take(&mut self.suspects);
         let confirmed = suspects.into_iter().filter_map(|(key, finding)| {

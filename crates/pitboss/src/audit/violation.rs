@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Amount that a violation names. Its text is in major units: `2.00 EUR`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amount {
-    /// What it is, such as `stake`.
+    /// Name of the amount, such as `stake`.
     pub name: &'static str,
     /// Minor units.
     pub minor: i128,
@@ -47,10 +47,10 @@ impl fmt::Display for Amount {
     }
 }
 
-/// What is wrong with a record.
+/// Defect of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// What is wrong, in words.
+    /// Description in words.
     pub what: String,
     /// The amounts in these words.
     pub amounts: Vec<Amount>,

@@ -1,6 +1,6 @@
 //! Walk through one account's decisions, from the newest to the oldest.
 //!
-//! It starts with the stored balances and takes back one decision after the other. So it checks the balance at every version of
+//! It starts with the stored balances and undoes one decision after the other. So it checks the balance at every version of
 //! the account, and it may stop at any decision.
 
 use std::collections::BTreeMap;
@@ -15,9 +15,9 @@ use super::violation::{Amount, Violation};
 #[derive(Debug)]
 pub struct Walk<'a> {
     account: &'a AccountDoc,
-    /// Balances before the decisions that were taken back.
+    /// Balances before the decisions that were undone.
     balances: BTreeMap<Currency, i128>,
-    /// `seq` of the next decision to take back.
+    /// `seq` of the next decision to undo.
     seq: i64,
     is_stopped: bool,
     /// A balance was compared with what a decision states.
@@ -94,13 +94,13 @@ impl<'a> Walk<'a> {
         self.is_compared || self.has_all()
     }
 
-    /// Returns true if every decision was taken back.
+    /// Returns true if every decision was undone.
     fn has_all(&self) -> bool {
         !self.is_stopped && self.seq < 1
     }
 
-    /// Takes back the next decision, of which `row` is the ledger row. A decision before `since_ms` stops the walk, after its
-    /// stated balance was compared. Returns whether a decision was taken back.
+    /// Undoes the next decision, of which `row` is the ledger row. A decision before `since_ms` stops the walk, after its
+    /// stated balance was compared. Returns whether a decision was undone.
     ///
     /// # Errors
     /// The violation. The walk is stopped then, because older balances cannot be known.
@@ -134,7 +134,7 @@ impl<'a> Walk<'a> {
                 let stated = Amount::new("stated", stated, currency.code());
                 let balance = Amount::new("balance", balance, currency.code());
                 let what = format!(
-                    "seq {seq} states a balance of {stated}; the stored balance without the later postings is {balance}"
+                    "seq {seq} states a balance of {stated}. The stored balance without the later postings is {balance}"
                 );
                 return Err((CheckId::Balances, Violation::of(what, [stated, balance])));
             }
@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
         self.negative_balance().map_or(Ok(true), Err)
     }
 
-    /// Returns what is left of the balances when every decision was taken back. Nothing may be left.
+    /// Returns what is left of the balances when every decision was undone. Nothing may be left.
     #[must_use]
     pub fn remainder(&self) -> Option<Problem> {
         let (currency, left) = self.balances.iter().find(|(_, minor)| **minor != 0)?;

@@ -10,7 +10,7 @@ use super::partition::partition_of;
 /// Largest difference that is expected between the clocks of the store and of the broker, which stamps the records.
 pub(super) const CLOCKS_DIFFER_MS_MAX: i64 = 10_000;
 
-/// Where a window begins.
+/// Begin of a window.
 #[derive(Clone, Debug)]
 pub(super) enum Begin {
     /// At the oldest record.
@@ -46,7 +46,7 @@ struct Partition {
 }
 
 impl Partition {
-    /// Registers that the reader went on to an offset. Records that it passed and that are not on the topic any more may have been
+    /// Registers that the reader moved to an offset. Records that it passed and that are not on the topic any more may have been
     /// deleted before it could read them. (Others were markers of transactions, or records of aborted ones.)
     fn pass_deleted(&mut self, offset: i64, low: i64) {
         if self.next < offset.min(low) {

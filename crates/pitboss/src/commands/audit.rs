@@ -40,7 +40,7 @@ pub struct AuditArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = IN_FLIGHT_DEFAULT.as_secs(),
         value_parser = clap::value_parser!(u64).range(0..=86_400))]
     in_flight_s: u64,
-    /// Continue from the mark in this file, and replace it afterwards; while there is no file, `--since` applies
+    /// Continue from the mark in this file, and replace it afterwards. Without the file, `--since` applies
     #[arg(long, value_name = "FILE")]
     mark: Option<PathBuf>,
     /// Audit again and again until interrupted, each time from where the last round ended
@@ -155,7 +155,7 @@ fn print_findings(report: &Report, output: &Output) {
 /// Says how many records of a topic cannot be read yet.
 fn held_note(topic: &str, count: u64) -> String {
     format!(
-        "{topic}: {count} held by an open transaction of another producer; what may be among them is in flight"
+        "{topic}: {count} held by an open transaction of another producer, so what may be among them is in flight"
     )
 }
 

@@ -47,7 +47,7 @@ enum Bench {
     History(HistoryArgs),
     /// Time of the question whether a fault is active while nothing is armed, compared with an empty loop
     Faults(evaluation::FaultsArgs),
-    /// What a settled bet costs on the running platform: CPU time by process, and counted requests and records
+    /// Cost of a settled bet on the running platform: CPU time by process, and counted requests and records
     Cost(cost::CostArgs),
     /// Cost and latency of a bet with this build divided by those with another checkout's, measured alternately on two platforms
     Pairs(pairs::PairsArgs),
@@ -61,7 +61,7 @@ struct HistoryArgs {
     /// Bets stored on the large platform
     #[arg(long, default_value_t = 50_000)]
     large: u64,
-    /// Number of players, or several separated by commas; each value is measured on a new pair of platforms
+    /// Number of players, or several separated by commas. Each value is measured on a new pair of platforms
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1])]
     players: Vec<u16>,
     /// Rate at which the stored bets are created, in bets a second
@@ -181,7 +181,7 @@ fn measure(args: &HistoryArgs, sides: &mut [Side; 2]) -> Result<[Figures; 2]> {
         side.pitboss(&["up", "--yes", "--no-build"])?;
         side.fill(args.fill_rate_per_s, bets)?;
     }
-    // Not counted, because the platforms still work off the backlog of the fill.
+    // Not counted, because the platforms still handle the backlog of the fill.
     for side in sides.iter_mut() {
         side.p50_ms(args.rate_per_s, args.seconds)?;
     }

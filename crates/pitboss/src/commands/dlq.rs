@@ -45,7 +45,7 @@ enum Action {
     },
     /// Publish the records of dead letters to their own topics again, each in a new trace
     Replay(ActArgs),
-    /// Give dead letters up; they stay in their topics, closed
+    /// Close dead letters, which stay in their topics
     Discard(ActArgs),
     /// Follow new dead letters
     Watch(WatchArgs),
@@ -78,10 +78,10 @@ struct ActArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Who acts, for the record of the action
+    /// Author, for the record of the action
     #[arg(long, default_value = "cli")]
     by: String,
-    /// Why, for the record of the action
+    /// Reason, for the record of the action
     #[arg(long, default_value = "")]
     reason: String,
     /// Number of letters, the oldest ones
@@ -94,7 +94,7 @@ struct ActArgs {
 struct WatchArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// End by itself after this time
+    /// End after this time
     #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     for_s: Option<u32>,
 }
@@ -103,7 +103,7 @@ impl DlqArgs {
     /// Runs the action.
     ///
     /// # Errors
-    /// When the broker does not answer (exit code 69), or nobody agreed to the action.
+    /// When the broker does not answer (exit code 69), or the action was not confirmed.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let output = &context.output;
         let mut desk = Desk::open(&self.place, context).await?;
@@ -189,7 +189,7 @@ async fn watch(desk: &mut Desk, args: &WatchArgs, output: &Output) -> Result<Exi
     // Without room for letters it only counts them
     let before = desk.select(&args.filter, false, (Keep::Newest, 0)).await?;
     let open = counted(before.left_out, "open dead letter");
-    tell(&format!("{open} before; new ones follow (Ctrl+C ends)"));
+    tell(&format!("{open} before. New ones follow (Ctrl+C ends)"));
     let end = args.for_s.map(|seconds| Instant::now() + Duration::from_secs(u64::from(seconds)));
     let mut interval = tokio::time::interval(WATCH_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -243,7 +243,7 @@ fn warn_of_gaps(selected: &Selected, output: &Output) {
     }
 }
 
-/// Refuses to act while actions cannot be read, because a letter that somebody replayed or discarded would be acted on again.
+/// Refuses to act while actions cannot be read, because a letter that was replayed or discarded would be acted on again.
 fn expect_all_actions(verb: Verb, held: Held) -> Result<()> {
     if held.actions > 0 {
         bail!(
@@ -260,7 +260,7 @@ fn tell(text: &str) {
     let _closed_pipe = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// What is to be done, with the number of groups. One publish of a record is for the letters of all its groups.
+/// Describes the action, with the number of groups. One publish of a record is for the letters of all its groups.
 fn question(verb: Verb, entries: &[Entry]) -> String {
     let groups: BTreeSet<Group> = entries.iter().map(|entry| entry.letter.id.group).collect();
     let records = match verb {
@@ -277,7 +277,7 @@ fn question(verb: Verb, entries: &[Entry]) -> String {
 /// Without a terminal, or after any answer but yes.
 fn agree(question: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        bail!("nobody was asked whether to {question}: add --yes, or --dry-run to see them");
+        bail!("{question}? Without a terminal add --yes, or --dry-run to see them");
     }
     let mut answer = String::new();
     write!(std::io::stderr(), "{question}? [y/N] ")?;

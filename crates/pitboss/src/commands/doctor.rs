@@ -119,7 +119,7 @@ fn python_for_tests(layout: &Layout) -> Check {
         return Check { what, found, good: true, advice: String::new() };
     }
     let check = tool(&tools::examine_python());
-    let found = if check.good { check.found } else { "missing; only ./pitboss test needs it".to_owned() };
+    let found = if check.good { check.found } else { "missing (only ./pitboss test needs it)".to_owned() };
     Check { found, good: true, ..check }
 }
 

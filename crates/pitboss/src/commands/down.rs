@@ -1,4 +1,4 @@
-//! `pitboss down`: ends all processes of the platform, whatever state it is in.
+//! `pitboss down`: ends all processes of the platform, in every state.
 
 use std::path::Path;
 use std::process::ExitCode;

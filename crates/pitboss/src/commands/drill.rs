@@ -25,7 +25,7 @@ use crate::target::{Target, TargetArgs};
 pub struct DrillArgs {
     /// The scenario, or `list`
     scenario: Choice,
-    /// Seed of the amounts and of the fault of `blind` [default: random; the summary names it]
+    /// Seed of the amounts and of the fault of `blind` [default: random, named in the summary]
     #[arg(long)]
     seed: Option<u64>,
     /// Name the fault of `blind` in advance
@@ -43,7 +43,7 @@ enum Choice {
     List,
     /// One bet is one trace, and the trace names the slow place
     Tracing,
-    /// Four slow services, each beside its baseline
+    /// Five ways to be slow, each beside its baseline
     Performance,
     /// Wrong amounts that raise no exception
     BusinessMetrics,
@@ -107,6 +107,7 @@ impl DrillArgs {
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted: every fault is disarmed")),
         };
         flags.disarm_all()?;
+        platform.close().await;
         print(&summary, output)?;
         ended?;
         Ok(if summary.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

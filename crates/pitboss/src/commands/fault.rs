@@ -32,7 +32,7 @@ enum Action {
     On(OnArgs),
     /// Disarm a fault
     Off(OffArgs),
-    /// Show the armed faults, how often each was applied, and what cannot be applied or taken back
+    /// Show the armed faults, how often each was applied, and what cannot be applied or reverted
     Status,
 }
 
@@ -59,7 +59,7 @@ struct OnArgs {
     /// Only in this service, or for a fault of a process: the service that it concerns
     #[arg(long, group = "scope", value_name = "NAME", value_parser = parse_service)]
     service: Option<Part>,
-    /// Disarm it by itself after this time
+    /// Disarm it automatically after this time
     #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     for_s: Option<u32>,
 }

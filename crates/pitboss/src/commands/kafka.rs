@@ -38,7 +38,7 @@ enum ToolArgs {
 /// Arguments of the tool.
 #[derive(Debug, Args)]
 struct PassedArgs {
-    /// Options of the tool itself; --bootstrap-server is added if it is missing
+    /// Options of the tool itself. --bootstrap-server is added if it is missing
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }

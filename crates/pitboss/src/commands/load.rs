@@ -38,13 +38,13 @@ pub struct LoadArgs {
     /// Platform that the load is sent to
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Bets a second, sent at fixed times (open loop); `max` lets each player send one bet after the other
+    /// Bets a second, sent at fixed times (open loop). `max` lets each player send one bet after the other
     #[arg(long, default_value = "100", value_parser = parse_rate)]
     rate: Rate,
     /// Time for which bets are sent, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     duration_s: u64,
-    /// Warm-up in seconds; its latencies are reported separately because a fresh broker is still compiling, its errors and
+    /// Warm-up in seconds. Its latencies are reported separately because a fresh broker is still compiling, its errors and
     /// traces count
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     warm_up_s: u64,

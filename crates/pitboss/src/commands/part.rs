@@ -38,7 +38,7 @@ impl PartArgs {
                 client.wait_state(name, &[PartState::Stopped], DEADLINE).await?;
                 "is stopped until you start it: ./pitboss start"
             }
-            Action::Kill => "was killed; the supervisor restarts it",
+            Action::Kill => "was killed, and the supervisor restarts it",
             Action::Freeze => "is frozen until you resume it: ./pitboss thaw",
         };
         if context.output.json {

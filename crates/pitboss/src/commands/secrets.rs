@@ -25,7 +25,7 @@ const STANDARD_OUTPUT: &str = "-";
 /// Arguments of `secrets`.
 #[derive(Debug, Args)]
 pub struct SecretsArgs {
-    /// Write NAME=value lines to this file (mode 0600) [default: .pitboss/secrets/compose.env]; `-` writes to a pipe
+    /// Write NAME=value lines to this file (mode 0600) [default: .pitboss/secrets/compose.env]. `-` writes to a pipe
     #[arg(long, required = true, num_args = 0..=1, value_name = "FILE")]
     env: Option<Option<PathBuf>>,
 }

@@ -164,7 +164,7 @@ fn forward_text(forward: &[Forwarding], output: &Output) -> String {
     output.cut(&lines)
 }
 
-/// What was lost with the dropped copies of a project: category, reason and quantity.
+/// Losses in the dropped copies of a project: category, reason and quantity.
 fn losses(state: &Forwarding) -> impl Iterator<Item = (&str, &str, u64)> {
     state.dropped.iter().flat_map(|(category, reasons)| {
         reasons.iter().map(move |(reason, quantity)| (category.as_str(), reason.as_str(), *quantity))

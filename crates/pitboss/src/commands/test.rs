@@ -162,9 +162,9 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What cargo built for a test run.
+/// Programs that cargo built for a test run.
 struct Built {
-    /// Folder of our programs.
+    /// Folder of Pitboss' programs.
     programs: PathBuf,
     /// The test programs, unless cargo builds and runs them with the user's arguments.
     tests: Option<Vec<Program>>,
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_builds_run_at_once_only_with_memory_for_all_compilers() {
+    fn two_builds_need_memory_for_all_compilers() {
         assert_eq!(memory_bytes_for_both_builds(2), 8 << 30);
         assert_eq!(memory_bytes_for_both_builds(16), 64 << 30);
     }

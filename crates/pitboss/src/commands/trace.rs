@@ -20,7 +20,7 @@ pub struct TraceArgs {
     pub target: TargetArgs,
     /// Id of the trace, 32 hexadecimal digits (header `x-trace-id` of every answer)
     trace_id: String,
-    /// Wait for the complete trace of one settled bet; exit 1 if it differs from `schemas/bet-trace.json`
+    /// Wait for the complete trace of one settled bet, and exit with 1 if it differs from `schemas/bet-trace.json`
     #[arg(long)]
     bet: bool,
 }

@@ -21,6 +21,8 @@ use crate::steps::{Steps, print_line};
 use prepare::{Consent, Purpose};
 use start::Started;
 
+pub use start::READY_DEADLINE;
+
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 pub struct UpArgs {

@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use serde::Serialize;
 
 use crate::commands::Context;
 use crate::flag_file::FlagFile;
@@ -21,6 +22,8 @@ use crate::steps::print_line;
 use crate::target::{Target, TargetArgs};
 use crate::verify::report::{Outcome, Report, Skipped};
 use crate::verify::run::Runner;
+use crate::verify::run::flow::Flow;
+use crate::verify::run::names::Coverage;
 use crate::verify::soak::{Finding, Soak, soak};
 use crate::verify::{Means, Row, publish_report, rows, sabotage, scorecard};
 
@@ -36,7 +39,7 @@ pub struct VerifyArgs {
     /// Rows to prove: faults (`fault list` shows them) or variants, such as clock.skew@behind [default: all]
     #[arg(value_name = "FAULT[@VARIANT]", value_parser = row_name)]
     names: Vec<String>,
-    /// Seed of the order and of the amounts [default: random; the report names it]
+    /// Seed of the order and of the amounts [default: random, named in the report]
     #[arg(long)]
     seed: Option<u64>,
     /// Leave out the rows that wait for a big win (notification.provider-*) or for minutes (consumer.dead@missed-check-in)
@@ -57,7 +60,7 @@ pub struct VerifyArgs {
     soak_s: Option<u64>,
 }
 
-/// What all runs of a command share.
+/// State that all runs of a command share.
 struct Stage<'a> {
     target: &'a Target,
     gateway: &'a Gateway,
@@ -66,8 +69,8 @@ struct Stage<'a> {
 }
 
 impl VerifyArgs {
-    /// Proves the selected faults, one after the other. Exit code 0 only if all of them are PROVEN, or with `--sabotage` if none
-    /// is. No fault stays armed.
+    /// Proves the selected faults, one after the other. Exit code 0 only if all of them are PROVEN, and after all rows if the names
+    /// that were sent are the declared ones. With `--sabotage`: if none is PROVEN. No fault stays armed.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let (checkout, output) = (context.checkout()?, &context.output);
         let target = context.target(&TargetArgs::default()).await?;
@@ -90,33 +93,44 @@ impl VerifyArgs {
             return soaked(stage, seed, Duration::from_secs(soak_s)).await;
         }
         if self.sabotage {
-            let report = self.prove(stage, seed).await?;
+            let (report, _) = self.prove(stage, seed).await?;
             show_sabotage(&report, stage.output)?;
             return Ok(sabotage::holds(&report));
         }
-        let mut runs = Vec::new();
+        let (mut runs, mut coverages) = (Vec::new(), Vec::new());
         for number in 0..self.runs {
-            let report = self.prove(stage, seed.wrapping_add(number)).await?;
-            show_report(&report, stage.output)?;
+            let (report, names) = self.prove(stage, seed.wrapping_add(number)).await?;
+            show_report(&report, names.as_ref(), stage.output)?;
             runs.push(report);
+            coverages.extend(names);
+            // After each run, so that an interrupt of a later one does not cost the results.
+            if let Some(path) = &self.report {
+                let page = scorecard::page(&runs, &rows(), &coverages);
+                std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+                print_line(&format!("wrote {}", path.display()));
+            }
         }
-        if let Some(path) = &self.report {
-            let page = scorecard::page(&runs, &rows());
-            std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
-            print_line(&format!("wrote {}", path.display()));
+        if self.report.is_some() {
             show_in_recorder(stage, &runs).await;
         }
-        Ok(runs.iter().all(Report::holds))
+        Ok(runs.iter().all(Report::holds) && coverages.iter().all(Coverage::holds))
     }
 
-    /// Puts the selected rows through their phases, in the order of the seed.
-    async fn prove(&self, stage: &Stage<'_>, seed: u64) -> Result<Report> {
+    /// Returns true if no row is left out, and every fault has its effect.
+    fn is_whole(&self) -> bool {
+        self.names.is_empty() && !self.quick && !self.sabotage
+    }
+
+    /// Puts the selected rows through their phases, in the order of the seed. After all rows it also compares the names that were
+    /// sent with the declared ones.
+    async fn prove(&self, stage: &Stage<'_>, seed: u64) -> Result<(Report, Option<Coverage>)> {
         let began = Instant::now();
         let is_possible =
             |row: &Row| stage.target.layout().is_some() || row.fault.definition().acts == Acts::InService;
         let (rows, skipped): (Vec<Row>, Vec<Row>) = self.selected(seed).into_iter().partition(is_possible);
         let skipped: Vec<Skipped> =
             skipped.iter().map(|row| Skipped { id: row.name(), why: NOT_LOCAL }).collect();
+        let reads_names = self.is_whole() && skipped.is_empty();
         let live = stage.output.spinner("verify");
         let mut runner = Runner::new(stage.target, stage.gateway, stage.flags, seed).await?;
         let mut outcomes = Vec::new();
@@ -126,9 +140,14 @@ impl VerifyArgs {
             let outcome = outcome.unwrap_or_else(|error| Outcome::unfinished(row, &error));
             show(&outcome, &live);
             outcomes.push(outcome);
+            if reads_names {
+                runner.read_names().await;
+            }
         }
+        let names = if reads_names { Some(runner.coverage().await) } else { None };
         live.finish_and_clear();
-        Ok(Report { seed, rows: outcomes, skipped, duration_s: began.elapsed().as_secs_f64() })
+        let duration_s = began.elapsed().as_secs_f64();
+        Ok((Report { seed, rows: outcomes, skipped, duration_s }, names))
     }
 
     /// The selected rows, in the order of the seed. Rows with the same work follow one another, so that they share controls.
@@ -196,12 +215,29 @@ async fn soaked(stage: &Stage<'_>, seed: u64, duration: Duration) -> Result<bool
     Ok(soak.holds())
 }
 
-fn show_report(report: &Report, output: &Output) -> Result<()> {
+/// A run as JSON.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<&'a Coverage>,
+}
+
+fn show_report(report: &Report, names: Option<&Coverage>, output: &Output) -> Result<()> {
     if output.json {
-        output.line(&serde_json::to_string(report)?);
+        output.line(&serde_json::to_string(&Printed { report, names })?);
         return Ok(());
     }
     output.line(&report.table(output).to_string());
+    for Outcome { id, flow, .. } in &report.rows {
+        for violation in flow.iter().flat_map(Flow::proven) {
+            output.line(&format!("flow of {id}: {violation}"));
+        }
+    }
+    for line in names.into_iter().flat_map(Coverage::lines) {
+        output.line(&line);
+    }
     for Skipped { id, why } in &report.skipped {
         output.line(&format!("left out {id}: {why}"));
     }
@@ -265,7 +301,7 @@ mod tests {
         assert_eq!(distinct.count(), 0, "{changes:?}");
     }
 
-    /// Otherwise a row that could share its control would need one of its own.
+    /// Otherwise a row that could share its control would need its own one.
     #[test]
     fn rows_of_one_work_read_less_and_less() {
         let rows = args(&[], false).selected(5);
@@ -286,7 +322,9 @@ mod tests {
         assert_eq!(order(&["consumer.slow"], false, 1), ["consumer.slow"]);
         assert_eq!(order(&["clock.skew@behind"], false, 1), ["clock.skew@behind"]);
         assert_eq!(order(&["clock.skew"], false, 1), ["clock.skew"], "a variant has to be named");
+        assert!(args(&[], false).is_whole() && !args(&["clock.skew"], false).is_whole());
         let quick = order(&[], true, 1);
+        assert!(!args(&[], true).is_whole(), "it leaves rows out");
         assert!(!quick.is_empty() && !quick.iter().any(|name| name == "notification.provider-down"));
     }
 
@@ -298,6 +336,17 @@ mod tests {
         assert!(row_name("sentry.up").is_err() && row_name("").is_err());
     }
 
+    #[test]
+    fn names_are_printed_only_after_all_rows() {
+        let report = Report { seed: 7, rows: Vec::new(), skipped: Vec::new(), duration_s: 1.0 };
+        let json = |names| serde_json::to_value(Printed { report: &report, names }).unwrap();
+        assert_eq!(json(None), serde_json::json!({"seed": 7, "rows": [], "duration_s": 1.0}));
+        let with = json(Some(&Coverage::default()));
+        for field in ["declared", "sent", "excused", "undeclared", "never_sent", "unread"] {
+            assert!(with["names"].get(field).is_some(), "{field}");
+        }
+    }
+
     #[derive(clap::Parser)]
     struct Cli {
         #[command(flatten)]
@@ -305,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn report_has_a_file_of_its_own_by_default() {
+    fn report_has_its_own_default_file() {
         let report = |args: &[&str]| {
             let args = ["verify"].iter().chain(args);
             <Cli as clap::Parser>::try_parse_from(args).map(|cli| cli.verify.report)

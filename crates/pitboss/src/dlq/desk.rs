@@ -1,4 +1,4 @@
-//! Connection to the dead letters of one cluster: reading, and acting with a trace of its own.
+//! Connection to the dead letters of one cluster: reading, and acting in a separate trace.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,11 +61,11 @@ pub struct Selected {
     pub left_out: u64,
     /// Not everything could be read: the time was too short, or something is held back.
     pub is_incomplete: bool,
-    /// What open transactions of other producers hold back.
+    /// Records that open transactions of other producers hold back.
     pub held: Held,
 }
 
-/// Numbers of records that open transactions of other producers hold back, so that nobody can read them yet.
+/// Numbers of records that open transactions of other producers hold back, so that no reader gets them yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Dead letters, which are missing in the selection.
@@ -219,7 +219,7 @@ fn start_telemetry(args: &PlaceArgs, context: &Context) -> (Option<Telemetry>, b
     if let Some(running) = checkout.as_ref().and_then(Checkout::running) {
         config.release = running.release;
     }
-    // The recorder of this checkout knows nothing of another cluster
+    // The recorder of this checkout has no data of another cluster
     config.dsn = match args.broker.bootstrap_servers {
         Some(_) => variable("SENTRY_DSN"),
         None => checkout.as_ref().and_then(dsn),

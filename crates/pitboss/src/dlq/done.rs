@@ -12,7 +12,7 @@ use super::entry::{Batch, Entry, batches};
 use super::render::Frame;
 use crate::output::{Output, counted};
 
-/// What `replay` and `discard` do.
+/// Action of `replay` or `discard`.
 #[derive(Clone, Copy, Debug)]
 pub enum Verb {
     /// The records are published again.
@@ -37,7 +37,7 @@ impl Verb {
 pub struct Pace {
     /// Records a second.
     pub rate_per_s: u16,
-    /// Who acts, and why.
+    /// Author and reason of the action.
     pub note: Note,
 }
 
@@ -190,7 +190,7 @@ impl Done {
             (false, Verb::Replay) => "replayed",
             (false, Verb::Discard) => "discarded",
         };
-        let ended = if self.interrupted { "; it ended early" } else { "" };
+        let ended = if self.interrupted { " (it ended early)" } else { "" };
         output.line(&format!(
             "{would}{past} {}, refused {}{ended}",
             counted(self.done.len(), "dead letter"),

@@ -19,7 +19,7 @@ pub struct Entry {
     /// Number of letters of the same record, this one included. A process that died while it parked the record leaves two, and so
     /// do two gateways.
     pub copies: usize,
-    /// What was done with the record before.
+    /// Last action on the record.
     pub handled: Option<Handled>,
     /// No action closed it.
     pub is_open: bool,

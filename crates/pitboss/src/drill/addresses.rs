@@ -9,7 +9,7 @@ const FORWARD_PREFIX: &str = "PITBOSS_FORWARD_DSN_";
 /// Variable with the address of Sentry's webhook, which names the organisation. A DSN does not.
 const HOOK_VARIABLE: &str = "PITBOSS_FLAG_HOOK_URL";
 
-/// Where a trace can be looked at.
+/// Addresses of pages that show a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Addresses {
     recorder_url: String,

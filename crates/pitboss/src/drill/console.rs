@@ -1,4 +1,4 @@
-//! The person at a terminal, or the log of a run that nobody follows. Everything goes to standard error: standard output is for
+//! The person at a terminal, or the log of an unattended run. Everything goes to standard error: standard output is for
 //! the summary.
 
 use std::io;
@@ -10,13 +10,13 @@ use tokio::sync::oneshot;
 use super::person::Person;
 use crate::steps::{self, Steps, print_line};
 
-/// Answers that name no fault, after which nobody is asked again.
+/// Answers that name no fault, after which the drill does not ask again.
 const WRONG_ANSWERS_MAX: u32 = 10;
 
 /// Standard error and standard input.
 #[derive(Debug)]
 pub(crate) struct Console {
-    /// Somebody sits at the terminal.
+    /// A person is at the terminal.
     waits: bool,
     answer: Option<FaultId>,
     columns: usize,
@@ -41,7 +41,7 @@ impl Person for Console {
 
     async fn go_on(&mut self) -> Result<()> {
         if self.waits {
-            print_line("[Enter] goes on, Ctrl+C heals and ends");
+            print_line("[Enter] continues, Ctrl+C disarms every fault and ends");
             line().await?;
         }
         Ok(())
@@ -89,7 +89,7 @@ async fn line() -> Result<String> {
         let read = io::stdin().read_line(&mut line).map(|bytes| (bytes, line));
         drop(sender.send(read));
     });
-    let (bytes, line) = receiver.await.context("nobody reads the terminal")??;
+    let (bytes, line) = receiver.await.context("the thread that reads the terminal has ended")??;
     if bytes == 0 {
         bail!("the terminal was closed");
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_waited_for_without_a_terminal() {
+    async fn run_without_terminal_does_not_wait() {
         let mut console = Console::new(false, Some(FaultId::ConsumerDead), 80);
         console.go_on().await.unwrap();
         assert_eq!(console.name_fault().await.unwrap(), Some(FaultId::ConsumerDead));

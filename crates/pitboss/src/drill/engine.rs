@@ -52,11 +52,14 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
             Step::Look(path) => {
                 let address = self.stage.page_address(path);
                 self.person.tell(&format!("Look at {address}"));
-                self.summary.pages.push(address);
+                if !self.summary.pages.contains(&address) {
+                    self.summary.pages.push(address);
+                }
                 self.person.go_on().await
             }
             Step::Letters(action) => self.letters(*action).await,
             Step::Audit => self.audit().await,
+            Step::Compensate => self.compensate().await,
         }
     }
 
@@ -94,7 +97,7 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
         let values = self.stage.arm(broken).await?;
         let result = if broken.is_hidden { String::new() } else { format!("{id}, scope: {}", broken.scope) };
         self.person.end(&result);
-        let normal = self.normal.iter().find(|(workload, _)| Some(*workload) == broken.row.workload);
+        let normal = self.normal.iter().find(|(workload, _)| *workload == broken.row.workload);
         self.summary.faults.push(Act {
             id: id.as_str(),
             title,
@@ -134,8 +137,10 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
     /// Writes the result of a watch into the summary.
     fn note(&mut self, until: Until, watched: Watched) {
         let Watched { seen, figures, lag, signature, applied } = watched;
-        let addresses = seen.as_ref().and_then(|seen| seen.trace_id.as_deref());
-        let addresses = addresses.map(|trace_id| self.stage.trace_addresses(trace_id)).unwrap_or_default();
+        let trace_id = seen.as_ref().and_then(|seen| seen.trace_id.as_deref());
+        let issue_id = seen.as_ref().and_then(|seen| seen.issue_id.as_deref());
+        let mut addresses = trace_id.map(|id| self.stage.trace_addresses(id)).unwrap_or_default();
+        addresses.extend(issue_id.map(|id| self.stage.page_address(&format!("issues/{id}"))));
         let Some(act) = self.summary.faults.last_mut() else { return };
         let expected = match until {
             Until::Signature { signature, .. } => Some(signature.as_str()),
@@ -156,7 +161,7 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
         let Some(act) = self.summary.faults.last() else { return };
         match &act.seen_in {
             Some(place) => self.person.tell(&listed(&format!("Seen: {place}."), &act.addresses)),
-            None => self.person.tell("The evidence was not seen in this time. The drill goes on."),
+            None => self.person.tell("The evidence was not seen in this time. The drill continues."),
         }
     }
 
@@ -224,10 +229,13 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
 
     async fn letters(&mut self, action: LetterAction) -> Result<()> {
         self.person.begin("dead letters");
-        let done = self.stage.letters(action).await?;
-        let LettersDone { letters, refused, came_back, trace_ids, .. } = &done;
-        let counts =
-            format!("{} of this run, {} refused, {came_back} came back", letters.len(), refused.len());
+        let has_to_heal = action == LetterAction::Replay { heals: true };
+        let done = LettersDone { has_to_heal, ..self.stage.letters(action).await? };
+        let LettersDone { letters, refused, handled, came_back, trace_ids, .. } = &done;
+        let mut counts = format!("{} of this run, {} refused", letters.len(), refused.len());
+        if matches!(action, LetterAction::Replay { .. }) {
+            let _always_ok = write!(counts, ", {handled} handled, {came_back} came back");
+        }
         self.person.end(&format!("{}: {counts}", action.as_str()));
         if !letters.is_empty() {
             self.person.tell(&listed("The letters:", letters));
@@ -255,6 +263,14 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
         self.summary.money = Some(money);
         Ok(())
     }
+
+    async fn compensate(&mut self) -> Result<()> {
+        self.person.begin("voiding");
+        let compensated = self.stage.compensate().await?;
+        self.person.end(&compensated.to_string());
+        self.summary.compensated = Some(compensated);
+        self.person.go_on().await
+    }
 }
 
 /// A text with a list below it.
@@ -266,7 +282,7 @@ fn listed(text: &str, items: &[String]) -> String {
     listed
 }
 
-/// What the runbook says about the place.
+/// Returns the place that the runbook names, and the expected signature.
 fn where_to_look(fault: FaultId, until: Until) -> String {
     let runbook = fault.definition().runbook;
     let (_, rest) = runbook.split_once("Where: ").unwrap_or(("", runbook));

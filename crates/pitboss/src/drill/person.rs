@@ -1,17 +1,17 @@
-//! What a drill needs of the person who follows it.
+//! Interface of a drill to the person who follows it.
 
 use anyhow::Result;
 use faults::FaultId;
 
-/// The person, or a log that nobody answers.
+/// The person, or the log of an unattended run.
 pub(crate) trait Person {
-    /// Says something.
+    /// Shows a text.
     fn tell(&mut self, text: &str);
 
-    /// Waits until the person goes on.
+    /// Waits until the person continues.
     async fn go_on(&mut self) -> Result<()>;
 
-    /// Asks which fault it is. `None`: nobody answers.
+    /// Asks which fault it is. `None`: no answer.
     async fn name_fault(&mut self) -> Result<Option<FaultId>>;
 
     /// Begins something that takes time.

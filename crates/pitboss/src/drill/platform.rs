@@ -1,5 +1,6 @@
 //! The running platform as the stage of a drill.
 
+mod compensation;
 mod letters;
 
 use std::collections::BTreeMap;
@@ -10,16 +11,18 @@ use faults::{Armed, Values};
 use time::OffsetDateTime;
 
 use super::addresses::Addresses;
-use super::stage::{Audited, LettersDone, Moment, Normal, Stage, Watched};
+use super::stage::{Audited, Compensated, LettersDone, Moment, Normal, Stage, Watched};
 use super::watcher::Watcher;
 use super::{Break, LetterAction, Until};
 use crate::audit;
 use crate::commands::Context;
+use crate::dlq::desk::Clerk;
 use crate::evidence::{Evidence, Observation, Window};
 use crate::flag_file::FlagFile;
 use crate::lag::source::Source;
 use crate::player::{Gateway, Player};
 use crate::target::Target;
+use crate::trace::{Trace, recorder};
 use crate::verify::receipts::Receipts;
 use crate::verify::run::{RECOVERY_MAX, applied, ready};
 use crate::verify::{Begins, Figures, Means, Progress, Row, Usage, Workload};
@@ -34,7 +37,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const REPEAT_AFTER: Duration = Duration::from_millis(100);
 /// Time beyond a row's deadline for which its evidence is waited for. A person has no hurry.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Time after which an armed fault ends by itself, for a drill that is killed.
+/// Time after which an armed fault expires, for a drill that is killed.
 const ARMED_MS_MAX: i64 = 1_800_000;
 
 /// A running platform.
@@ -47,12 +50,14 @@ pub(crate) struct Platform<'a> {
     began: OffsetDateTime,
     /// Players of each kind of work.
     players: Vec<(Workload, Vec<Player>)>,
-    /// What the last load without a fault showed.
+    /// Observation of the last load without a fault.
     normal: Option<Observation>,
     armed: Option<ArmedFault<'a>>,
+    /// Client for dead letters, after the first action. The telemetry of a process starts only once.
+    clerk: Option<Clerk>,
 }
 
-/// What belongs to the armed fault.
+/// State of the armed fault.
 struct ArmedFault<'a> {
     window: Window<'a>,
     receipts: Receipts,
@@ -78,6 +83,15 @@ impl<'a> Platform<'a> {
             players: Vec::new(),
             normal: None,
             armed: None,
+            clerk: None,
+        }
+    }
+
+    /// Sends what is pending of the traces of actions on dead letters.
+    pub(crate) async fn close(self) {
+        if let Some(clerk) = self.clerk {
+            // Without its telemetry the traces are missing, and the actions still count.
+            let _is_sent = clerk.close().await;
         }
     }
 
@@ -118,7 +132,7 @@ impl Stage for Platform<'_> {
 
     async fn arm(&mut self, broken: &Break) -> Result<Values> {
         let (row, target) = (&broken.row, self.means.target);
-        self.prepare(row.workload.context("no work meets this fault")?).await?;
+        self.prepare(row.workload).await?;
         let values = self.values(row)?;
         let receipts = Receipts::read(target, row.fault).await?;
         let early = match row.begins {
@@ -151,9 +165,8 @@ impl Stage for Platform<'_> {
         live: &mut dyn FnMut(&Moment),
     ) -> Result<Watched> {
         let row = &broken.row;
-        let workload = row.workload.context("no work meets this fault")?;
         let (means, seed) = (self.means, self.seed);
-        let players = players_of(&self.players, workload)?;
+        let players = players_of(&self.players, row.workload)?;
         let armed = self.armed.as_mut().context("no fault was armed")?;
         // Lag is shown where lagwatch can be reached.
         let mut lag = Source::lagwatch(means.target).ok();
@@ -162,12 +175,20 @@ impl Stage for Platform<'_> {
         let (progress, before, began) = (Progress::default(), usage(means.target), Instant::now());
         let watched = tokio::select! {
             watched = watcher.watch(&mut armed.window, &mut lag, &progress, live) => watched?,
-            () = work(means, workload, players, seed, &progress) => bail!("the load ended by itself"),
+            () = work(means, row.workload, players, seed, &progress) => bail!("the load ended early"),
         };
         let figures = figures(&progress, before.as_ref(), means.target, began);
         let receipts = Receipts::read(means.target, row.fault).await.ok();
         let applied = receipts.map(|receipts| receipts.since(&armed.receipts));
-        Ok(Watched { figures, applied, ..watched })
+        let mut watched = Watched { figures, applied, ..watched };
+        if let Some(seen) = &mut watched.seen
+            && let Some(trace_id) = &seen.trace_id
+        {
+            let target = means.target;
+            let trace = recorder::fetch(target.http(), &target.recorder_url, trace_id).await;
+            seen.issue_id = trace.ok().flatten().as_ref().and_then(issue_of);
+        }
+        Ok(watched)
     }
 
     async fn shows(&mut self, evidence: &Evidence) -> Result<bool> {
@@ -181,13 +202,12 @@ impl Stage for Platform<'_> {
         self.armed = None;
         let off_at = Instant::now();
         tokio::time::sleep(PICK_UP).await;
-        let workload = row.workload.context("no work meets this fault")?;
-        let players = players_of(&self.players, workload)?;
+        let players = players_of(&self.players, row.workload)?;
         while off_at.elapsed() < RECOVERY_MAX {
             ready(means.target, off_at).await?;
             let took = off_at.elapsed();
             let mut window = Window::open(means.target).await?.for_evidence(&row.evidence);
-            workload.run(means, players, self.seed, &Progress::default()).await;
+            row.workload.run(means, players, self.seed, &Progress::default()).await;
             if row.evidence.find(arrive(&mut window).await?).is_none() {
                 return Ok(Some(took.as_secs_f64()));
             }
@@ -196,8 +216,7 @@ impl Stage for Platform<'_> {
     }
 
     async fn audit(&mut self) -> Result<Audited> {
-        let options = audit::Options { since: Some(self.began), ..audit::Options::default() };
-        let report = audit::run_with(&audit::Sources::of(self.means.target)?, &options).await?;
+        let report = compensation::audited(self.means.target, self.began).await?;
         let mut first = Vec::new();
         for check in &report.checks {
             let findings = check.findings.iter().take(audit::FINDINGS_SHOWN);
@@ -212,8 +231,14 @@ impl Stage for Platform<'_> {
         })
     }
 
+    async fn compensate(&mut self) -> Result<Compensated> {
+        let players: Vec<&Player> = self.players.iter().flat_map(|(_, players)| players).collect();
+        compensation::compensate(self.means, &players, self.began).await
+    }
+
     async fn letters(&mut self, action: LetterAction) -> Result<LettersDone> {
-        letters::act(self.context, self.began, action).await
+        let window = Window::open(self.means.target).await?;
+        letters::act(self.context, (self.began, window), &mut self.clerk, action).await
     }
 
     fn trace_addresses(&self, trace_id: &str) -> Vec<String> {
@@ -225,7 +250,7 @@ impl Stage for Platform<'_> {
     }
 }
 
-/// Repeats the work for as long as somebody waits.
+/// Repeats the work until the future is dropped.
 async fn work(means: Means<'_>, workload: Workload, players: &[Player], seed: u64, progress: &Progress) {
     loop {
         workload.run(means, players, seed, progress).await;
@@ -255,6 +280,11 @@ fn usage(target: &Target) -> Option<Usage> {
 fn figures(progress: &Progress, before: Option<&Usage>, target: &Target, began: Instant) -> Figures {
     let after = usage(target);
     Figures::of(progress, before.zip(after.as_ref()), began.elapsed())
+}
+
+/// The issue of the first error in a trace.
+fn issue_of(trace: &Trace) -> Option<String> {
+    trace.errors.iter().find_map(|error| error["issue_id"].as_str().map(str::to_owned))
 }
 
 /// A request of a player, which is the root of the trace.
@@ -288,6 +318,15 @@ mod tests {
         let seen = Observation { transactions, ..Observation::default() };
         assert_eq!(trace_of(&seen).as_deref(), Some("a"));
         assert_eq!(trace_of(&Observation::default()), None);
+    }
+
+    #[test]
+    fn issue_is_that_of_the_trace() {
+        let read = |errors: serde_json::Value| -> Trace {
+            serde_json::from_value(json!({ "trace_id": "ab", "errors": errors })).unwrap()
+        };
+        assert_eq!(issue_of(&read(json!([{ "issue_id": "cd" }, {}]))).as_deref(), Some("cd"));
+        assert_eq!(issue_of(&read(json!([]))), None);
     }
 
     #[test]

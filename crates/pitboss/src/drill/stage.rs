@@ -1,4 +1,4 @@
-//! What a drill needs of the platform.
+//! Interface of a drill to the platform.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(crate) trait Stage {
     /// Arms a fault, and returns the values of its parameters. What reaches the recorder from then on counts.
     async fn arm(&mut self, broken: &Break) -> Result<Values>;
 
-    /// Repeats the work of the armed fault until `until`, and calls `live` with what is seen meanwhile.
+    /// Repeats the work of the armed fault until `until`, and calls `live` with each reading.
     async fn watch(&mut self, broken: &Break, until: Until, live: &mut dyn FnMut(&Moment))
     -> Result<Watched>;
 
@@ -30,6 +30,9 @@ pub(crate) trait Stage {
 
     /// Audits the records of this run.
     async fn audit(&mut self) -> Result<Audited>;
+
+    /// Voids the bets whose payouts the audit found wrong.
+    async fn compensate(&mut self) -> Result<Compensated>;
 
     /// Acts on the dead letters of this run.
     async fn letters(&mut self, action: LetterAction) -> Result<LettersDone>;
@@ -83,7 +86,7 @@ pub(crate) struct Watched {
     pub(crate) lag: Option<Lag>,
     /// Name of the last signature of the group that was watched.
     pub(crate) signature: Option<&'static str>,
-    /// How often the fault was applied, by the counters of services and supervisor.
+    /// Number of times that the fault was applied, by the counters of services and supervisor.
     pub(crate) applied: Option<u64>,
 }
 
@@ -93,6 +96,8 @@ pub(crate) struct Seen {
     pub(crate) after_s: f64,
     pub(crate) place: String,
     pub(crate) trace_id: Option<String>,
+    /// An issue of that trace, by its id in the recorder.
+    pub(crate) issue_id: Option<String>,
 }
 
 /// Result of the audit.
@@ -100,12 +105,27 @@ pub(crate) struct Seen {
 pub struct Audited {
     /// Nothing was found, and nothing was left unchecked.
     pub is_clean: bool,
-    /// Number of records that were checked, each check by itself.
+    /// Number of records that were checked, summed over the checks.
     pub checked: u64,
     /// Number of findings.
     pub violations: u64,
     /// The first findings, each with its check.
     pub first: Vec<String>,
+}
+
+/// Result of the compensating entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Compensated {
+    /// Number of bets that were voided, which are all that the audit found.
+    pub bets: usize,
+    /// Balance of their players before, in minor units.
+    pub balance_before_minor: i64,
+    /// Balance of their players after, in minor units.
+    pub balance_after_minor: i64,
+    /// Number of voids that the audit checked.
+    pub voids_checked: u64,
+    /// Number of voids that do not reverse what their bets moved.
+    pub violations: u64,
 }
 
 /// Result of an action on dead letters.
@@ -117,10 +137,32 @@ pub struct LettersDone {
     pub letters: Vec<String>,
     /// Letters on which the action was refused.
     pub refused: Vec<String>,
+    /// Replayed letters whose group handled the record.
+    pub handled: usize,
     /// Letters that came back after a replay.
     pub came_back: usize,
+    /// The cause was repaired, so every replayed record has to be handled.
+    pub has_to_heal: bool,
     /// Traces of the letters, or of their replays.
     pub trace_ids: Vec<String>,
+}
+
+impl Compensated {
+    /// Returns true if each bet has its void, and each void is right.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let voids = usize::try_from(self.voids_checked).unwrap_or(usize::MAX);
+        self.bets > 0 && voids >= self.bets && self.violations == 0
+    }
+}
+
+impl LettersDone {
+    /// Returns true if the action did what it had to do.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let Self { letters, refused, handled, has_to_heal, .. } = self;
+        !has_to_heal || (*handled > 0 && *handled == letters.len() && refused.is_empty())
+    }
 }
 
 impl fmt::Display for Moment {
@@ -133,6 +175,17 @@ impl fmt::Display for Moment {
             Some(lag) => write!(f, "{lag}")?,
         }
         f.write_str(if *is_seen { ", the evidence holds" } else { "" })
+    }
+}
+
+impl fmt::Display for Compensated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bets, balance_before_minor, balance_after_minor, voids_checked, violations } = self;
+        write!(
+            f,
+            "{bets} bets voided, balance of their players {balance_before_minor} → {balance_after_minor} minor \
+             units, {voids_checked} voids checked, {violations} violations"
+        )
     }
 }
 

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::verify::Figures;
 
-pub use super::stage::{Audited, Lag, LettersDone};
+pub use super::stage::{Audited, Compensated, Lag, LettersDone};
 
-/// What a drill showed.
+/// Result of a drill.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Name of the scenario.
     pub scenario: &'static str,
-    /// What it shows.
+    /// Title of the scenario.
     pub title: &'static str,
     /// Seed of the amounts, and of the fault of a blind drill.
     pub seed: u64,
@@ -32,6 +32,8 @@ pub struct Summary {
     pub guess: Option<Guess>,
     /// The audit.
     pub money: Option<Money>,
+    /// Voids of the bets that the audit found.
+    pub compensated: Option<Compensated>,
 }
 
 /// One fault of a drill.
@@ -39,7 +41,7 @@ pub struct Summary {
 pub struct Act {
     /// The fault.
     pub id: &'static str,
-    /// What it is, in a few words.
+    /// Title of the fault.
     pub title: &'static str,
     /// Traffic that it concerned.
     pub scope: String,
@@ -49,7 +51,7 @@ pub struct Act {
     pub evidence: String,
     /// Time from arming to the evidence, or to the signature, in seconds. Absent if it was not seen.
     pub seen_after_s: Option<f64>,
-    /// Where the evidence was seen.
+    /// Place where the evidence was seen.
     pub seen_in: Option<String>,
     /// Addresses of the trace that shows it.
     pub addresses: Vec<String>,
@@ -63,11 +65,11 @@ pub struct Act {
     pub signature_expected: Option<&'static str>,
     /// Signature of the lag that was seen last.
     pub signature: Option<&'static str>,
-    /// How often the fault was applied, by the counters of services and supervisor.
+    /// Number of times that the fault was applied, by the counters of services and supervisor.
     pub applied: Option<u64>,
     /// Time from disarming to work that showed nothing any more, in seconds. Absent if it still showed something.
     pub recovery_s: Option<f64>,
-    /// Who causes the symptoms, where it is not the service that shows them. Empty otherwise.
+    /// Cause of the symptoms, where it is not the service that shows them. Empty otherwise.
     pub culprit: &'static str,
 }
 
@@ -84,12 +86,12 @@ pub struct Guess {
     pub named_evidence_held: bool,
 }
 
-/// What the audit said, and what it had to say.
+/// Result of the audit, and the expected one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Money {
     /// A fault of this drill makes wrong amounts, which the audit has to find.
     pub findings_expected: bool,
-    /// What it said.
+    /// Result of the audit.
     #[serde(flatten)]
     pub audited: Audited,
 }
@@ -126,14 +128,16 @@ impl Summary {
         Self { scenario, title, seed, left_out, ..Self::default() }
     }
 
-    /// Returns true if the drill came to its end, each fault was seen and ended, the money is as it has to be, and a hidden fault
-    /// was named.
+    /// Returns true if the drill came to its end, each fault was seen and ended, a replay healed what it had to heal, the money is
+    /// as it has to be, each wrong bet was voided, and a hidden fault was named.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.complete
             && self.faults.iter().all(Act::holds)
+            && self.letters.iter().all(LettersDone::holds)
             && self.guess.as_ref().is_none_or(Guess::is_right)
             && self.money.as_ref().is_none_or(Money::holds)
+            && self.compensated.as_ref().is_none_or(Compensated::holds)
     }
 
     /// The summary as Markdown, for a report.
@@ -163,6 +167,9 @@ impl Summary {
         if let Some(money) = &self.money {
             push(&mut text, &format!("\n### Money\n\n{}\n", money_text(money)));
             money.audited.first.iter().for_each(|finding| push(&mut text, &format!("- {finding}\n")));
+        }
+        if let Some(compensated) = &self.compensated {
+            push(&mut text, &format!("\n### Compensation\n\n{compensated}.\n"));
         }
         text
     }
@@ -250,7 +257,7 @@ fn answer(guess: &Guess) -> String {
                 "`{armed}` was armed, and `{named}` was named. The evidence of `{named}` {held}: {evidence}."
             )
         }
-        _ => format!("`{armed}` was armed, and nobody named a fault."),
+        _ => format!("`{armed}` was armed, and no fault was named."),
     }
 }
 
@@ -258,7 +265,7 @@ fn letters(done: &LettersDone) -> String {
     let (count, refused) = (done.letters.len(), done.refused.len());
     let mut text = format!("- `{}`: {count} letters, {refused} refused", done.action);
     if done.action == "replay" {
-        push(&mut text, &format!(", {} came back", done.came_back));
+        push(&mut text, &format!(", {} handled, {} came back", done.handled, done.came_back));
     }
     text.push('\n');
     for letter in done.letters.iter().chain(&done.refused) {

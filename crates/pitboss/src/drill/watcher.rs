@@ -1,4 +1,4 @@
-//! Watches an armed fault: reads the recorder and lagwatch while the work goes on.
+//! Watches an armed fault: reads the recorder and lagwatch while the work continues.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ use crate::verify::Progress;
 
 /// Interval at which recorder and lagwatch are read.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Longest wait for lagwatch. Lag is not known meanwhile.
+/// Longest wait for lagwatch. Lag is unknown until it answers.
 const LAG_DEADLINE: Duration = Duration::from_secs(2);
 /// Shortest watch, so that the figures of the load mean something.
 const WATCH_MIN: Duration = Duration::from_secs(5);
 /// Longest watch for a signature, which needs a series of readings.
 const SIGNATURE_MAX: Duration = Duration::from_secs(120);
-/// Longest watch that somebody else ends.
+/// Longest watch that the caller ends.
 const INTERRUPTED_MAX: Duration = Duration::from_secs(600);
 /// Age of a record from which a group lags. A signature is made of readings since then.
 const LAGGING_AGE_S: f64 = 2.0;
@@ -38,7 +38,7 @@ pub(super) struct Watcher<'a> {
     pub(super) evidence_max: Duration,
 }
 
-/// What the readings of lag say.
+/// Results of the lag readings.
 #[derive(Debug, Default)]
 struct Readings {
     history: History,
@@ -67,6 +67,7 @@ impl Watcher<'_> {
                     after_s: self.armed_at.elapsed().as_secs_f64(),
                     place: sighting.place,
                     trace_id: sighting.trace_id,
+                    issue_id: None,
                 }),
             };
             if let Some(reading) = read(lag).await {
@@ -113,7 +114,7 @@ impl Watcher<'_> {
             Until::Signature { group, signature } => format!("signature {signature} of {group}"),
             Until::Evidence | Until::Interrupted => String::new(),
         };
-        Seen { after_s, place, trace_id }
+        Seen { after_s, place, trace_id, issue_id: None }
     }
 }
 
@@ -126,7 +127,7 @@ impl Readings {
         }
         self.last = last;
         let Until::Signature { group, .. } = until else { return };
-        // Earlier readings show a healthy group, and with them no partition stands still the whole time.
+        // Earlier readings show a healthy group, and with them no partition is stuck the whole time.
         if self.signature.is_some() || is_lagging(reading, group) || elapsed >= LAGGING_MAX {
             self.history.add(reading, Instant::now());
             self.signature = self.history.signatures().get(group).map(|signature| signature.as_str());

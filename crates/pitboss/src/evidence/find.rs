@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contracts::Topic;
+
 use super::observation::{Issue, Load, Monitor, Observation, is_of};
 use super::{Evidence, Sighting, describes, n_plus_one, profile, rates};
 use crate::trace::Span;
@@ -14,6 +16,8 @@ const TOPIC: &str = "messaging.destination.name";
 const PARTITION: &str = "messaging.destination.partition.id";
 /// Difference of two medians that says nothing on a machine that does other work as well.
 const LATENCY_SLACK_MS: f64 = 25.0;
+/// One slow unit of so many can be due to the machine.
+const SLOW_SHARE: u64 = 10;
 
 impl Evidence {
     /// Returns where the evidence was found, or `None` if it does not hold.
@@ -32,7 +36,8 @@ impl Evidence {
             | Self::MetricAbove { .. }
             | Self::MetricPeak { .. }
             | Self::MetricShare { .. }
-            | Self::Lag { .. } => self.find_metric(seen),
+            | Self::Lag { .. }
+            | Self::NotMeasured { .. } => self.find_metric(seen),
             Self::CheckInMissed { .. }
             | Self::ProfileFrame { .. }
             | Self::ClientReport { .. }
@@ -52,9 +57,14 @@ impl Evidence {
     }
 
     fn find_issue(&self, seen: &Observation) -> Option<Sighting> {
-        let Self::Issue { service, title_contains, events_min, groups_max } = self else { return None };
+        let Self::Issue { service, title_contains, fingerprint, events_min, groups_max } = self else {
+            return None;
+        };
         let matches = |issue: &&Issue| {
-            is_of(&issue.project, service) && issue.count_since > 0 && issue.title.contains(title_contains)
+            is_of(&issue.project, service)
+                && issue.count_since > 0
+                && issue.title.contains(title_contains)
+                && (fingerprint.is_empty() || issue.fingerprint == *fingerprint)
         };
         let matching: Vec<&Issue> = seen.issues.iter().filter(matches).collect();
         let most = matching.iter().max_by_key(|issue| issue.count_since)?;
@@ -180,6 +190,9 @@ impl Evidence {
                 exceeds.then(|| Sighting::metric(format!("{share:.0} % of metric {name}")))
             }
             Self::Lag { group, messages_min, age_s_min } => lag(seen, group, *messages_min, *age_s_min),
+            Self::NotMeasured { topic, group, published_min, age_s_min } => {
+                not_measured(seen, topic, group, *published_min, *age_s_min)
+            }
             _ => None,
         }
     }
@@ -220,7 +233,8 @@ fn unaffected(load: Option<&Load>, p50_ratio_max: f64) -> Option<Sighting> {
         return Some(Sighting::metric("a load without a control".to_owned()));
     };
     let p50_ms_max = control_p50_ms * p50_ratio_max + LATENCY_SLACK_MS;
-    let is_unaffected = load.units > 0 && load.failed == 0 && load.p50_ms <= p50_ms_max;
+    let is_usual = load.p50_ms <= p50_ms_max && load.slow.saturating_mul(SLOW_SHARE) <= load.units;
+    let is_unaffected = load.units > 0 && load.failed == 0 && is_usual;
     let place = format!("{} units of load without a failure", load.units);
     is_unaffected.then(|| Sighting::metric(place))
 }
@@ -228,15 +242,16 @@ fn unaffected(load: Option<&Load>, p50_ratio_max: f64) -> Option<Sighting> {
 /// Group, topic and partition.
 type Place<'a> = (&'a str, &'a str, &'a str);
 
-/// The partition of the group with the largest lag that reaches both thresholds.
+/// The partition of the group with the largest lag that reaches both thresholds. Records of a retry topic wait there on purpose, so
+/// they count only for a group that is named.
 fn lag(seen: &Observation, group: &str, messages_min: u32, age_s_min: u32) -> Option<Sighting> {
     let (messages, ages) = (peaks(seen, LAG_MESSAGES), peaks(seen, LAG_SECONDS));
     let mut most: Option<(Place<'_>, f64, f64)> = None;
     for (place, unread) in messages {
         let age_s = ages.get(&place).copied().unwrap_or_default();
-        let is_reached = is_of(place.0, group)
-            && unread >= f64::from(messages_min.max(1))
-            && age_s >= f64::from(age_s_min);
+        let is_counted = if group.is_empty() { !Topic::is_retry(place.1) } else { place.0 == group };
+        let is_reached =
+            is_counted && unread >= f64::from(messages_min.max(1)) && age_s >= f64::from(age_s_min);
         if is_reached && most.is_none_or(|(_, known, _)| unread > known) {
             most = Some((place, unread, age_s));
         }
@@ -244,6 +259,27 @@ fn lag(seen: &Observation, group: &str, messages_min: u32, age_s_min: u32) -> Op
     let ((group, topic, partition), unread, age_s) = most?;
     let place = format!("lag of {group} on {topic}/{partition}: {unread} records, {age_s:.0} s");
     Some(Sighting::metric(place))
+}
+
+/// Publishes to a topic of which a group handles none, although the oldest record waits for this time.
+fn not_measured(
+    seen: &Observation,
+    topic: &str,
+    group: &str,
+    published_min: usize,
+    age_s_min: u32,
+) -> Option<Sighting> {
+    let of_topic = |op: &'static str| {
+        let spans = seen.transactions.iter().flat_map(|transaction| &transaction.spans);
+        spans.filter(move |span| span.op == op && span.text(TOPIC) == Some(topic))
+    };
+    let published = of_topic("queue.publish").filter(|span| span.status.as_deref() == Some("ok")).count();
+    let is_measured = of_topic("queue.process").any(|span| span.text(GROUP) == Some(group));
+    let ages = peaks(seen, LAG_SECONDS).into_iter().filter(|(place, _)| (place.0, place.1) == (group, topic));
+    let age_s = ages.map(|(_, age_s)| age_s).reduce(f64::max)?;
+    let is_missing = published >= published_min.max(1) && !is_measured && age_s >= f64::from(age_s_min);
+    let place = format!("{published} records on {topic}, none of them handled by {group} for {age_s:.0} s");
+    is_missing.then(|| Sighting::metric(place))
 }
 
 /// The largest value of a gauge for each partition of each group.

@@ -1,4 +1,4 @@
-//! What the recorder received since a moment.
+//! Data that the recorder received since a moment.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Observation {
     pub load: Option<Load>,
 }
 
-/// What a client report says about one reason and category.
+/// Entry of a client report for one reason and category.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientReport {
     /// Service that sent it.
@@ -52,6 +52,8 @@ pub struct Load {
     pub units: u64,
     /// Units that were not answered with success.
     pub failed: u64,
+    /// Units that took much longer than nearly all of the control. 0 without a control.
+    pub slow: u64,
     /// Median of their durations.
     pub p50_ms: f64,
     /// The same of the control. `None` in the control itself.
@@ -80,6 +82,9 @@ pub struct Issue {
     /// Number of events since the moment.
     #[serde(default)]
     pub count_since: u64,
+    /// Fingerprint of the last event. Empty if its service leaves the grouping to Sentry.
+    #[serde(default)]
+    pub fingerprint: Vec<String>,
     /// Trace of the last event.
     #[serde(default)]
     pub last_trace_id: Option<String>,

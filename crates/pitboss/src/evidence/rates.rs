@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Observation, Sighting};
 
-/// Op of transactions that nobody waits for: a sweep, a rollup, an attempt at a payment, an e-mail.
+/// Op of transactions that no request waits for: a sweep, a rollup, an attempt at a payment, an e-mail.
 const BACKGROUND: &str = "function";
 
 /// Transactions of one kind.

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What a recorder would have after one slow call of payment, with its metric and its issue.
+/// Observation after one slow call of payment, with its metric and its issue.
 fn seen() -> Observation {
     let payload = json!({
         "transaction": "POST /api/v1/payments/deposits", "start_timestamp": 10.0, "timestamp": 12.5,
@@ -26,6 +26,7 @@ fn seen() -> Observation {
             project: "payment".to_owned(),
             title: "Declined: the payment failed".to_owned(),
             count_since: 1,
+            fingerprint: vec!["payment".to_owned(), "declined".to_owned()],
             last_trace_id: None,
         }],
         metrics: vec![metric("paid", 70.0, "completed"), metric("owed", 100.0, "completed")],
@@ -52,7 +53,7 @@ fn issue_can_demand_one_group_and_many_events() {
         project: "game".to_owned(),
         title: title.to_owned(),
         count_since,
-        last_trace_id: None,
+        ..Issue::default()
     };
     let found = |issues: &[Issue], evidence: &Evidence| {
         let seen = Observation { issues: issues.to_vec(), ..Observation::default() };
@@ -64,10 +65,24 @@ fn issue_can_demand_one_group_and_many_events() {
     let often = |events_min| Evidence::Issue {
         service: "game",
         title_contains: "crash",
+        fingerprint: &[],
         events_min,
         groups_max: None,
     };
     assert!(found(&two, &often(3)) && !found(&two, &often(4)));
+}
+
+#[test]
+fn issue_can_demand_its_whole_fingerprint() {
+    let by = |fingerprint| {
+        let (service, title_contains, events_min) = ("payment", "", 1);
+        Evidence::Issue { service, title_contains, fingerprint, events_min, groups_max: Some(1) }
+    };
+    assert!(holds(&by(&["payment", "declined"])) && !holds(&by(&["payment"])));
+    assert_eq!(
+        by(&["payment", "declined"]).to_string(),
+        "exactly one issue of payment with the fingerprint payment, declined"
+    );
 }
 
 #[test]
@@ -141,7 +156,7 @@ fn evidence_combines() {
     assert!(absent(&no) && !absent(&yes));
     assert_eq!(
         Evidence::All(vec![yes, Evidence::Absent(Box::new(no))]).to_string(),
-        "an issue of payment whose title contains \"failed\"; and not: an issue of payment whose title contains \"panic\""
+        "an issue of payment whose title contains \"failed\", and not: an issue of payment whose title contains \"panic\""
     );
 }
 
@@ -160,11 +175,17 @@ fn peak_and_share_of_a_metric() {
     assert!(share(12.0, 3.0) && !share(13.0, 3.0) && !share(12.0, 11.0));
 }
 
+const TOPIC: &str = "casino.bets.events.v1";
+
 /// A value of one of lagwatch's gauges.
 fn lag_value(name: &str, group: &str, partition: &str, value: f64) -> MetricValue {
+    lag_on(TOPIC, name, group, partition, value)
+}
+
+fn lag_on(topic: &str, name: &str, group: &str, partition: &str, value: f64) -> MetricValue {
     let attributes = json!({
         "messaging.consumer.group.name": group,
-        "messaging.destination.name": "casino.bets.events.v1",
+        "messaging.destination.name": topic,
         "messaging.destination.partition.id": partition,
     });
     let attributes = attributes.as_object().unwrap().clone();
@@ -189,6 +210,50 @@ fn lag_needs_number_and_age_on_one_partition() {
     assert!(!lag("game", 8, 0) && !lag("game", 2, 13) && !lag("user", 1, 0));
     let calm = Observation { metrics: vec![lag_value(messages, "game", "0", 0.0)], ..Observation::default() };
     assert!(Evidence::Lag { group: "game", messages_min: 0, age_s_min: 0 }.find(&calm).is_none());
+}
+
+/// Otherwise records that wait for their due time would raise the alarm about lag in the control of another row.
+#[test]
+fn lag_of_any_group_leaves_out_retry_topics() {
+    let retry = format!("{TOPIC}.retry.notification");
+    let waiting = |topic: &str| {
+        let gauges = [("pitboss.consumer.lag.messages", 7.0), ("pitboss.consumer.lag.seconds", 9.0)];
+        let metrics = gauges.map(|(name, value)| lag_on(topic, name, "notification", "0", value));
+        Observation { metrics: metrics.to_vec(), ..Observation::default() }
+    };
+    let lag = |group| Evidence::Lag { group, messages_min: 5, age_s_min: 5 };
+    assert!(lag("").find(&waiting(&retry)).is_none() && lag("notification").find(&waiting(&retry)).is_some());
+    assert!(lag("").find(&waiting(TOPIC)).is_some());
+}
+
+/// A span of one record on the topic, as a transaction.
+fn record(service: &str, op: &str, topic: &str) -> Transaction {
+    let mut transaction = segment(service, "t", op, "ok", 1.0);
+    let data = json!({ "messaging.destination.name": topic, "messaging.consumer.group.name": service });
+    transaction.spans[0].data = data.as_object().unwrap().clone();
+    transaction
+}
+
+#[test]
+fn latency_is_not_measured_where_records_wait() {
+    let missing =
+        Evidence::NotMeasured { topic: TOPIC, group: "notification", published_min: 2, age_s_min: 5 };
+    let found = |transactions: &[Transaction], age_s: f64| {
+        let metrics = vec![lag_value("pitboss.consumer.lag.seconds", "notification", "0", age_s)];
+        let seen = Observation { metrics, ..of(transactions.to_vec()) };
+        missing.find(&seen).is_some()
+    };
+    let published = record("game", "queue.publish", TOPIC);
+    let two = [published.clone(), published.clone(), record("user", "queue.process", TOPIC)];
+    assert!(found(&two, 6.0), "only another group handles them");
+    assert!(!found(&two, 4.0), "the first moments, in which nothing has arrived yet");
+    assert!(!found(&two[1..], 6.0), "too few");
+    let handled = [two.as_slice(), &[record("notification", "queue.process", TOPIC)]].concat();
+    assert!(!found(&handled, 6.0), "it is measured");
+    let retried = record("notification", "queue.process", "casino.bets.events.v1.retry.notification");
+    assert!(found(&[two.as_slice(), &[retried]].concat(), 6.0), "that is another topic");
+    assert!(missing.find(&of(two.to_vec())).is_none(), "no reading says that they wait");
+    assert!(missing.can_be_refuted());
 }
 
 /// A transaction that is only its segment.
@@ -218,7 +283,7 @@ fn rates_need_share_and_number() {
     assert!(p95.find(&many(3, 0, 10)).is_some());
     assert!(p95.find(&many(2, 0, 10)).is_none() && p95.find(&many(3, 0, 100)).is_none());
     let background = of(vec![segment("user", "t", "function", "ok", 900.0); 9]);
-    assert!(p95.find(&background).is_none(), "nobody waits for it");
+    assert!(p95.find(&background).is_none(), "no request waits for it");
     let rate = Evidence::ErrorRateAbove { percent: 1, count_min: 3 };
     assert!(rate.find(&many(0, 3, 10)).is_some());
     assert!(rate.find(&many(0, 2, 10)).is_none() && rate.find(&many(0, 3, 300)).is_none());
@@ -263,13 +328,14 @@ fn services_hold_same_traces_without_edge() {
 
 #[test]
 fn load_is_compared_with_its_control() {
-    let unaffected = |failed, p50_ms, control_p50_ms| {
-        let load = Some(Load { units: 10, failed, p50_ms, control_p50_ms });
+    let unaffected = |failed, slow, p50_ms| {
+        let load = Some(Load { units: 20, failed, slow, p50_ms, control_p50_ms: Some(100.0) });
         let seen = Observation { load, ..Observation::default() };
         Evidence::LoadUnaffected { p50_ratio_max: 2.0 }.find(&seen).is_some()
     };
-    assert!(unaffected(0, 224.0, Some(100.0)));
-    assert!(!unaffected(0, 226.0, Some(100.0)) && !unaffected(1, 10.0, Some(100.0)));
+    assert!(unaffected(0, 0, 224.0) && unaffected(0, 2, 100.0));
+    assert!(!unaffected(0, 0, 226.0) && !unaffected(1, 0, 10.0));
+    assert!(!unaffected(0, 9, 100.0), "almost half of the load is slow, which no median shows");
 }
 
 /// Otherwise a control, a recovery or a soak could never show that telemetry was lost.
@@ -281,7 +347,7 @@ fn loss_counts_without_a_control_to_compare_with() {
         let report = |quantity: &u64| ClientReport { service: "gateway".to_owned(), quantity: *quantity };
         Observation { client_reports: reports.iter().map(report).collect(), load, ..Observation::default() }
     };
-    let load = |control_p50_ms| Some(Load { units: 10, failed: 1, p50_ms: 10.0, control_p50_ms });
+    let load = |control_p50_ms| Some(Load { units: 10, failed: 1, slow: 0, p50_ms: 10.0, control_p50_ms });
     assert!(evidence.find(&seen(&[3], None)).is_some(), "a rest or a soak");
     assert!(evidence.find(&seen(&[3], load(None))).is_some(), "a control or a recovery");
     assert!(evidence.find(&seen(&[3], load(Some(10.0)))).is_none(), "the fault's phase, with a failed unit");

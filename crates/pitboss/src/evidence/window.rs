@@ -17,7 +17,7 @@ const ITEM_TYPES: &str = "transaction,profile,profile_chunk,client_report";
 
 /// Shortest time between two readings of the monitors, for which the recorder reads the check-ins of the period.
 const MONITORS_INTERVAL: Duration = Duration::from_secs(2);
-/// Period of check-ins that are read. Monitors of an earlier platform that nobody checks in at any more are older.
+/// Period of check-ins that are read. Monitors of an earlier platform, without check-ins since, are older.
 const MONITORS_PERIOD_S: u64 = 900;
 
 /// An observation that grows: everything since it was opened.
@@ -127,7 +127,7 @@ impl Observation {
     }
 }
 
-/// The monitors as they are now, whatever the window: a monitor is missed because of what did not arrive.
+/// The monitors as they are now, independent of the window: a monitor is missed because of what did not arrive.
 async fn monitors(target: &Target) -> Result<Vec<Monitor>> {
     #[derive(Deserialize)]
     struct Answer {

@@ -21,15 +21,16 @@ impl fmt::Display for Evidence {
             | Self::MetricAbove { .. }
             | Self::MetricPeak { .. }
             | Self::MetricShare { .. }
-            | Self::Lag { .. } => self.metric_words(f),
+            | Self::Lag { .. }
+            | Self::NotMeasured { .. } => self.metric_words(f),
             Self::CheckInMissed { .. }
             | Self::ProfileFrame { .. }
             | Self::ClientReport { .. }
             | Self::P95Above { .. }
             | Self::ErrorRateAbove { .. }
             | Self::LoadUnaffected { .. } => self.rate_words(f),
-            Self::All(all) => joined(f, all, "; and "),
-            Self::Any(any) => joined(f, any, "; or "),
+            Self::All(all) => joined(f, all, ", and "),
+            Self::Any(any) => joined(f, any, ", or "),
             Self::Absent(evidence) => write!(f, "not: {evidence}"),
         }
     }
@@ -37,7 +38,9 @@ impl fmt::Display for Evidence {
 
 impl Evidence {
     fn issue_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Issue { service, title_contains, events_min, groups_max } = self else { return Ok(()) };
+        let Self::Issue { service, title_contains, fingerprint, events_min, groups_max } = self else {
+            return Ok(());
+        };
         match groups_max {
             Some(1) => write!(f, "exactly one issue of {}", any(service))?,
             Some(max) => write!(f, "one to {max} issues of {}", any(service))?,
@@ -45,6 +48,9 @@ impl Evidence {
         }
         if !title_contains.is_empty() {
             write!(f, " whose title contains \"{title_contains}\"")?;
+        }
+        if !fingerprint.is_empty() {
+            write!(f, " with the fingerprint {}", fingerprint.join(", "))?;
         }
         if *events_min > 1 { write!(f, ", with {events_min} events or more") } else { Ok(()) }
     }
@@ -104,7 +110,8 @@ impl Evidence {
     fn metric_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MetricRatio { numerator, denominator, min, max } => {
-                write!(f, "{numerator} divided by {denominator} between {min} and {max}")
+                write!(f, "{numerator} divided by {denominator} ")?;
+                band(f, *min, *max)
             }
             Self::MetricAbove { name, labels, min } => {
                 write!(f, "a sum of {name} of {min} or more")?;
@@ -119,9 +126,13 @@ impl Evidence {
                 labelled(f, labels)
             }
             Self::Lag { group, messages_min, age_s_min } => {
-                let group: &str = if group.is_empty() { "any group" } else { group };
+                let group: &str = if group.is_empty() { "any group, without retry topics," } else { group };
                 write!(f, "lag of {group} on one partition of {messages_min} records or more")?;
                 if *age_s_min > 0 { write!(f, " and {age_s_min} s or more") } else { Ok(()) }
+            }
+            Self::NotMeasured { topic, group, published_min, age_s_min } => {
+                write!(f, "{published_min} or more acknowledged publishes to {topic}, none of which ")?;
+                write!(f, "{group} handles, while the oldest one waits for {age_s_min} s or more")
             }
             _ => Ok(()),
         }
@@ -149,8 +160,8 @@ impl Evidence {
                 write!(f, "more than {percent} % failed transactions of one service, {count_min} at least")
             }
             Self::LoadUnaffected { p50_ratio_max } => {
-                write!(f, "a load without a failed unit and with a p50 of at most {p50_ratio_max} times ")?;
-                f.write_str("that of the control")
+                write!(f, "a load without a failed unit, with a p50 of at most {p50_ratio_max} times ")?;
+                f.write_str("that of the control and with at most a tenth of slow units")
             }
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! What a series of lag readings says about a group: each kind of broken consumer leaves another trace in its lag.
+//! Signature of a group in a series of lag readings: each kind of broken consumer leaves another trace in its lag.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::source::LagReading;
 const SAMPLES_MIN: usize = 3;
 /// Number of joins, or of rebalances, within the samples that a restart of the group's services does not cause.
 const UNREST_MIN: usize = 3;
-/// Time for which a partition must stand still. It is longer than the longest wait of `consumer.slow` for one record.
+/// Time for which a partition must not advance. It is longer than the longest wait of `consumer.slow` for one record.
 const STANDING_S_MIN: f64 = 12.0;
 /// Age of the oldest record below which a group is not slow.
 const SLOW_AGE_S_MIN: f64 = 2.0;
@@ -22,7 +22,7 @@ const SLOW_AGE_S_MIN: f64 = 2.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signature {
-    /// Too few samples to tell.
+    /// Too few samples.
     Unknown,
     /// None of the others.
     Steady,
@@ -30,9 +30,9 @@ pub enum Signature {
     Slow,
     /// No members, and nothing is handled.
     Dead,
-    /// A partition stands still at one record, and its age grows, although the members stay.
+    /// A partition does not advance beyond one record, and its age grows, although the members stay.
     Stuck,
-    /// New members join again and again, and a partition stands still at one record.
+    /// New members join again and again, and a partition does not advance beyond one record.
     CrashLooping,
     /// Members join and leave again and again, and records are handled in between.
     RebalanceStorm,
@@ -319,7 +319,7 @@ mod tests {
         assert_ne!(of(&samples(&standing[..3])), Signature::Stuck, "it has stood for ten seconds only");
         let mut released = samples(&standing);
         released.push((STABLE, 1, 0, &[(1, 0.1, 90)]));
-        assert_ne!(of(&released), Signature::Stuck, "it goes on");
+        assert_ne!(of(&released), Signature::Stuck, "it continues");
         let joins = [0, 1, 2, 3, 3];
         let mut crashing = samples(&[]);
         crashing.extend(

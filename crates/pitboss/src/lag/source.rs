@@ -1,4 +1,4 @@
-//! Where lag is read: lagwatch of a running platform, or a broker.
+//! Source of lag readings: lagwatch of a running platform, or a broker.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -193,13 +193,16 @@ mod tests {
     #[test]
     fn each_fault_of_a_trace_is_found() {
         assert_eq!(findings(&good()), Vec::<String>::new());
-        let faults: [(&str, Fault); 9] = [
+        let faults: [(&str, Fault); 10] = [
             ("2 roots instead of one", |t| find(t, "game", "db").parent_span_id = None),
             ("0 roots instead of one", |t| t.spans[0].parent_span_id = Some("1".into())),
             ("span 5 was sent twice", |t| t.spans.push(t.spans[5].clone())),
             ("orphan: db", |t| find(t, "user", "db").parent_span_id = Some("elsewhere".into())),
             ("a queue.process of user is the child of a http.server", |t| {
                 find(t, "user", "queue.process").parent_span_id = Some("0".into());
+            }),
+            ("a queue.process of user starts 2.000 ms before its queue.publish", |t| {
+                find(t, "user", "queue.process").start = -0.002;
             }),
             ("gateway cache.put reply: 0 instead of 1", |t| t.spans.retain(|s| s.op != "cache.put")),
             ("payment db update accounts: 2 instead of 1", |t| {

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn children_are_below_parent_and_lines_fit_terminal() {
+    fn tree_is_indented_and_fits_terminal() {
         for columns in [40, 80, 160] {
             let text = render(&trace(), columns, false);
             let lines: Vec<&str> = text.lines().collect();

@@ -1,4 +1,4 @@
-//! The alert conditions of the catalogue as data, so that `verify` can tell when each would fire.
+//! The alert conditions of the catalogue as data, so that `verify` can determine when each would fire.
 //!
 //! They are the conditions that [`faults::Definition::alerts`] names, over the same window as the evidence of a row.
 
@@ -11,6 +11,8 @@ const PAYMENTS_MIN: f64 = 2.0;
 /// Unread records, and the age of the oldest of them, that are lag and not the usual delay of a reading.
 const LAG_MESSAGES: u32 = 2;
 const LAG_AGE_S: u32 = 5;
+/// Acknowledged publishes of which a group handles none, so that its latency is not measured.
+const PUBLISHED_MIN: usize = 5;
 
 /// A condition with the text that the registry of faults has for it.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ pub struct Alert {
 pub struct Signal {
     /// Name in the scorecard.
     pub name: &'static str,
-    /// What has to be seen.
+    /// Evidence of the condition.
     pub evidence: Evidence,
 }
 
@@ -44,11 +46,12 @@ pub fn alerts() -> Vec<Alert> {
         Alert { id: "p95 above 500 ms", condition: latency() },
         Alert { id: "error rate above 1 %", condition: error_rate() },
         Alert { id: "consumer lag", condition: lag() },
+        Alert { id: "latency not measured", condition: not_measured() },
         Alert { id: "dead letters", condition: dead_letters() },
     ]
 }
 
-/// The kinds of signals that the scorecard tells as shown or blind.
+/// The kinds of signals that the scorecard lists as shown or blind.
 #[must_use]
 pub fn signals() -> Vec<Signal> {
     vec![
@@ -70,8 +73,21 @@ fn error_rate() -> Evidence {
     Evidence::ErrorRateAbove { percent: 1, count_min: TRANSACTIONS_MIN }
 }
 
-fn lag() -> Evidence {
+/// Lag of any group, without what waits in retry topics on purpose.
+#[must_use]
+pub fn lag() -> Evidence {
     Evidence::Lag { group: "", messages_min: LAG_MESSAGES, age_s_min: LAG_AGE_S }
+}
+
+/// Without data the condition about latency is silent, and so is a consumer that is dead. Notification handles each settled bet, so
+/// its silence is one.
+fn not_measured() -> Evidence {
+    Evidence::NotMeasured {
+        topic: "casino.bets.events.v1",
+        group: "notification",
+        published_min: PUBLISHED_MIN,
+        age_s_min: LAG_AGE_S,
+    }
 }
 
 fn dead_letters() -> Evidence {
@@ -101,5 +117,14 @@ mod tests {
         let nothing = crate::evidence::Observation::default();
         assert!(alerts().iter().all(|alert| alert.condition.find(&nothing).is_none()));
         assert!(signals().iter().all(|signal| signal.evidence.find(&nothing).is_none()));
+    }
+
+    /// A wait on purpose is no outage, and a dead consumer is one although nothing measures it.
+    #[test]
+    fn only_dead_consumer_has_missing_latency() {
+        let id = "latency not measured";
+        let with: Vec<FaultId> =
+            FaultId::ALL.into_iter().filter(|fault| fault.definition().alerts.contains(&id)).collect();
+        assert_eq!(with, [FaultId::ConsumerDead]);
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Progress;
 use crate::cpu_time::{TICKS_PER_S, ticks_in};
 
-/// What one phase cost.
+/// Costs of one phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Figures {
     /// Units of work that ended.
@@ -51,7 +51,7 @@ impl Usage {
         usage
     }
 
-    /// CPU time since `before`. A process that began meanwhile counts in full.
+    /// CPU time since `before`. A process that began since then counts in full.
     fn ticks_since(&self, before: &Self) -> u64 {
         let growth = self.ticks_by_pid.iter().map(|(pid, ticks)| {
             ticks.saturating_sub(before.ticks_by_pid.get(pid).copied().unwrap_or_default())

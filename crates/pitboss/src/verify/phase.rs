@@ -1,4 +1,4 @@
-//! One phase of a row: does the work once, and reads the recorder meanwhile.
+//! One phase of a row: does the work once, and reads the recorder during it.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::figures::Usage;
 use super::receipts::Receipts;
 use super::watch::{Seen, Watch};
-use super::{Figures, Means, Progress, Row, Workload};
+use super::{Figures, Means, Progress, Row};
 use crate::evidence::{Load, Observation, Window};
 use crate::player::Player;
 
@@ -17,8 +17,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time after which work is not begun again for a fault that was not applied.
 const WORK_MAX: Duration = Duration::from_secs(60);
 
-/// Time after the work for which evidence has to go on holding that later records could refute, such as a second effect.
+/// Time after the work for which evidence has to keep holding that later records could refute, such as a second effect.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// A unit is slow if it takes this much longer than twice the p95 of the control.
+const SLOW_SLACK_MS: f64 = 250.0;
 
 /// End of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +43,15 @@ pub(super) struct Session<'a> {
     window: Window<'a>,
     progress: Progress,
     watch: Watch<'a>,
-    /// Median of the control.
-    control_p50_ms: Option<f64>,
+    /// Figures of the control.
+    control: Option<Figures>,
     /// Receipts before the fault, if the work is done again until it was applied.
     unapplied: Option<Receipts>,
     usage_before: Option<Usage>,
     began: Instant,
 }
 
-/// What a phase saw.
+/// Observations of a phase.
 #[derive(Clone, Debug)]
 pub(super) struct Phase {
     pub(super) units: u64,
@@ -77,7 +79,7 @@ impl<'a> Session<'a> {
             window,
             progress: Progress::default(),
             watch: Watch::new(row),
-            control_p50_ms: control.map(|figures| figures.p50_ms),
+            control: control.copied(),
             unapplied: None,
             usage_before: means.target.layout().map(Usage::read),
             began: Instant::now(),
@@ -90,19 +92,13 @@ impl<'a> Session<'a> {
     }
 
     /// Does the work, and reads the recorder until the phase is over.
-    pub(super) async fn run(
-        &mut self,
-        workload: Workload,
-        players: &[Player],
-        seed: u64,
-        until: Until,
-    ) -> Result<Figures> {
-        let Self { means, row, window, progress, watch, control_p50_ms, unapplied, .. } = self;
+    pub(super) async fn run(&mut self, players: &[Player], seed: u64, until: Until) -> Result<Figures> {
+        let Self { means, row, window, progress, watch, control, unapplied, .. } = self;
         let (means, row, progress, unapplied) = (*means, *row, &*progress, unapplied.as_ref());
         let work = async {
             let began = Instant::now();
             loop {
-                workload.run(means, players, seed, progress).await;
+                row.workload.run(means, players, seed, progress).await;
                 let Some(before) = unapplied else { break };
                 if began.elapsed() >= WORK_MAX || is_applied(means, row, before).await {
                     break;
@@ -111,7 +107,7 @@ impl<'a> Session<'a> {
             progress.finish();
             (Instant::now(), means.target.layout().map(Usage::read))
         };
-        let reading = read(window, watch, progress, row, *control_p50_ms, until);
+        let reading = read(window, watch, progress, row, control.as_ref(), until);
         let ((worked_at, usage_after), read) = tokio::join!(work, reading);
         read?;
         let usage = self.usage_before.as_ref().zip(usage_after.as_ref());
@@ -156,7 +152,7 @@ async fn read(
     watch: &mut Watch<'_>,
     progress: &Progress,
     row: &Row,
-    control_p50_ms: Option<f64>,
+    control: Option<&Figures>,
     until: Until,
 ) -> Result<()> {
     loop {
@@ -165,7 +161,7 @@ async fn read(
         let has_ended = progress.all_ended().is_some();
         let is_quiet = progress.all_ended().is_some_and(|at| now >= at + row.quiet());
         let times = Times::of(row, progress, now);
-        window.set_load(load(progress, control_p50_ms));
+        window.set_load(load(progress, control));
         watch.note(window.read().await?, Instant::now());
         let is_over = match until {
             Until::Seen => times.is_decided(watch.holds(), watch.is_alerted()),
@@ -180,7 +176,7 @@ async fn read(
     }
 }
 
-/// How far the phase of a fault is.
+/// Progress of the phase of a fault.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     /// The work ended without a unit.
@@ -216,9 +212,12 @@ impl Times {
     }
 }
 
-fn load(progress: &Progress, control_p50_ms: Option<f64>) -> Load {
+fn load(progress: &Progress, control: Option<&Figures>) -> Load {
     let Figures { units, p50_ms, .. } = Figures::of(progress, None, Duration::ZERO);
-    Load { units, failed: progress.failed(), p50_ms, control_p50_ms }
+    let slow_ms = control.map_or(f64::INFINITY, |control| control.p95_ms * 2.0 + SLOW_SLACK_MS);
+    let slow = progress.times_ms().iter().filter(|ms| **ms > slow_ms).count() as u64;
+    let control_p50_ms = control.map(|control| control.p50_ms);
+    Load { units, failed: progress.failed(), slow, p50_ms, control_p50_ms }
 }
 
 #[cfg(test)]

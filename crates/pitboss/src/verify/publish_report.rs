@@ -125,7 +125,7 @@ mod tests {
             baseline: figures(signal_s),
             under_fault: figures(400.0),
             why: String::new(),
-            ..Outcome::not_covered(&crate::verify::row(FaultId::ConsumerSlow))
+            ..Outcome::unfinished(&crate::verify::row(FaultId::ConsumerSlow), &anyhow::anyhow!("no answer"))
         }
     }
 

@@ -4,6 +4,7 @@ use comfy_table::{Cell, CellAlignment, Color, Table};
 use serde::{Serialize, Serializer};
 
 use super::run::RECOVERY_MAX;
+use super::run::flow::Flow;
 use super::verdict::{Facts, Verdict};
 use super::{Figures, Row};
 use crate::output::{Output, borderless_table};
@@ -25,13 +26,13 @@ pub struct Outcome {
     pub first_seen_in: Option<String>,
     /// Trace that shows it.
     pub trace_id: Option<String>,
-    /// Who caused the symptoms, where it is not the service that shows them. Empty otherwise.
+    /// Cause of the symptoms, where it is not the service that shows them. Empty otherwise.
     pub culprit: &'static str,
     /// Units of work in the phase with the fewest.
     pub units: u64,
-    /// How often the services or the supervisor applied the fault, by their own counters.
+    /// Number of times that the services or the supervisor applied the fault, by their own counters.
     pub applied: u64,
-    /// What the control showed.
+    /// Result of the control.
     pub control: String,
     /// Kinds of signals that showed something during the fault.
     pub shown: Vec<&'static str>,
@@ -45,8 +46,10 @@ pub struct Outcome {
     pub baseline: Option<Figures>,
     /// Load and services during the fault.
     pub under_fault: Option<Figures>,
-    /// What the audit showed.
+    /// Result of the audit.
     pub money: &'static str,
+    /// Flow of the records. Absent if the recorder was not asked, or did not answer.
+    pub flow: Option<Flow>,
     /// Reason of a verdict that is not PROVEN.
     pub why: String,
     /// Time that the row took.
@@ -94,13 +97,6 @@ fn as_text<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::
 }
 
 impl Outcome {
-    /// Result of a row whose fault no work meets yet.
-    #[must_use]
-    pub fn not_covered(row: &Row) -> Self {
-        let why = "not covered yet: no workload of verify meets this fault".to_owned();
-        Self::without_run(row, Verdict::NotExposed, why)
-    }
-
     /// Result of a row that could not be finished, because the platform did not answer.
     #[must_use]
     pub fn unfinished(row: &Row, error: &anyhow::Error) -> Self {
@@ -145,6 +141,7 @@ impl Outcome {
             baseline: None,
             under_fault: None,
             money: "not audited",
+            flow: None,
             why,
             duration_s: 0.0,
         }
@@ -168,7 +165,7 @@ fn why(result: Verdict, row: &Row, facts: &Facts, missing_alerts: &[&str]) -> St
             "the evidence held without the fault, so it proves nothing".to_owned()
         }
         Verdict::Noisy if facts.control_acted => {
-            "the fault acted in the control, in which it was armed for somebody who does not exist".to_owned()
+            "the fault acted in the control, in which it was armed for a player who does not exist".to_owned()
         }
         Verdict::Noisy => {
             "an alert condition of the fault held without the fault, in two controls".to_owned()
@@ -185,7 +182,7 @@ fn why(result: Verdict, row: &Row, facts: &Facts, missing_alerts: &[&str]) -> St
         }
         Verdict::NotExposed => format!("the fault was applied {applied} of {applied_min} times"),
         Verdict::Invalid => {
-            "nobody counted the fault as applied: see the service's log and ./pitboss fault status".to_owned()
+            "it was not counted as applied: see the service's log and ./pitboss fault status".to_owned()
         }
     }
 }
@@ -238,8 +235,8 @@ mod tests {
     use super::*;
     use crate::verify::row;
 
-    fn not_covered() -> Outcome {
-        Outcome::not_covered(&row(FaultId::ConsumerSlow))
+    fn unfinished() -> Outcome {
+        Outcome::unfinished(&row(FaultId::ConsumerSlow), &anyhow::anyhow!("no answer"))
     }
 
     fn proven() -> Outcome {
@@ -248,7 +245,7 @@ mod tests {
             first_seen_in: Some("issue of payment".to_owned()),
             times: Seconds { time_to_signal_s: Some(0.5), ..Seconds::default() },
             why: String::new(),
-            ..Outcome::not_covered(&row(FaultId::PaymentRandomFailure))
+            ..Outcome::unfinished(&row(FaultId::PaymentRandomFailure), &anyhow::anyhow!("no answer"))
         }
     }
 
@@ -259,7 +256,7 @@ mod tests {
     #[test]
     fn run_holds_only_if_all_rows_are_proven() {
         assert!(report(vec![proven(), proven()]).holds());
-        assert!(!report(vec![proven(), not_covered()]).holds() && !report(Vec::new()).holds());
+        assert!(!report(vec![proven(), unfinished()]).holds() && !report(Vec::new()).holds());
     }
 
     #[test]
@@ -282,6 +279,7 @@ mod tests {
             "baseline",
             "under_fault",
             "money",
+            "flow",
             "why",
         ] {
             assert!(json["rows"][0].get(field).is_some(), "{field}");
@@ -290,12 +288,12 @@ mod tests {
 
     #[test]
     fn table_names_place_or_reason() {
-        let rows = vec![proven(), not_covered()];
+        let rows = vec![proven(), unfinished()];
         let output = Output { json: false, colours: false, columns: 240 };
         let text = report(rows).table(&output).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].contains("issue of payment") && lines[1].contains("0.5 s"), "{text}");
-        assert!(lines[2].contains("NOT EXPOSED") && lines[2].contains("not covered yet"), "{text}");
+        assert!(lines[2].contains("INVALID") && lines[2].contains("not finished: no answer"), "{text}");
     }
 
     #[test]

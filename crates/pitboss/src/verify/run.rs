@@ -1,6 +1,8 @@
 //! The phases of one row: rest, control, fault, recovery, audit.
 
 mod control;
+pub mod flow;
+pub mod names;
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,7 @@ use anyhow::{Context as _, Result};
 use contracts::parts::Part;
 use faults::{Acts, Armed, Scope, Values};
 use runtime::control::Client;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::money;
@@ -21,6 +24,8 @@ use crate::player::{Gateway, Player};
 use crate::target::Target;
 
 use control::Control;
+use flow::Flow;
+use names::{Coverage, Sent};
 
 /// Time in which every service reads a changed flag file. Services look five times a second.
 const PICK_UP: Duration = Duration::from_millis(500);
@@ -30,10 +35,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const APPLY_MAX: Duration = Duration::from_secs(60);
 /// Time after which a fault has not ended.
 pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(90);
-/// Time after which an armed fault ends by itself, for a run that is killed.
+/// Time after which an armed fault expires, for a run that is killed.
 const ARMED_MS_MAX: i64 = 300_000;
 
-/// What all rows of a run share.
+/// State that all rows of a run share.
 #[derive(Debug)]
 pub struct Runner<'a> {
     means: Means<'a>,
@@ -41,6 +46,10 @@ pub struct Runner<'a> {
     seed: u64,
     /// The last phase without a fault. Nothing was armed since then.
     quiet: Option<Quiet>,
+    /// Names that arrived since the run began.
+    names: Sent,
+    /// Last envelope of the row before, if every record of it is accounted for.
+    accounted_to: Option<u64>,
 }
 
 /// A phase that showed no evidence of its row while nothing was armed.
@@ -68,7 +77,7 @@ impl<'a> Runner<'a> {
     /// Begins a run: disarms all faults, and waits until no service has one.
     ///
     /// # Errors
-    /// When the flag file cannot be written.
+    /// When the flag file cannot be written, or the recorder does not answer.
     pub async fn new(
         target: &'a Target,
         gateway: &'a Gateway,
@@ -80,7 +89,8 @@ impl<'a> Runner<'a> {
         }
         let means = Means { gateway, target };
         ready(target, Instant::now()).await?;
-        Ok(Self { means, flags, seed, quiet: None })
+        let names = Sent::since(last_envelope(target).await?);
+        Ok(Self { means, flags, seed, quiet: None, names, accounted_to: None })
     }
 
     /// Puts a row through its phases, and calls `phase` with the name of each. Disarms the fault in any case.
@@ -88,26 +98,17 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// When the platform does not answer, which says nothing about the fault.
     pub async fn run(&mut self, row: &Row, phase: impl Fn(&str)) -> Result<Outcome> {
-        let began = Instant::now();
-        let mut outcome = match row.workload {
-            Some(workload) => self.phases(row, workload, phase).await?,
-            None => Outcome::not_covered(row),
-        };
-        outcome.duration_s = began.elapsed().as_secs_f64();
-        Ok(outcome)
-    }
-
-    async fn phases(&mut self, row: &Row, workload: Workload, phase: impl Fn(&str)) -> Result<Outcome> {
-        let since = OffsetDateTime::now_utc();
-        let control = self.control(row, workload, &phase).await?;
+        let (began, since) = (Instant::now(), OffsetDateTime::now_utc());
+        let records_since = self.records_since(row).await;
+        let control = self.control(row, &phase).await?;
 
         phase("fault");
-        let fault = self.fault(row, workload, &control).await;
+        let fault = self.fault(row, &control).await;
         self.flags.disarm(row.fault)?;
         let fault = fault?;
 
         phase("recovery");
-        let (recovered, last) = self.recovery(row, workload, &control.players, fault.off_at).await?;
+        let (recovered, last) = self.recovery(row, &control.players, fault.off_at).await?;
 
         phase("audit");
         let verdict = row.fault.definition().money;
@@ -121,7 +122,7 @@ impl<'a> Runner<'a> {
             .map(|((_, at), from)| at.saturating_duration_since(from));
         let facts = Facts {
             units: control.phase.units.min(fault.phase.units).min(last.units),
-            units_min: workload.units_min(),
+            units_min: row.workload.units_min(),
             applied: fault.applied,
             applied_min: row.applied_min,
             control_held: control.seen.held.is_some(),
@@ -133,17 +134,52 @@ impl<'a> Runner<'a> {
             audit_found,
             money: verdict,
         };
-        let outcome = outcome(row, &facts, &control, &fault, recovered);
+        let mut outcome = outcome(row, &facts, &control, &fault, recovered);
         if recovered.is_some() {
-            let (waited, read_monitors) = (row.quiet(), row.evidence.reads_monitors());
-            self.quiet =
-                Some(Quiet { workload, players: control.players, waited, read_monitors, phase: last });
+            self.quiet = Some(Quiet {
+                workload: row.workload,
+                players: control.players,
+                waited: row.quiet(),
+                read_monitors: row.evidence.reads_monitors(),
+                phase: last,
+            });
         }
+        outcome.flow = self.flow(row, records_since).await;
+        outcome.duration_s = began.elapsed().as_secs_f64();
         Ok(outcome)
     }
 
+    /// Reads the names that arrived since the last call. What it cannot read is left for the next call.
+    pub async fn read_names(&mut self) {
+        self.names.read(self.means.target).await.ok();
+    }
+
+    /// Compares the names of all rows with the declared ones.
+    pub async fn coverage(&mut self) -> Coverage {
+        self.names.coverage(self.means.target).await
+    }
+
+    /// The last envelope before the records of a row. `None` if their flow cannot be proven.
+    async fn records_since(&mut self, row: &Row) -> Option<u64> {
+        let before = self.accounted_to.take();
+        if flow::exempt(row.fault).is_some() || before.is_some() {
+            return before;
+        }
+        last_envelope(self.means.target).await.ok()
+    }
+
+    /// The flow of a row's records. `None` if the recorder does not answer, because the verdict does not need it.
+    async fn flow(&mut self, row: &Row, since: Option<u64>) -> Option<Flow> {
+        if let Some(reason) = flow::exempt(row.fault) {
+            return Some(Flow::without_proof(reason));
+        }
+        let (flow, accounted_to) = flow::read(self.means.target, since?).await.ok()?;
+        self.accounted_to = accounted_to;
+        Some(flow)
+    }
+
     /// Arms the fault, does the work, and disarms it.
-    async fn fault(&self, row: &Row, workload: Workload, control: &Control) -> Result<Fault> {
+    async fn fault(&self, row: &Row, control: &Control) -> Result<Fault> {
         let Means { target, .. } = self.means;
         let before = Receipts::read(target, row.fault).await?;
         let early = match row.begins {
@@ -166,7 +202,7 @@ impl<'a> Runner<'a> {
             session.repeat_until_applied(before.clone());
         }
         let until = if row.arrives == Arrives::WhileArmed { Until::Seen } else { Until::Worked };
-        let figures = session.run(workload, &control.players, self.seed, until).await?;
+        let figures = session.run(&control.players, self.seed, until).await?;
         if row.fault.definition().acts == Acts::Supervisor {
             // An action that takes its time, such as the restart of the broker, is not cut short.
             applied(target, row, &before, row.applied_min).await?;
@@ -224,7 +260,6 @@ impl<'a> Runner<'a> {
     async fn recovery(
         &self,
         row: &Row,
-        workload: Workload,
         players: &[Player],
         off_at: Instant,
     ) -> Result<(Option<Duration>, Phase)> {
@@ -233,7 +268,7 @@ impl<'a> Runner<'a> {
             let is_ready = ready(self.means.target, off_at).await?;
             let took = off_at.elapsed();
             let mut session = Session::open(self.means, row, None).await?;
-            let figures = session.run(workload, players, self.seed, Until::Clean).await?;
+            let figures = session.run(players, self.seed, Until::Clean).await?;
             let phase = session.close(figures);
             let is_clean = phase.seen.held.is_none() && phase.seen.alarms(row).is_empty();
             if is_ready && phase.is_served() && is_clean {
@@ -246,6 +281,20 @@ impl<'a> Runner<'a> {
     }
 }
 
+/// An answer of the recorder.
+async fn recorder(target: &Target, path: &str) -> Result<Value> {
+    let url = format!("{}/api/v1/{path}", target.recorder_url);
+    let answer = target.http().get(&url).send().await;
+    let answer = answer.with_context(|| format!("the recorder does not answer at {url}"))?;
+    Ok(answer.error_for_status()?.json().await?)
+}
+
+/// The last envelope that the recorder has.
+async fn last_envelope(target: &Target) -> Result<u64> {
+    let status = recorder(target, "status").await?;
+    status["durable_seq"].as_u64().context("the recorder does not say its last envelope")
+}
+
 /// The release of the service that applies the fault.
 async fn release_of(target: &Target, row: &Row) -> Result<String> {
     let services = row.fault.definition().services;
@@ -254,8 +303,8 @@ async fn release_of(target: &Target, row: &Row) -> Result<String> {
     let url =
         url.with_context(|| format!("the address of no service that applies {} is known", row.fault))?;
     let answer = target.http().get(url).send().await?.error_for_status()?;
-    let version: serde_json::Value = answer.json().await?;
-    let release = version.get("release").and_then(serde_json::Value::as_str);
+    let version: Value = answer.json().await?;
+    let release = version.get("release").and_then(Value::as_str);
     Ok(release.context("the service does not say its release")?.to_owned())
 }
 

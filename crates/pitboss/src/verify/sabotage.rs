@@ -15,12 +15,12 @@ use crate::actuators::ineffective;
 use crate::output::{Output, borderless_table};
 use crate::target::Target;
 
-/// How such a platform is started.
+/// Command that starts such a platform.
 const ADVICE: &str = "./pitboss down && PITBOSS__FAULTS__INEFFECTIVE=true ./pitboss up";
 /// Name of the gauge on the metrics page of a service that is 1 while its faults have no effect.
 const GAUGE: &str = "pitboss_faults_ineffective";
 
-/// Faults that nobody may count there: a request is counted only when the rows that it scans are written, and without the effect all
+/// Faults without a count there: a request is counted only when the rows that it scans are written, and without the effect all
 /// requests of the row can end before that.
 const MAY_BE_UNCOUNTED: [FaultId; 2] = [FaultId::UserSlowQuery, FaultId::AnalyticsSlowAggregation];
 
@@ -118,10 +118,11 @@ mod tests {
     use super::*;
     use crate::verify::row;
 
-    /// A row whose evidence held where its verdict says so.
+    /// A row whose evidence held if its verdict implies it.
     fn outcome(result: Verdict, units: u64) -> Outcome {
         let seen = matches!(result, Verdict::Proven | Verdict::MoneyWrong | Verdict::DidNotEnd);
-        Outcome { result, seen, units, ..Outcome::not_covered(&row(FaultId::ConsumerSlow)) }
+        let unfinished = Outcome::unfinished(&row(FaultId::ConsumerSlow), &anyhow::anyhow!("no answer"));
+        Outcome { result, seen, units, ..unfinished }
     }
 
     fn report(rows: Vec<Outcome>) -> Report {
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn table_tells_worthless_evidence() {
+    fn table_names_worthless_evidence() {
         let rows =
             vec![outcome(Verdict::NotVisible, 5), outcome(Verdict::Proven, 5), outcome(Verdict::Noisy, 5)];
         let output = Output { json: false, colours: false, columns: 200 };

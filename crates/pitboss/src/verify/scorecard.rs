@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use super::report::{Outcome, Report};
+use super::run::flow::Flow;
+use super::run::names::Coverage;
 use super::verdict::Verdict;
 use super::{Figures, Row};
 
@@ -11,9 +13,9 @@ const HEAD: &str = "# Scorecard\n\n\
     `./pitboss verify --report` writes this page. Do not edit it by hand. [EVIDENCE.md](EVIDENCE.md) explains the rows, \
     the verdicts and the times.\n\n";
 
-/// The page about these runs.
+/// The page about these runs, and about the names that the whole ones among them sent.
 #[must_use]
-pub fn page(runs: &[Report], rows: &[Row]) -> String {
+pub fn page(runs: &[Report], rows: &[Row], coverages: &[Coverage]) -> String {
     let seeds: Vec<String> = runs.iter().map(|run| run.seed.to_string()).collect();
     let minutes: Vec<String> = runs.iter().map(|run| format!("{:.0}", run.duration_s / 60.0)).collect();
     let mut page = HEAD.to_owned();
@@ -26,6 +28,7 @@ pub fn page(runs: &[Report], rows: &[Row]) -> String {
     page.push_str(&intro);
     signals(&mut page, runs, rows);
     figures(&mut page, runs, rows);
+    names(&mut page, coverages);
     notes(&mut page, runs, rows);
     page
 }
@@ -39,27 +42,39 @@ fn outcomes<'a>(runs: &'a [Report], row: &Row) -> Vec<&'a Outcome> {
 
 fn signals(page: &mut String, runs: &[Report], rows: &[Row]) {
     page.push_str("## When each fault shows\n\n");
-    page.push_str("| fault | proven | signal | alert | recovery | seen first in | blind signals | money |\n");
-    page.push_str("|---|---|---|---|---|---|---|---|\n");
+    page.push_str(
+        "| fault | proven | signal | alert | recovery | seen first in | blind signals | money | flow |\n",
+    );
+    page.push_str("|---|---|---|---|---|---|---|---|---|\n");
     for row in rows {
         let outcomes = outcomes(runs, row);
-        let Some(first) = outcomes.first() else { continue };
+        let Some(last) = outcomes.last() else { continue };
+        let judged = outcomes.iter().find(|outcome| outcome.result != Verdict::Proven).unwrap_or(last);
+        let seen_first_in = outcomes.iter().rev().find_map(|outcome| outcome.first_seen_in.as_deref());
         let proven = outcomes.iter().filter(|outcome| outcome.result == Verdict::Proven).count();
         let times = |time: fn(&Outcome) -> Option<f64>| spread(outcomes.iter().filter_map(|o| time(o)));
         let line = format!(
-            "| `{}` | {proven} of {} | {} | {} | {} | {} | {} | {} |",
+            "| `{}` | {proven} of {} | {} | {} | {} | {} | {} | {} | {} |",
             row.name(),
             outcomes.len(),
             times(|outcome| outcome.times.time_to_signal_s),
             times(|outcome| outcome.times.time_to_alert_s),
             times(|outcome| outcome.times.recovery_s),
-            cell(first.first_seen_in.as_deref().unwrap_or("–")),
+            cell(seen_first_in.unwrap_or("–")),
             cell(&always_blind(&outcomes).join(", ")),
-            first.money,
+            judged.money,
+            flow(&outcomes),
         );
         push(page, &line);
     }
     page.push('\n');
+}
+
+/// Flow of the records in the run in which most of it is wrong.
+fn flow(outcomes: &[&Outcome]) -> String {
+    let flows = outcomes.iter().filter_map(|outcome| outcome.flow.as_ref());
+    let worst = flows.max_by_key(|flow| (flow.exempt.is_empty(), flow.violations.len()));
+    worst.map_or_else(|| "–".to_owned(), Flow::text)
 }
 
 /// Baseline beside fault, as the median over the runs.
@@ -96,6 +111,18 @@ fn figures(page: &mut String, runs: &[Report], rows: &[Row]) {
     page.push('\n');
 }
 
+/// Names that were sent, beside the declared ones.
+fn names(page: &mut String, coverages: &[Coverage]) {
+    if coverages.is_empty() {
+        return;
+    }
+    page.push_str("## Names of `schemas/names.json`\n\n");
+    for line in coverages.iter().flat_map(Coverage::lines) {
+        push(page, &format!("- {}.", cell(&line)));
+    }
+    page.push('\n');
+}
+
 /// False alarms, culprits, and what was not proven.
 fn notes(page: &mut String, runs: &[Report], rows: &[Row]) {
     page.push_str("## Notes\n\n");
@@ -110,6 +137,11 @@ fn notes(page: &mut String, runs: &[Report], rows: &[Row]) {
     }
     for outcome in all().filter(|outcome| outcome.result != Verdict::Proven) {
         push(page, &format!("- `{}` was {}: {}", outcome.id, outcome.result.as_str(), cell(&outcome.why)));
+    }
+    for outcome in all() {
+        for violation in outcome.flow.iter().flat_map(Flow::proven) {
+            push(page, &format!("- Flow of `{}`: {}", outcome.id, cell(violation)));
+        }
     }
     for skipped in runs.iter().flat_map(|run| &run.skipped) {
         push(page, &format!("- `{}` was left out: {}", skipped.id, skipped.why));
@@ -167,7 +199,7 @@ mod tests {
             baseline: figures(20.0),
             under_fault: figures(400.0),
             why: String::new(),
-            ..Outcome::not_covered(&row(FaultId::ConsumerSlow))
+            ..Outcome::unfinished(&row(FaultId::ConsumerSlow), &anyhow::anyhow!("no answer"))
         }
     }
 
@@ -182,7 +214,7 @@ mod tests {
             run(outcome(1.0, &["issue"])),
             run(outcome(2.0, &["issue", "latency"])),
         ];
-        let page = page(&runs, &rows());
+        let page = page(&runs, &rows(), &[]);
         let line = "| `consumer.slow` | 3 of 3 | 1.0 / 2.0 / 3.0 | – | – | metric a/b | issue |";
         assert!(page.contains(line), "{page}");
         assert!(page.contains("| `consumer.slow` | 0.0 → 0.0 | 20.0 → 400.0 |"), "{page}");
@@ -196,12 +228,41 @@ mod tests {
         failed.result = Verdict::NotVisible;
         failed.why = "not within 5 s".to_owned();
         failed.false_alarms = vec!["consumer lag"];
-        let page = page(&[run(failed)], &rows());
+        let page = page(&[run(failed)], &rows(), &[]);
         assert!(page.contains("- `consumer.slow` was NOT VISIBLE: not within 5 s"), "{page}");
         assert!(
             page.contains("False alarms in the controls: 1.") && page.contains(": consumer lag"),
             "{page}"
         );
+    }
+
+    #[test]
+    fn money_is_that_of_the_unproven_run() {
+        let wrong = Outcome { result: Verdict::MoneyWrong, money: "2 findings", ..outcome(2.0, &[]) };
+        let unseen = Outcome { first_seen_in: None, ..outcome(3.0, &[]) };
+        let page = page(&[run(outcome(1.0, &[])), run(wrong), run(unseen)], &rows(), &[]);
+        assert!(page.contains("| 2 of 3 | 1.0 / 2.0 / 3.0 | – | – | metric a/b |  | 2 findings |"), "{page}");
+    }
+
+    #[test]
+    fn page_shows_names_and_worst_flow() {
+        let flow = |violations: &[&str], exempt| {
+            let violations = violations.iter().map(|text| (*text).to_owned()).collect();
+            Some(Flow { published: 9, violations, exempt })
+        };
+        let with = |flow| run(Outcome { flow, ..outcome(1.0, &[]) });
+        let late = with(flow(&["not counted"], "counters of earlier records arrived late"));
+        let runs = [with(flow(&[], "")), with(flow(&["two|lost"], "")), late];
+        let missing = Coverage { never_sent: vec!["metrics a".to_owned()], ..Coverage::default() };
+        let text = page(&runs, &rows(), &[missing]);
+        assert!(text.contains("| not audited | 1 missing |\n"), "{text}");
+        assert!(
+            text.contains("- Flow of `consumer.slow`: two/lost\n") && !text.contains("not counted"),
+            "{text}"
+        );
+        assert!(text.contains("- declared and never sent: metrics a.\n"), "{text}");
+        let text = page(&[run(outcome(1.0, &[]))], &rows(), &[]);
+        assert!(text.contains("| not audited | – |\n") && !text.contains("## Names"), "{text}");
     }
 
     #[test]

@@ -11,14 +11,14 @@ use super::alerts::{Alert, alerts};
 use super::{Means, Progress, Row, Workload};
 use crate::evidence::{Evidence, Observation, Sighting, Window};
 
-/// Time after which evidence is judged anew. The phases of a row are about as long.
+/// Time after which evidence is judged again. The phases of a row are about as long.
 const SLICE: Duration = Duration::from_secs(30);
 /// Time after the work of a slice in which services send their metrics.
 const REST: Duration = Duration::from_secs(6);
 /// Time from one unit to the next. It leaves most of two cores idle.
 const INTERVAL_MS: u32 = 200;
 
-/// What a load without faults showed.
+/// Result of a load without faults.
 #[derive(Clone, Debug, Serialize)]
 pub struct Soak {
     /// Seed of the amounts.
@@ -46,7 +46,7 @@ pub struct Finding {
     pub at: String,
     /// Row whose evidence held, or alert condition.
     pub what: String,
-    /// Where it was seen, with the value.
+    /// Place where it was seen, with the value.
     pub place: String,
     /// Trace that shows it.
     pub trace_id: Option<String>,

@@ -4,14 +4,14 @@ use std::fmt;
 
 use faults::MoneyVerdict;
 
-/// What a run of one row saw.
+/// Observations of a run of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Units of work that ended in the control and while the fault was armed: the smaller number.
     pub units: u64,
     /// Units that the row demands.
     pub units_min: u64,
-    /// How often the services or the supervisor applied the fault while it was armed, by their own counters.
+    /// Number of times that the services or the supervisor applied the fault while it was armed, by their own counters.
     pub applied: u64,
     /// Number of times that the row demands.
     pub applied_min: u64,
@@ -29,7 +29,7 @@ pub struct Facts {
     pub ended: bool,
     /// The audit of the row's own records found something. For a fault that must be found: wrong payouts and nothing else.
     pub audit_found: bool,
-    /// What the audit has to say about this fault.
+    /// Expected result of the audit.
     pub money: MoneyVerdict,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for Verdict {
 }
 
 impl Facts {
-    /// What the audit has to say about this fault, beside what it said.
+    /// Returns the expected result of the audit beside the actual one.
     #[must_use]
     pub const fn money_text(&self) -> &'static str {
         match (self.audit_found, self.money) {

@@ -1,4 +1,4 @@
-//! What was seen in a phase, and when: the evidence, each of its signals, the alert conditions.
+//! Observations of a phase with their times: the evidence, each of its signals, the alert conditions.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ pub(super) struct Watch<'a> {
     seen: Seen,
 }
 
-/// What was seen, each with the moment of its first time.
+/// Signals that were seen, each with the moment of its first time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// The evidence as a whole, as long as it holds.
@@ -143,7 +143,7 @@ mod tests {
             project: "game".to_owned(),
             title: (*title).to_owned(),
             count_since: 1,
-            last_trace_id: None,
+            ..Issue::default()
         };
         Observation { issues: titles.iter().map(issue).collect(), ..Observation::default() }
     }

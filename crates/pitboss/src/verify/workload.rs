@@ -36,12 +36,12 @@ const WINNERS: usize = 8;
 const PACED_PLAYERS: usize = 4;
 /// A payout of this many stakes is a big win, about which notification sends an e-mail.
 const BIG_WIN_STAKES: i64 = 20;
-/// Longest time for which big wins are waited for. An armed fault ends by itself a little later.
+/// Longest time for which big wins are waited for. An armed fault expires a little later.
 const BIG_WINS_MAX: Duration = Duration::from_secs(240);
 /// Pause of a player whose bet was not answered with its result, so that a gateway that refuses does not use the bets up.
 const UNANSWERED_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a workload plays on.
+/// Platform and clients that a workload uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Means<'a> {
     /// The gateway.
@@ -336,9 +336,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refused_connections_do_not_use_the_bets_up_at_once() {
+    async fn refused_connections_do_not_use_up_all_bets() {
         drop(rustls::crypto::ring::default_provider().install_default());
-        let gateway = Gateway::new("http://127.0.0.1:1", None).unwrap(); // nobody listens there
+        let gateway = Gateway::new("http://127.0.0.1:1", None).unwrap(); // no listener there
         let player = Player { player_id: "p".to_owned(), token: "t".to_owned() };
         let (progress, began) = (Progress::default(), Instant::now());
         big_wins(&gateway, &[player], 1, 3, &progress).await;

@@ -1,7 +1,7 @@
 //! Rules of the audit over sample documents: each rule accepts what the services write, and finds each way to break it.
 
 use pitboss::audit::CheckId;
-use pitboss::audit::documents::{AccountDoc, Bet, Entry, Fact, HistoryEntry, PaymentKind};
+use pitboss::audit::documents::{AccountDoc, Bet, Entry, Fact, HistoryEntry, Intent, PaymentKind};
 use pitboss::audit::pay_table::PayTable;
 use pitboss::audit::rules::{self, Verdict};
 use pitboss::audit::statement::Line;
@@ -60,7 +60,7 @@ fn account(next_seq: i64, balance: i64, tail: Vec<Document>) -> AccountDoc {
     deserialize_from_document(account).expect("a document of this form")
 }
 
-/// Walks through all decisions. Returns the number of those that were taken back, and the problem.
+/// Walks through all decisions. Returns the number of those that were undone, and the problem.
 fn walk(account: &AccountDoc, rows: &[Entry], since_ms: Option<i64>) -> (u64, Option<Problem>) {
     let (mut walk, mut taken_back) = (Walk::new(account), 0);
     while !walk.is_done() {
@@ -255,6 +255,25 @@ fn bet_must_end_or_wait_for_a_dead_letter() {
     assert_eq!((ids.len(), distinct.len()), (4, 4), "{ids:?}");
 }
 
+#[test]
+fn payment_must_end_or_be_parked() {
+    let of = |state: &str, age_ms: i64| {
+        let intent = doc! {
+            "_id": "pay-1", "player_id": "ada", "kind": "deposit", "amount_minor": 1_000_i64, "currency": "EUR",
+            "state": state, "created_at": DateTime::from_millis(AT_MS),
+        };
+        let intent: Intent = deserialize_from_document(intent).expect("a document of this form");
+        rules::payment_ended(&intent, AT_MS + age_ms)
+    };
+    for state in ["requested", "reported", "closed"] {
+        assert_eq!(of(state, 60_000), Verdict::InFlight, "{state}");
+        assert!(differs(&of(state, 3_600_000)), "{state}");
+    }
+    for state in ["settled", "parked"] {
+        assert_eq!(of(state, 3_600_000), Verdict::Agrees, "{state}");
+    }
+}
+
 /// The void of [`wager`], with these postings.
 fn void(legs: Vec<Document>) -> Entry {
     let mut document = stored(3, &["c:x", "v:bet-1"], "VoidWager", "WagerVoided", legs, 1_000);
@@ -263,7 +282,7 @@ fn void(legs: Vec<Document>) -> Entry {
 }
 
 #[test]
-fn void_takes_back_what_its_wager_moved() {
+fn void_reverses_what_its_wager_moved() {
     let back = || {
         vec![
             leg("player:ada", 100),
@@ -284,12 +303,12 @@ fn void_takes_back_what_its_wager_moved() {
     assert_eq!(of(lent, Some(voided()), false), Verdict::Agrees, "suspense pays what the player has spent");
     assert_eq!(of(back(), Some(bet(doc! {})), true), Verdict::InFlight);
     assert!(differs(&of(back(), Some(bet(doc! {})), false)), "the bet is still settled");
-    assert!(differs(&of(vec![], Some(voided()), true)), "nothing was taken back");
+    assert!(differs(&of(vec![], Some(voided()), true)), "nothing was reversed");
     let foreign = vec![leg("player:bob", 100), leg("house:slots", -100)];
     assert!(differs(&of([back(), foreign].concat(), Some(voided()), true)));
     let taken = vec![leg("player:ada", -300), leg("suspense", 300)];
     assert!(differs(&of([back(), taken].concat(), Some(voided()), true)));
-    // A void that came before its wager has nothing to take back.
+    // A void that came before its wager has nothing to reverse.
     assert_eq!(rules::void("ada", &void(vec![]), None, Some(&voided()), false), Verdict::Agrees);
     assert!(differs(&rules::void("ada", &void(back()), None, Some(&voided()), false)));
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_events;
+mod audit_mails;
 mod audit_page;
 mod commands;
 #[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]

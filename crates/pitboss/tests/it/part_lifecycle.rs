@@ -31,7 +31,7 @@ async fn stopped_part_starts_on_command_only() {
 }
 
 #[tokio::test]
-async fn frozen_part_stands_still_until_thawed() {
+async fn frozen_part_does_nothing_until_thawed() {
     let (stage, pid) = Stage::with_game().await;
     stage.client.act(Action::Freeze, "game").await.unwrap();
     until("the kernel has stopped it", async || kernel_state(pid) == Some('T')).await;

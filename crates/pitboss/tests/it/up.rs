@@ -64,7 +64,7 @@ async fn second_up_is_idle_and_failed_up_stops_parts() {
     host.run(&ONLY_REDIS, 0);
     let redis = host.stage.part("redis").await.pid.unwrap();
     let text = host.run(&ONLY_REDIS, 0);
-    assert!(text.contains("is up already; nothing was changed"), "{text}");
+    assert!(text.contains("is up already. Nothing was changed"), "{text}");
     assert_eq!(host.stage.part("redis").await.pid, Some(redis));
 
     host.install_document_store("echo no room for documents >&2; exit 1");

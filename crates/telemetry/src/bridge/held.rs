@@ -7,7 +7,7 @@ use opentelemetry::trace::SpanId;
 use super::root::{Ended, Root};
 use super::{Bridge, RUNNING, key};
 use crate::drop_count::{Category, Reason, lose};
-use crate::profile::Profile;
+use crate::profiler::Profile;
 
 /// The wait of one transaction. It ends with [`Held::release`], or without a profile when this is dropped.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
 
 use super::SPANS_PER_TRANSACTION_MAX;
-use crate::profile::{Profile, Profiler};
+use crate::profiler::{Profile, Profiler};
 use crate::sampling_context::SharedContext;
 use crate::transaction::{Finished, LiveSpans};
 

@@ -89,7 +89,7 @@ impl Client {
 
     /// Creates a client with the given limits.
     pub fn with(options: &Options) -> Result<Self, ClientError> {
-        crate::init::install_crypto();
+        crate::tls::install_crypto();
         let inner = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_millis(options.timeout_ms))

@@ -10,31 +10,11 @@ use serde::{Serialize, Serializer};
 
 use super::Finished;
 use crate::attributes as names;
-use crate::profile::Document;
+use crate::config::About;
+use crate::profiler::Document;
 use crate::sampling_context::SamplingContext;
 use crate::scrub;
 use crate::status::Status;
-
-/// Facts about the process, which every transaction contains.
-#[derive(Debug, Clone)]
-pub(crate) struct About {
-    pub(crate) service: String,
-    pub(crate) release: String,
-    pub(crate) environment: String,
-    /// Crates whose stack frames are marked as in-app.
-    pub(crate) in_app: Vec<&'static str>,
-}
-
-impl About {
-    pub(crate) fn of(config: &crate::Config) -> Self {
-        Self {
-            service: config.service.clone(),
-            release: config.release.clone(),
-            environment: config.environment.clone(),
-            in_app: config.in_app.clone(),
-        }
-    }
-}
 
 /// Longest description. Sentry would cut a longer one too, but only after it was sent.
 const DESCRIPTION_BYTES_MAX: usize = 2_048;

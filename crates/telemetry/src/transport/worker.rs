@@ -29,7 +29,7 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1_024;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn spawn(dsn: &Dsn, shared: Arc<Shared>) -> Result<(), String> {
-    crate::init::install_crypto();
+    crate::tls::install_crypto();
     let sender = Sender { client: client(dsn, &shared)?, url: dsn.envelope_api_url(), shared };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

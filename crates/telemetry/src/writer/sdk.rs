@@ -10,11 +10,9 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 
 use super::{Writer, lose_all};
-use crate::attributes::wire;
+use crate::attributes::{FLAG_CONTEXT, PARENT_SPAN_ID, wire};
 use crate::drop_count::{Category, Reason, lose_named};
-use crate::flags;
-use crate::report::{DSC_CONTEXT, DSC_PREFIX, PARENT_SPAN_ID};
-use crate::sampling_context::SamplingContext;
+use crate::sampling_context::{DSC_CONTEXT, DSC_PREFIX, SamplingContext};
 use crate::scrub;
 use crate::transaction::encode::{Header, SDK, now_rfc3339};
 use crate::transport::{Outgoing, Transport};
@@ -148,7 +146,7 @@ impl Items {
             entries(&mut document);
         }
         self.trace = take_dsc(&mut document).or(self.trace.take());
-        flags::remove_type(&mut document);
+        remove_type_of_flags(&mut document);
         scrub::json(&mut document);
         let Ok(text) = serde_json::to_vec(&document) else {
             lose_all(Reason::InternalSdkError, &losses);
@@ -187,6 +185,14 @@ fn named_for_wire(name: &str, mut attribute: Value) -> (String, Value) {
     };
     let (name, value) = wire::of_field(name, value);
     (name.into_owned(), serde_json::json!({ "type": wire::type_of(&value), "value": value }))
+}
+
+/// Removes the type that the SDK writes into contexts that it does not know. Other SDKs send the flags without a type.
+fn remove_type_of_flags(event: &mut Value) {
+    let flags = event.get_mut("contexts").and_then(|contexts| contexts.get_mut(FLAG_CONTEXT));
+    if let Some(Value::Object(flags)) = flags {
+        flags.remove("type");
+    }
 }
 
 /// Removes the sampling context that [`crate::report::LinkErrors`] stored in the event, and returns it.

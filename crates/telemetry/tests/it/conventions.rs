@@ -1,8 +1,9 @@
 //! Every name that is sent is in Sentry's published conventions or has the prefix `pitboss.`.
 //!
 //! The test checks the names that arrived. They come from the scenarios of the other tests, and from one that sends every metric
-//! with every label, and the fields of Pitboss log lines.
+//! with every label of `schemas/names.json`, and the fields of Pitboss log lines.
 
+use serde_json::Value;
 use telemetry::metric::{self, Kind, Metric};
 use telemetry::{attributes, spans};
 
@@ -13,39 +14,28 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
     (name == "every_name").then_some(every_name)
 }
 
-/// The labels of all metrics that Sentry gets.
-const LABELS: [(&str, &str); 20] = [
-    ("channel", "mail"),
-    ("check", "postings"),
-    ("class", "transient"),
-    ("currency", "EUR"),
-    ("event_type", "casino.bets.v1.PlaceBet"),
-    ("fault", "payment.random-failure"),
-    ("game", "slots"),
-    ("group", "game"),
-    ("header", "traceparent"),
-    ("hit", "true"),
-    ("kind", "deposit"),
-    ("method", "GET"),
-    ("origin", "sweeper"),
-    ("outcome", "applied"),
-    ("partition", "4"),
-    ("reason", "malformed"),
-    ("route", "/bets/{id}"),
-    ("service", "game"),
-    ("status", "404"),
-    ("topic", "casino.bets.commands.v1"),
-];
+const NAMES: &str = include_str!("../../../../schemas/names.json");
 
 fn every_name() {
     let telemetry = scenario::telemetry();
+    let names: Value = serde_json::from_str(NAMES).unwrap();
+    let declared = names["metric_labels"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let labels: Vec<(&str, &str)> = declared
+        .filter(|name| !name.starts_with("sentry."))
+        .map(|name| match name {
+            // Sent by their own names, and compared below
+            "http.response.status_code" => ("status", "404"),
+            "messaging.destination.name" => ("topic", "casino.bets.commands.v1"),
+            _ => (name, "x"),
+        })
+        .collect();
     let root = spans::background("root", []);
     root.in_scope(|| {
         for metric in Metric::ALL {
             match metric.kind() {
-                Kind::Counter => metric::count(*metric, 1, &LABELS),
-                Kind::Gauge => metric::gauge(*metric, 0.5, &LABELS),
-                Kind::Distribution => metric::distribution(*metric, 1.5, &LABELS),
+                Kind::Counter => metric::count(*metric, 1, &labels),
+                Kind::Gauge => metric::gauge(*metric, 0.5, &labels),
+                Kind::Distribution => metric::distribution(*metric, 1.5, &labels),
             }
         }
         tracing::info!(
@@ -115,7 +105,7 @@ fn every_attribute_is_conventional_or_prefixed() {
 fn log_fields_have_wire_names() {
     let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("every_name", &receiver.dsn(), &[]);
-    let logs: Vec<serde_json::Value> = receiver
+    let logs: Vec<Value> = receiver
         .items_of("log")
         .iter()
         .flat_map(|item| item.payload["items"].as_array().unwrap().clone())
@@ -132,7 +122,7 @@ fn log_fields_have_wire_names() {
         .filter(|metric| metric.export() == metric::Export::Each)
         .map(|metric| metric.sentry_name().to_owned())
         .collect();
-    let metrics: Vec<serde_json::Value> = receiver
+    let metrics: Vec<Value> = receiver
         .items_of("trace_metric")
         .iter()
         .flat_map(|item| item.payload["items"].as_array().unwrap().clone())

@@ -23,7 +23,9 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
 }
 
 /// CPU time of the smaller one of two functions. The other one takes three times as long.
-const SMALL: Duration = Duration::from_millis(300);
+const SMALL: Duration = Duration::from_millis(15);
+/// Number of times that the functions take turns. On a busy machine a profile reaches its time limit before the last one.
+const TURNS: u32 = 20;
 
 /// Uses CPU time of this thread, in pieces that are long compared with one look at the clock.
 fn burn(cpu_time: Duration) -> u64 {
@@ -62,8 +64,10 @@ fn profile_of_burning() {
         assert!(profiler.is_some(), "the first profile of the process");
         let child = spans::function("child");
         assert!(child.in_scope(|| profile::start(&Span::current())).is_none(), "one at a time");
-        burns_most();
-        burns_little();
+        for _ in 0..TURNS {
+            burns_most();
+            burns_little();
+        }
     });
 }
 
@@ -95,7 +99,7 @@ fn profiled_beside_allocator() {
 fn chosen() {
     let telemetry = scenario::telemetry_with(|config| config.profiles_sample_rate = 1.0);
     let root = spans::background("chosen", []);
-    root.in_scope(burns_most);
+    root.in_scope(|| (0..TURNS).for_each(|_| burns_most()));
     drop(root);
     scenario::wait_for_test();
     scenario::finish(telemetry);

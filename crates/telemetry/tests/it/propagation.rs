@@ -1,16 +1,20 @@
 //! Three processes in a row, as over Kafka: one trace, each the child of the one before, one sampling context.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use telemetry::propagation;
 use telemetry::spans::{self, ProcessAttrs, PublishAttrs};
 
-use super::receiver::{Behaviour, Receiver, span_with_op};
+use super::receiver::{Behaviour, Item, Receiver, span_with_op};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "head" => Some(head),
         "hop" => Some(hop),
+        "many_heads" => Some(many_heads),
+        "many_hops" => Some(many_hops),
         "forward" => Some(forward),
         "organisation" => Some(organisation),
         _ => None,
@@ -114,6 +118,65 @@ fn w3c_headers_alone_continue_trace() {
 #[should_panic(expected = "assertion")]
 fn headers_without_ids_break_tree() {
     assert_one_tree(&chain(&["baggage"]));
+}
+
+/// Number of traces that are sampled at a low rate.
+const HEADS: usize = 200;
+
+/// Begins many traces and prints a record of each.
+fn many_heads() {
+    let telemetry = scenario::telemetry();
+    for _ in 0..HEADS {
+        spans::background("head", []).in_scope(print_record);
+    }
+    scenario::finish(telemetry);
+}
+
+/// Handles the records that another process printed, and prints a record below each.
+fn many_hops() {
+    let telemetry = scenario::telemetry();
+    let destination = scenario::argument("NAME").unwrap();
+    for record in scenario::argument("RECORDS").unwrap().lines() {
+        let headers = record.split('\t').map(|header| header.split_once('=').unwrap());
+        let parent = propagation::extract(headers.map(|(name, value)| (name, value.as_bytes())));
+        let attrs = ProcessAttrs { destination: &destination, ..ProcessAttrs::default() };
+        spans::queue_process(&attrs, &parent).in_scope(print_record);
+    }
+    scenario::finish(telemetry);
+}
+
+fn print_record() {
+    let span = spans::queue_publish(&PublishAttrs { destination: "next", ..PublishAttrs::default() });
+    let mut headers = Vec::new();
+    propagation::inject(&span, &mut headers);
+    let text = |(name, value): &(String, Bytes)| format!("{name}={}", std::str::from_utf8(value).unwrap());
+    println!("record={}", headers.iter().map(text).collect::<Vec<_>>().join("\t"));
+}
+
+#[test]
+fn head_decides_for_every_service() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    let mut records = String::new();
+    for name in ["head", "second", "third"] {
+        let work = if name == "head" { "many_heads" } else { "many_hops" };
+        let arguments = [("NAME", name), ("RATE", "0.1"), ("RECORDS", records.as_str())];
+        let output = scenario::run(work, &receiver.dsn(), &arguments);
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let printed: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("record=")).collect();
+        assert_eq!(printed.len(), HEADS, "unsampled records are passed on too");
+        records = printed.join("\n");
+    }
+    let all = receiver.transactions();
+    let [head, second, third] = ["head", "second", "third"].map(|name| {
+        let own: Vec<&Item> = all.iter().filter(|item| item.payload["transaction"] == name).collect();
+        let ids = own.iter().map(|item| item.payload["contexts"]["trace"]["trace_id"].as_str().unwrap());
+        let ids: BTreeSet<&str> = ids.collect();
+        assert_eq!(ids.len(), own.len(), "one transaction of {name} in each trace");
+        ids
+    });
+    // 20 expected, sigma 4
+    assert!((3..=60).contains(&head.len()), "{}", head.len());
+    assert_eq!((&second, &third), (&head, &head));
 }
 
 /// Publishes a record again that has trace headers, with the flags (random, sampled) of its caller.

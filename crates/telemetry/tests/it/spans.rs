@@ -1,6 +1,9 @@
 //! One transaction of each kind, with the names that Sentry's pages filter by.
 
-use serde_json::json;
+use axum::Router;
+use axum::routing::get;
+use serde_json::{Value, json};
+use telemetry::http::{Client, Options};
 use telemetry::propagation;
 use telemetry::spans::{self, ProcessAttrs, PublishAttrs, Status};
 use tracing::Instrument as _;
@@ -12,6 +15,7 @@ use super::scenario;
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "handler" => Some(handler),
+        "effects" => Some(effects),
         "links" => Some(links),
         "unsampled" => Some(unsampled),
         "often" => Some(often),
@@ -192,6 +196,62 @@ fn envelope_has_sampling_context() {
     assert!((0.0..1.0).contains(&number("sample_rand")));
     assert_eq!(transaction.envelope["event_id"], transaction.payload["event_id"]);
     assert!(transaction.envelope["sent_at"].as_str().unwrap().ends_with('Z'));
+}
+
+/// A record's handler that works itself, and waits for a task that does the same work.
+fn effects() {
+    let telemetry = scenario::telemetry();
+    scenario::block_on(async {
+        let address = super::http::serve(Router::new().route("/", get(|| async { "fine" }))).await;
+        let process = spans::queue_process(&PROCESS, &opentelemetry::Context::new());
+        async {
+            work_as("handler", address.clone()).await;
+            let task = work_as("task", address).instrument(spans::function("task"));
+            telemetry::spawn(task).await.unwrap();
+        }
+        .instrument(process)
+        .await;
+    });
+    scenario::finish(telemetry);
+}
+
+/// Logs, queries, calls and publishes.
+async fn work_as(who: &'static str, address: String) {
+    tracing::info!("log of the {who}");
+    let db = spans::db("mongodb", "game", "bets", "find", FIND);
+    tokio::time::sleep(std::time::Duration::from_millis(2)).instrument(db).await;
+    let client = Client::with(&Options { timeout_ms: scenario::SOON_MS, ..Options::default() }).unwrap();
+    client.get(&address).send().await.unwrap();
+    let publish = spans::queue_publish(&PublishAttrs { destination: who, ..PublishAttrs::default() });
+    tokio::time::sleep(std::time::Duration::from_millis(2)).instrument(publish).await;
+}
+
+#[test]
+fn work_of_handler_and_its_task_is_below_it() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    scenario::run("effects", &receiver.dsn(), &[]);
+    assert_eq!(receiver.transactions().len(), 1);
+    let transaction = receiver.transaction("casino.bets.commands.v1");
+    let (spans, task) = (spans_of(&transaction), span_with_op(&transaction, "function"));
+    let logs = receiver.items_of("log");
+    let logs: Vec<&Value> = logs.iter().flat_map(|log| log.payload["items"].as_array().unwrap()).collect();
+    let process = &spans[0];
+    for (who, span, further) in [("handler", process, Some("function")), ("task", &task, None)] {
+        let below = spans.iter().filter(|below| below["parent_span_id"] == span["span_id"]);
+        let mut ops: Vec<&str> = below.map(|below| below["op"].as_str().unwrap()).collect();
+        ops.sort_unstable();
+        let expected = ["db"].into_iter().chain(further).chain(["http.client", "queue.publish"]);
+        let expected: Vec<&str> = expected.collect();
+        assert_eq!(ops, expected, "{who}");
+        let log = logs.iter().find(|log| log["body"] == format!("log of the {who}")).unwrap();
+        assert_eq!((&log["trace_id"], &log["span_id"]), (&span["trace_id"], &span["span_id"]), "{who}");
+    }
+    let at = |span: &Value, name: &str| span[name].as_f64().unwrap();
+    for span in &spans {
+        let is_covered = at(span, "start_timestamp") >= at(process, "start_timestamp")
+            && at(span, "timestamp") <= at(process, "timestamp");
+        assert!(is_covered, "{span:#} of {process:#}");
+    }
 }
 
 /// Work for three traces at once, then work continued from a stored trace.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::bucket::{Bucket, Level};
+use super::totals::Totals;
 
 /// Rollups that change when facts are added to a set of buckets. [`Level::summed_from`] names the source of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,17 @@ impl Fold {
     pub fn rollups(self) -> impl Iterator<Item = (Level, Bucket)> {
         self.0.into_iter()
     }
+}
+
+/// A bucket that was just recomputed.
+#[derive(Debug)]
+pub struct Rollup {
+    /// Length of the bucket.
+    pub level: Level,
+    /// The bucket.
+    pub bucket: Bucket,
+    /// Its sums.
+    pub totals: Totals,
 }
 
 #[cfg(test)]

@@ -2,17 +2,13 @@
 
 use contracts::Topic;
 use faults::{FaultId, Scope};
-use telemetry::metric;
 use testkit::faults::Flags;
 
 use crate::harness::{Platform, TIMEOUT, config, deposited, settled};
 
 /// Value of a counter of this process for the topic of the items.
-fn items_counted(name: &str) -> u64 {
-    let label = format!("topic=\"{}\"", Topic::AnalyticsItems);
-    let metrics = metric::render_prometheus();
-    let of_items = metrics.lines().filter(|line| line.starts_with(name) && line.contains(&label));
-    of_items.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+fn items_counted(name: &str) -> f64 {
+    testkit::metrics::counted(name, &[("topic", Topic::AnalyticsItems.name())])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,17 +21,17 @@ async fn new_fact_of_a_bet_becomes_items_once() {
     platform.publish(&events).await;
     platform.facts(3).await;
     testkit::eventually("the items to be handled", TIMEOUT, || async {
-        (items_counted("pitboss_bus_records_completed_total") >= 3).then_some(())
+        (items_counted("pitboss_bus_records_completed_total") >= 3.0).then_some(())
     })
     .await;
     // The second delivery of the bet was handled before the deposit, whose fact is stored.
     let last = settled("affected", 1, 0);
     platform.publish(&[last]).await;
     testkit::eventually("the items of the last bet", TIMEOUT, || async {
-        (items_counted("pitboss_bus_records_completed_total") >= 6).then_some(())
+        (items_counted("pitboss_bus_records_completed_total") >= 6.0).then_some(())
     })
     .await;
-    assert_eq!(items_counted("pitboss_bus_publish_count_total"), 6, "two bets of the affected player");
+    assert_eq!(items_counted("pitboss_bus_publish_count_total"), 6.0, "two bets of the affected player");
     assert_eq!(flags.applied(FaultId::AnalyticsFanOut), 2, "a repeated record is not fanned out");
     let summary = platform.summary(3).await;
     assert_eq!(summary["games"][0]["stake_minor"], 201, "items are no bets");

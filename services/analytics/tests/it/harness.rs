@@ -1,12 +1,11 @@
 //! Test harness: runs the real service in this process, with its own namespace and database.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use analytics::config::Config;
 use bus::Producer;
-use chassis::{Listeners, Shutdown};
+use chassis::Listeners;
 use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{DepositCompleted, DepositFailed};
@@ -14,23 +13,14 @@ use contracts::{Event, RejectReason};
 use faults::Faults;
 use store::bson::{Document, doc};
 use store::mongo::Mongo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use testkit::service::Running;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Platform {
     pub(crate) producer: Producer,
     pub(crate) mongo: Mongo,
-    address: SocketAddr,
-    ops: SocketAddr,
-    shutdown: Shutdown,
-}
-
-impl Drop for Platform {
-    fn drop(&mut self) {
-        self.shutdown.trigger();
-    }
+    service: Running,
 }
 
 /// Returns a configuration with an unused namespace and database.
@@ -61,14 +51,8 @@ impl Platform {
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
         let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
-        let (address, ops) = (listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
-        let shutdown = Shutdown::new();
-        telemetry::spawn(analytics::run(config, listeners, shutdown.clone()));
-        testkit::eventually("analytics to be ready", TIMEOUT, || async move {
-            (testkit::http::get(ops, "/readyz").await?.0 == 200).then_some(())
-        })
-        .await;
-        Self { producer, mongo, address, ops, shutdown }
+        let service = Running::start(analytics::run, config, listeners).await;
+        Self { producer, mongo, service }
     }
 
     pub(crate) async fn publish(&self, events: &[Event]) {
@@ -78,17 +62,12 @@ impl Platform {
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
-        testkit::http::get(self.address, path).await.unwrap()
+        self.service.request("GET", path, &[]).await
     }
 
-    /// Returns the HTTP response with the metrics in Prometheus' format.
+    /// Returns the metrics in Prometheus' format.
     pub(crate) async fn metrics(&self) -> String {
-        let mut stream = TcpStream::connect(self.ops).await.unwrap();
-        let request = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.ops);
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut response = String::new();
-        stream.read_to_string(&mut response).await.unwrap();
-        response
+        testkit::http::text(self.service.ops, "/metrics").await.unwrap()
     }
 
     /// Returns the summary as soon as it counts this number of bets.

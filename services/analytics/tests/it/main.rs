@@ -12,4 +12,5 @@ mod newest;
 mod skew;
 mod slow_aggregation;
 mod totals;
+mod traces;
 mod voids;

@@ -2,6 +2,7 @@
 
 use contracts::{Event, RejectReason};
 use store::bson::{Document, doc};
+use testkit::metrics::series;
 
 use crate::harness::{Platform, TIMEOUT, config, rejected_in, settled};
 
@@ -29,12 +30,9 @@ async fn unknown_games_share_bucket_and_label() {
     let rollups = platform.mongo.collection::<Document>("rollups").count(doc! {}).await.unwrap();
     assert_eq!(rollups, 6, "three levels of two games");
     let metrics = platform.metrics().await;
-    let labels: Vec<_> = metrics
-        .lines()
-        .filter(|line| line.starts_with("pitboss_bets_rejected") && line.contains("UNKNOWN_GAME"))
-        .collect();
-    assert_eq!(labels.len(), 1, "{labels:?}");
-    assert!(labels[0].contains("game=\"unknown\""), "{labels:?}");
+    let reason = [("reason", RejectReason::UnknownGame.as_str_name())];
+    let rejected = series(&metrics, "pitboss_bets_rejected_total", &reason);
+    assert!(rejected.len() == 1 && rejected[0].0.contains("game=\"unknown\""), "{rejected:?}");
 }
 
 /// An older build made one rollup for each name that clients had typed. These are more than one response used to hold.

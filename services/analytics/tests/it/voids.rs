@@ -2,6 +2,7 @@
 
 use contracts::Event;
 use store::bson::doc;
+use testkit::metrics::series;
 
 use crate::harness::{Platform, TIMEOUT, config, settled, voided};
 
@@ -90,9 +91,9 @@ async fn summary_equals_ledger_with_voids() {
     .await;
     assert_eq!(figures, expected);
     let metrics = platform.metrics().await;
-    for (name, minor) in [("bets_voided_stake_sum", 300), ("bets_voided_payout_sum", 600)] {
-        let line = metrics.lines().find(|line| line.starts_with(&format!("pitboss_{name}"))).unwrap();
-        assert!(line.ends_with(&format!(" {minor}")), "{line}");
+    for (name, minor) in [("stake", 300.0), ("payout", 600.0)] {
+        let series = series(&metrics, &format!("pitboss_bets_voided_{name}_sum_minor_total"), &[]);
+        assert_eq!(series[0].1, minor, "{series:?}");
     }
 }
 

@@ -32,7 +32,8 @@ impl Handle<CommandConflict> for OnCommandConflict {
             let Ok(bet_id) = id.parse::<EventId>() else { continue };
             if ids::follower_id(&bet_id, EventType::ApplyWager).as_str() == conflict.command_id {
                 let at = store::time::to_bson(delivery.event.time);
-                let ending = Ending::Voided { reason: VOID_REASON.to_owned(), reversed: None, at };
+                let reason = VOID_REASON.to_owned();
+                let ending = Ending::Voided { reason, is_applied: false, reversed: None, at };
                 return self.0.end(&id, &conflict.player_id, ending).await;
             }
         }

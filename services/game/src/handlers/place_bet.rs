@@ -69,6 +69,7 @@ async fn decide(game: &Game, command: &PlaceBet, event: &Event) -> Result<(BetDo
         reject_reason: None,
         void_reason: None,
         voided_at: None,
+        void_of_applied: false,
         reversed_stake_minor: None,
         reversed_payout_minor: None,
         sweep_at: None,

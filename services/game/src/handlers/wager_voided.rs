@@ -19,6 +19,8 @@ impl Handle<WagerVoided> for OnWagerVoided {
         let reversed = voided.reversed_stake.as_ref().zip(voided.reversed_payout.as_ref());
         let ending = Ending::Voided {
             reason: voided.reason.clone(),
+            // An older build of payment reported no amounts. The balance says that there were some.
+            is_applied: reversed.is_some() || voided.balance_after.is_some(),
             reversed: reversed.map(|(stake, payout)| (stake.minor, payout.minor)),
             at: store::time::to_bson(delivery.event.time),
         };

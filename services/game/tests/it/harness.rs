@@ -5,15 +5,15 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
-use chassis::{Listeners, Shutdown};
+use bus::{Delivery, HandleAny, HandlerError, Outcome, Producer, RawRecord};
+use chassis::Listeners;
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{ApplyWager, WagerApplied};
 use contracts::{Event, EventId, EventType, Group, Message, Topic, ids};
 use faults::Faults;
 use game::config::Config;
-use testkit::http::request;
+use testkit::service::Running;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -64,6 +64,7 @@ pub(crate) struct Platform {
     pub(crate) seen: Seen,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) mongo: store::mongo::Mongo,
+    service: Running,
 }
 
 static PLATFORM: OnceCell<Platform> = OnceCell::const_new();
@@ -107,17 +108,8 @@ impl Platform {
         let seen = Seen::default();
         watch(&config.kafka, &producer, seen.clone()).await;
         let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
-        let (address, ops) = (listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
-        telemetry::spawn(async move {
-            let ended = game::run(config, listeners, Shutdown::new()).await;
-            panic!("game ended: {:?}", ended.map_err(|failure| failure.describe()));
-        });
-        testkit::eventually("game to be ready", TIMEOUT, || async move {
-            let (status, _) = try_get(ops, "/readyz").await?;
-            (status == 200).then_some(())
-        })
-        .await;
-        Self { producer, seen, address, mongo }
+        let service = Running::start(game::run, config, listeners).await;
+        Self { producer, seen, address: service.http, mongo, service }
     }
 
     pub(crate) async fn publish(&self, event: &Event) {
@@ -125,7 +117,8 @@ impl Platform {
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
-        try_get(self.address, path).await.unwrap()
+        let token = ("x-internal-token".to_owned(), INTERNAL_TOKEN.to_owned());
+        self.service.request("GET", path, &[token]).await
     }
 
     /// Returns the HTTP representation of a bet.
@@ -143,25 +136,7 @@ impl Platform {
 }
 
 pub(crate) async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) {
-    let topics = [Topic::BetsEvents, Topic::PaymentsCommands];
-    let on_them = EventType::ALL.iter().copied().filter(|event_type| topics.contains(&event_type.topic()));
-    let router = Router::new().on_each(on_them, seen);
-    let tail = Tail::new(kafka, &topics, router, producer.clone()).unwrap();
-    let is_ready = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let ready_flag = Arc::clone(&is_ready);
-    telemetry::spawn(tail.run(CancellationToken::new(), move |ready| {
-        ready_flag.store(ready, std::sync::atomic::Ordering::SeqCst);
-    }));
-    let is_ready = &is_ready;
-    testkit::eventually("the tail", TIMEOUT, || async move {
-        is_ready.load(std::sync::atomic::Ordering::SeqCst).then_some(())
-    })
-    .await;
-}
-
-async fn try_get(address: std::net::SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
-    let token = ("x-internal-token".to_owned(), INTERNAL_TOKEN.to_owned());
-    request(address, "GET", path, &[token]).await
+    testkit::tail::start(kafka, &[Topic::BetsEvents, Topic::PaymentsCommands], seen, producer).await;
 }
 
 pub(crate) fn eur(minor: i64) -> Option<Money> {

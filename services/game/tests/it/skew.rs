@@ -2,12 +2,14 @@
 
 use contracts::proto::bets::v1::{BetSettled, BetVoided};
 use contracts::proto::payments::v1::{CommandConflict, WagerVoided};
-use contracts::{Event, EventType, Topic, ids};
+use contracts::{Event, EventId, EventType, Topic, ids};
 use game::document::BetDocument;
 use game::domain::lifecycle::State;
 use store::bson::{DateTime, Document, doc};
 
-use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, bet_as, eur};
+use crate::endings::{decided_bet, wait_until_handled};
+use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, bet_as, eur, identity};
+use testkit::reports;
 
 /// Builds an undecided bet as this build stores it.
 pub(crate) fn undecided(player: &str, sweep_at: Option<DateTime>) -> BetDocument {
@@ -29,6 +31,7 @@ pub(crate) fn undecided(player: &str, sweep_at: Option<DateTime>) -> BetDocument
         reject_reason: None,
         void_reason: None,
         voided_at: None,
+        void_of_applied: false,
         reversed_stake_minor: None,
         reversed_payout_minor: None,
         sweep_at,
@@ -115,27 +118,63 @@ fn command_to_payment_carries_stored_hash() {
     });
 }
 
-/// A payment service of an older build reports a void without the reversed amounts.
+/// Builds the event of an older build of payment about a void of an applied wager: with a balance and without amounts.
+fn older_void(bet_id: &EventId, player: &str) -> Event {
+    let void = WagerVoided {
+        wager_id: bet_id.to_string(),
+        player_id: player.to_owned(),
+        balance_after: eur(1_000),
+        reason: "by hand".to_owned(),
+        ..WagerVoided::default()
+    };
+    Event::follower(&testkit::unique("void").parse().unwrap(), "payment", void)
+}
+
 #[test]
 fn void_without_amounts_reverses_settled_amounts() {
     RUNTIME.block_on(async {
-        let platform = Platform::shared().await;
-        let player = testkit::unique("player");
-        platform.publish(&bet(&player, 100)).await;
-        let command = platform.seen.wait(&player, EventType::ApplyWager, 1).await.remove(0);
+        let (platform, player, bet, command) = decided_bet().await;
         let mut wager = apply_wager(&command);
         wager.payout = eur(200);
         platform.publish(&applied(&command, &wager, 900)).await;
-        let void = WagerVoided {
-            wager_id: wager.wager_id.clone(),
-            player_id: player.clone(),
-            balance_after: eur(1_000),
-            reason: "by hand".to_owned(),
-            ..WagerVoided::default()
-        };
-        platform.publish(&Event::follower(&testkit::unique("void").parse().unwrap(), "payment", void)).await;
+        platform.publish(&older_void(&bet.id, &player)).await;
         let voided = platform.seen.wait(&player, EventType::BetVoided, 1).await.remove(0);
         let event: BetVoided = voided.event.message.try_into().unwrap();
         assert_eq!((event.reversed_stake, event.reversed_payout), (eur(100), eur(200)));
+    });
+}
+
+/// The wager was applied to another player's account, so this player's own wager can still be applied.
+#[test]
+fn older_void_for_wrong_player_ends_no_bet() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, command) = decided_bet().await;
+        let other = testkit::unique("other");
+        platform.publish(&older_void(&bet.id, &other)).await;
+        wait_until_handled(platform, &other).await;
+        let stored = platform.stored_bet(&bet.id).await;
+        assert_eq!(stored["state"], "decided");
+        platform.publish(&applied(&command, &apply_wager(&command), 900)).await;
+        platform.seen.wait(&player, EventType::BetSettled, 1).await;
+    });
+}
+
+/// The answer that the void reversed comes back from the dead letters.
+#[test]
+fn answer_after_older_void_has_no_effect() {
+    reports::start_capture();
+    RUNTIME.block_on(async {
+        let (platform, player, bet, command) = decided_bet().await;
+        platform.publish(&older_void(&bet.id, &player)).await;
+        let voided = platform.seen.wait(&player, EventType::BetVoided, 1).await;
+        let event: BetVoided = voided[0].event.message.clone().try_into().unwrap();
+        assert_eq!((event.reversed_stake, event.reversed_payout), (None, None), "no consumer counted it");
+        platform.publish(&applied(&command, &apply_wager(&command), 900)).await;
+        // Answers of one player are handled in order: when the void is published again, the answer has been handled.
+        platform.publish(&older_void(&bet.id, &player)).await;
+        let voided = platform.seen.wait(&player, EventType::BetVoided, 2).await;
+        assert_eq!(identity(&voided[0]), identity(&voided[1]), "repeated unchanged");
+        assert_eq!(platform.seen.of(&player, EventType::BetSettled).len(), 0);
+        assert_eq!(reports::containing(bet.id.as_str()), Vec::<String>::new(), "no operator has to act");
     });
 }

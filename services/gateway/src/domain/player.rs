@@ -32,7 +32,7 @@ pub(crate) struct Profile {
     registered_at_epoch_ms: i64,
 }
 
-/// The limits that a player has set. Null means no limit.
+/// The limits that a player asked for last. A looser one counts after its wait. Null means no limit.
 #[derive(Deserialize, Serialize, ToSchema)]
 struct PlayerLimits {
     /// Largest stake of one bet, in minor units.

@@ -34,9 +34,9 @@ pub(crate) struct SelfExclusionRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RestrictionStatus {
-    /// The ledger enforces it from now on.
+    /// The ledger has it. It enforces it from now on, and a looser limit after its wait.
     Applied,
-    /// It is stored. The ledger does not enforce it yet.
+    /// It is stored. The ledger does not have it yet.
     Pending,
 }
 

@@ -77,13 +77,13 @@ pub(crate) async fn history(
     Ok(Json(page.into()))
 }
 
-/// Set limits and wait until the ledger enforces them.
+/// Set limits and wait until the ledger has them.
 #[utoipa::path(put, path = "/api/v1/me/limits", tag = "me", security(("player" = [])),
     params(IdempotencyHeader),
     request_body = LimitsRequest,
     responses(
-        (status = 200, description = "The ledger enforces it from now on", body = RestrictionResult),
-        (status = 202, description = "Stored. The ledger does not enforce it yet", body = RestrictionResult),
+        (status = 200, description = "The ledger enforces it from now on. A looser limit counts after the wait (24 h by default), and the old one binds until then", body = RestrictionResult),
+        (status = 202, description = "Stored. The ledger does not have it yet", body = RestrictionResult),
         (status = 422, description = "Invalid limit, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
         TokenProblems, BodyProblems, CommonProblems,
     ))]

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bus::{CancellationToken, Consumer, Delivery, HandleAny, HandlerError, Outcome, Producer, Router};
-use chassis::{Listeners, Shutdown};
+use chassis::Listeners;
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
 use contracts::topics::Group;
@@ -15,8 +15,8 @@ use contracts::{Event, EventType, Message, ids};
 use lagwatch::config::Config;
 use serde_json::Value;
 use testkit::http::{get, request};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use testkit::metrics::series;
+use testkit::service::Running;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -58,14 +58,8 @@ fn state_of_game(lag: &Value) -> Option<(String, u64)> {
 
 /// Returns the value of a group's metric, as a Prometheus server would read it.
 async fn metric(ops: SocketAddr, name: &str, group: &str) -> Option<f64> {
-    let mut stream = TcpStream::connect(ops).await.ok()?;
-    let head = format!("GET /metrics HTTP/1.1\r\nhost: {ops}\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.ok()?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.ok()?;
-    let group = format!("group=\"{group}\"");
-    let line = response.lines().find(|line| line.starts_with(name) && line.contains(&group))?;
-    line.rsplit(' ').next()?.parse().ok()
+    let page = testkit::http::text(ops, "/metrics").await?;
+    series(&page, name, &[("group", group)]).first().map(|(_, value)| *value)
 }
 
 fn bet(player: &str) -> Event {
@@ -83,9 +77,8 @@ async fn lag_of_stopped_group_is_reported() {
         producer.publish(&bet(&format!("player-{n}"))).await.unwrap();
     }
     let listeners = Listeners::local(&[]).await.unwrap();
-    let (address, ops) = (listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
-    let shutdown = Shutdown::new();
-    let service = telemetry::spawn(lagwatch::run(config.clone(), listeners, shutdown.clone()));
+    let service = Running::spawn(lagwatch::run, config.clone(), listeners);
+    let (address, ops) = (service.http, service.ops);
 
     let (lag, members) = testkit::eventually("the lag of a group without members", TIMEOUT, || async {
         let (_, lag) = get(address, "/api/v1/lag").await?;
@@ -129,9 +122,7 @@ async fn lag_of_stopped_group_is_reported() {
     .await;
     stop.cancel();
     consuming.await.unwrap().unwrap();
-    shutdown.trigger();
-    let ended = service.await.unwrap();
-    assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.describe()));
+    service.stop().await;
 }
 
 /// Such a request comes from a web page that points its own name at this machine, or from a proxy with an unconfigured name.
@@ -140,10 +131,8 @@ async fn request_for_other_host_is_refused() {
     let config = config();
     bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
     let listeners = Listeners::local(&[]).await.unwrap();
-    let addresses = [listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap()];
-    let shutdown = Shutdown::new();
-    let service = telemetry::spawn(lagwatch::run(config, listeners, shutdown.clone()));
-    for address in addresses {
+    let service = Running::spawn(lagwatch::run, config, listeners);
+    for address in [service.http, service.ops] {
         for path in ["/api/v1/lag", "/readyz"] {
             assert_ne!(get(address, path).await.unwrap().0, 421, "{path}");
             for host in ["lag.example", "lagwatch"] {
@@ -153,7 +142,5 @@ async fn request_for_other_host_is_refused() {
             }
         }
     }
-    shutdown.trigger();
-    let ended = service.await.unwrap();
-    assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.describe()));
+    service.stop().await;
 }

@@ -1,4 +1,4 @@
-//! E-mails: their identity and their form. A kind whose text has rules has a module of its own. Other texts are in their handlers.
+//! E-mails: their identity and their form. A kind whose text has rules has its own module. Other texts are in their handlers.
 
 use std::fmt::Write as _;
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_id_is_deterministic_injective_and_escaped() {
+    fn message_id_is_stable_unique_and_escaped() {
         assert_eq!(message_id("5f0c-1", "x.invalid"), "<5f0c-1.email@x.invalid>");
         assert_eq!(message_id("a>@<b", "x.invalid"), "<a_3e_40_3cb.email@x.invalid>");
         assert_ne!(message_id("a_", "x"), message_id("a_5f", "x"));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bus::{Producer, RawRecord};
+use chassis::Listeners;
 use contracts::proto::bets::v1::BetSettled;
 use contracts::proto::common::v1::Money;
 use contracts::proto::players::v1::{PlayerRegistered, PreferencesChanged};
@@ -12,8 +13,8 @@ use contracts::{Event, Format, Group, Message, Topic};
 use notification::config::Config;
 use store::bson::{DateTime, Document, doc};
 use store::mongo::Mongo;
+use testkit::service::Running;
 
-use crate::process::Process;
 use crate::smtp::MailServer;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,7 +28,12 @@ pub(crate) struct Platform {
     pub(crate) mongo: Mongo,
     producer: Producer,
     config: Config,
-    process: Option<Process>,
+    process: Option<Running>,
+}
+
+/// Starts one process of the service. Several may run on one store and in one group.
+async fn start_process(config: Config) -> Running {
+    Running::start(notification::run, config, Listeners::local(&[]).await.unwrap()).await
 }
 
 impl Platform {
@@ -62,16 +68,16 @@ impl Platform {
         let directly = store::mongo::Config { uri: testkit::mongo(), ..config.mongo.clone() };
         let mongo = Mongo::connect(&directly).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
-        let process = Some(Process::start(&config).await);
+        let process = Some(start_process(config.clone()).await);
         Self { mails, mongo, producer, config, process }
     }
 
     /// Starts another process on the same store and in the same group, which uses another mail server.
-    pub(crate) async fn start_another(&self, smtp: SocketAddr) -> Process {
+    pub(crate) async fn start_another(&self, smtp: SocketAddr) -> Running {
         let mut config = self.config.clone();
         config.mongo.uri = testkit::mongo();
         config.peers.smtp = smtp.to_string();
-        Process::start(&config).await
+        start_process(config).await
     }
 
     /// Sends a request with the internal token to the service.
@@ -81,7 +87,7 @@ impl Platform {
     }
 
     /// First process.
-    pub(crate) fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &Running {
         self.process.as_ref().unwrap()
     }
 
@@ -97,7 +103,7 @@ impl Platform {
 
     /// Starts another process in place of the one that ended.
     pub(crate) async fn start_again(&mut self) {
-        self.process = Some(Process::start(&self.config).await);
+        self.process = Some(start_process(self.config.clone()).await);
     }
 
     /// Shuts the process down and starts another one.

@@ -8,7 +8,6 @@ mod guard;
 mod harness;
 mod mailboxes;
 mod mongo_proxy;
-mod process;
 mod skew;
 mod smtp;
 mod smtp_answers;

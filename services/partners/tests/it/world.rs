@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use chassis::Listeners;
 use chassis::config::Secret;
 use chassis::internal::{INTERNAL_TOKEN_HEADER, Security};
-use chassis::{Listeners, Shutdown};
 use faults::Faults;
 use partners::config::{CARD, CardListener, Config, SMTP, Smtp, Storage};
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use testkit::service::Running;
 
 /// Internal token of all test worlds.
 pub(crate) const TOKEN: &str = "internal-token-of-the-tests-32-bytes";
@@ -19,8 +19,7 @@ pub(crate) struct World {
     pub(crate) smtp: SocketAddr,
     /// Listener for merchants of the card provider.
     pub(crate) card: SocketAddr,
-    shutdown: Shutdown,
-    running: JoinHandle<Result<(), String>>,
+    service: Running,
 }
 
 impl World {
@@ -40,7 +39,6 @@ impl World {
 
     async fn run(directory: &Path, faults: Faults, change: impl FnOnce(&mut Smtp)) -> Self {
         let listeners = Listeners { faults, ..Listeners::local(&[SMTP, CARD]).await.unwrap() };
-        let http = listeners.http.local_addr().unwrap();
         let smtp = listeners.more[SMTP].local_addr().unwrap();
         let card = listeners.more[CARD].local_addr().unwrap();
         let mut smtp_config = Smtp {
@@ -60,20 +58,8 @@ impl World {
             smtp: smtp_config,
             storage: Storage { directory: directory.to_owned() },
         };
-        let shutdown = Shutdown::new();
-        let running = partners::run(config, listeners, shutdown.clone());
-        let running = telemetry::spawn(async move { running.await.map_err(|failure| failure.describe()) });
-        let world = Self { http, smtp, card, shutdown, running };
-        testkit::eventually("partners to answer", std::time::Duration::from_secs(30), || async {
-            client()
-                .get(world.url("/card/v1/statement"))
-                .header(INTERNAL_TOKEN_HEADER, TOKEN)
-                .send()
-                .await
-                .ok()
-        })
-        .await;
-        world
+        let service = Running::start(partners::run, config, listeners).await;
+        Self { http: service.http, smtp, card, service }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -101,8 +87,7 @@ impl World {
     }
 
     pub(crate) async fn stop(self) {
-        self.shutdown.trigger();
-        self.running.await.unwrap().unwrap();
+        self.service.stop().await;
     }
 }
 

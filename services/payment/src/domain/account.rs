@@ -18,8 +18,10 @@ pub struct AccountState {
     pub next_seq: i64,
     /// Minor units per currency. An absent currency is not held.
     pub balances: BTreeMap<Currency, i64>,
-    /// Limits that the player has set.
+    /// Limits that bind, unless a later one has replaced them. See [`AccountState::limits_at`].
     pub limits: LimitSet,
+    /// Looser limits that wait.
+    pub later_limits: LaterLimits,
     /// End of the self-exclusion. New bets and deposits are rejected before it.
     pub self_excluded_until_ms: Option<i64>,
     /// Net loss on the day of the last wager.
@@ -33,6 +35,24 @@ pub struct LimitSet {
     pub max_stake: Option<Money>,
     /// Largest net loss per day (UTC).
     pub daily_loss: Option<Money>,
+}
+
+/// Looser limits that replace those in force when their time has come. An absent one replaces nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LaterLimits {
+    /// Replaces the largest stake of one bet.
+    pub max_stake: Option<LaterLimit>,
+    /// Replaces the largest net loss per day.
+    pub daily_loss: Option<LaterLimit>,
+}
+
+/// Limit that counts from a time on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaterLimit {
+    /// The limit. `None` when the player removed it.
+    pub limit: Option<Money>,
+    /// Time from which it counts, in milliseconds since the epoch.
+    pub from_ms: i64,
 }
 
 /// Stakes minus payouts of one day, per currency. Negative when the player has won more.
@@ -61,6 +81,18 @@ impl AccountState {
     #[must_use]
     pub fn is_excluded(&self, at_ms: i64) -> bool {
         self.self_excluded_until_ms.is_some_and(|until_ms| at_ms < until_ms)
+    }
+
+    /// Returns the limits in force at that moment.
+    #[must_use]
+    pub fn limits_at(&self, at_ms: i64) -> LimitSet {
+        let in_force = |limit, later: Option<LaterLimit>| {
+            later.filter(|later| later.from_ms <= at_ms).map_or(limit, |later| later.limit)
+        };
+        LimitSet {
+            max_stake: in_force(self.limits.max_stake, self.later_limits.max_stake),
+            daily_loss: in_force(self.limits.daily_loss, self.later_limits.daily_loss),
+        }
     }
 
     /// Returns the net loss on the day of `at_ms`.

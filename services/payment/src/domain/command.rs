@@ -21,12 +21,14 @@ pub enum Command {
     },
     /// Settles a payment as reported by the provider or an operator.
     SettlePayment(ProviderReport),
-    /// Replaces all limits of the player.
+    /// Replaces all limits of the player: a stricter one at once, a looser one after a wait.
     SetLimits {
         /// Event that requested the limits.
         cause_id: EventId,
         /// The new limits.
         limits: LimitSet,
+        /// Wait of a looser limit, in milliseconds.
+        loosen_after_ms: i64,
     },
     /// Excludes the player from bets and deposits.
     SelfExclude {

@@ -26,13 +26,14 @@ fn refusal(account: &AccountState, wager: &Wager, at_ms: i64) -> Option<RejectRe
     if account.is_excluded(at_ms) {
         return Some(RejectReason::SelfExcluded);
     }
+    let limits = account.limits_at(at_ms);
     let binds = |limit: &Money| limit.currency() == currency;
-    if account.limits.max_stake.filter(binds).is_some_and(|limit| wager.stake.minor() > limit.minor()) {
+    if limits.max_stake.filter(binds).is_some_and(|limit| wager.stake.minor() > limit.minor()) {
         return Some(RejectReason::LimitExceeded);
     }
     // Counts the stake as lost whatever the result is. Otherwise a limit would let wins through and stop losses.
     let at_risk = account.lost_today(currency, at_ms).saturating_add(wager.stake.minor());
-    if account.limits.daily_loss.filter(binds).is_some_and(|limit| at_risk > limit.minor()) {
+    if limits.daily_loss.filter(binds).is_some_and(|limit| at_risk > limit.minor()) {
         return Some(RejectReason::LimitExceeded);
     }
     (wager.stake.minor() > balance.minor()).then_some(RejectReason::InsufficientFunds)

@@ -7,7 +7,7 @@ use money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
 use super::Entry;
-use crate::domain::{AccountState, LimitSet, LossDay};
+use crate::domain::{AccountState, LaterLimit, LaterLimits, LimitSet, LossDay};
 
 /// Account, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl Before {
     }
 }
 
-/// Limits that the player has set, as stored.
+/// Limits that the player has set, as stored. Older builds drop the later ones, so the stricter ones stay in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredLimits {
     /// Largest stake of one bet.
@@ -77,6 +77,28 @@ pub struct StoredLimits {
     /// Largest net loss per day.
     #[serde(default)]
     pub daily_loss: Option<Money>,
+    /// Looser limit that replaces `max_stake` later.
+    #[serde(default)]
+    pub max_stake_later: Option<StoredLater>,
+    /// Looser limit that replaces `daily_loss` later.
+    #[serde(default)]
+    pub daily_loss_later: Option<StoredLater>,
+}
+
+/// Limit that counts from a time on, as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredLater {
+    /// The limit. Null when the player removed it.
+    #[serde(default)]
+    pub limit: Option<Money>,
+    /// Time from which it counts.
+    pub from: DateTime,
+}
+
+impl From<StoredLater> for LaterLimit {
+    fn from(later: StoredLater) -> Self {
+        Self { limit: later.limit, from_ms: later.from.timestamp_millis() }
+    }
 }
 
 /// Net loss of one day, as stored.
@@ -134,6 +156,10 @@ impl AccountDoc {
             next_seq: self.next_seq,
             balances: self.balances.clone(),
             limits: LimitSet { max_stake: self.limits.max_stake, daily_loss: self.limits.daily_loss },
+            later_limits: LaterLimits {
+                max_stake: self.limits.max_stake_later.map(LaterLimit::from),
+                daily_loss: self.limits.daily_loss_later.map(LaterLimit::from),
+            },
             self_excluded_until_ms: self.self_excluded_until.map(DateTime::timestamp_millis),
             loss_day: LossDay { day: self.loss_day.day, net_minor: self.loss_day.net_minor.clone() },
         }
@@ -142,11 +168,11 @@ impl AccountDoc {
 
 /// Returns the fields that a decision changes, as values to set.
 pub(super) fn decided_fields(version: i64, after: &AccountState) -> Document {
-    let money = |amount: Option<Money>| match amount {
-        Some(amount) => {
-            Bson::Document(doc! { "minor": amount.minor(), "currency": amount.currency().code() })
-        }
-        None => Bson::Null,
+    let money = |amount: Option<Money>| {
+        amount.map(|amount| doc! { "minor": amount.minor(), "currency": amount.currency().code() })
+    };
+    let later = |later: Option<LaterLimit>| {
+        later.map(|later| doc! { "limit": money(later.limit), "from": DateTime::from_millis(later.from_ms) })
     };
     doc! {
         "version": version,
@@ -155,6 +181,8 @@ pub(super) fn decided_fields(version: i64, after: &AccountState) -> Document {
         "limits": {
             "max_stake": money(after.limits.max_stake),
             "daily_loss": money(after.limits.daily_loss),
+            "max_stake_later": later(after.later_limits.max_stake),
+            "daily_loss_later": later(after.later_limits.daily_loss),
         },
         "self_excluded_until": after.self_excluded_until_ms.map(DateTime::from_millis),
         "loss_day": { "day": after.loss_day.day, "net_minor": minor_per_currency(&after.loss_day.net_minor) },

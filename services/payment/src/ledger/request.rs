@@ -33,7 +33,12 @@ pub enum Request {
         amount: Money,
     },
     /// Replaces all limits of the player.
-    Limits(LimitSet),
+    Limits {
+        /// The new limits.
+        limits: LimitSet,
+        /// Wait of a looser limit, in milliseconds.
+        loosen_after_ms: i64,
+    },
     /// Excludes the player from bets and deposits.
     SelfExclude {
         /// End of the exclusion, in milliseconds since the epoch.
@@ -47,7 +52,7 @@ impl Request {
             Self::ApplyWager(wager) => Keys::apply(command_id, &wager.wager_id),
             Self::VoidWager { wager_id, .. } => Keys::void(command_id, wager_id),
             Self::Report { payment_id, .. } => Keys::report(command_id, payment_id),
-            Self::Payment(_) | Self::Limits(_) | Self::SelfExclude { .. } => Keys::plain(command_id),
+            Self::Payment(_) | Self::Limits { .. } | Self::SelfExclude { .. } => Keys::plain(command_id),
         }
     }
 
@@ -90,7 +95,11 @@ impl Request {
                     amount: *amount,
                 })
             }
-            Self::Limits(limits) => Command::SetLimits { cause_id: command_id.clone(), limits: *limits },
+            Self::Limits { limits, loosen_after_ms } => Command::SetLimits {
+                cause_id: command_id.clone(),
+                limits: *limits,
+                loosen_after_ms: *loosen_after_ms,
+            },
             Self::SelfExclude { until_ms } => {
                 Command::SelfExclude { cause_id: command_id.clone(), until_ms: *until_ms }
             }

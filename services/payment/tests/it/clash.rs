@@ -62,7 +62,10 @@ pub(crate) fn limits(id: &str, player_id: &str, max_stake: i64) -> Recorded {
         id: event_id(id),
         player_id: player_id.to_owned(),
         command_type: EventType::LimitsChanged,
-        request: Request::Limits(LimitSet { max_stake: Some(eur(max_stake)), daily_loss: None }),
+        request: Request::Limits {
+            limits: LimitSet { max_stake: Some(eur(max_stake)), daily_loss: None },
+            loosen_after_ms: 86_400_000,
+        },
     }
 }
 
@@ -92,6 +95,7 @@ async fn sweeper_reverts_clashing_decision() {
     let world = funded(&["a", "b"]).await;
     let before = world.ledger();
     limits("old", "b", 50).run(&before).await.unwrap();
+    limits("looser", "b", 60).run(&before).await.unwrap();
     before.trim().await.unwrap();
     decide_and_die(&world, &wager("x", "a", 10, 0)).await;
     decide_and_die(&world, &limits("x", "b", 5)).await;
@@ -101,6 +105,8 @@ async fn sweeper_reverts_clashing_decision() {
     ledger.sweep(0).await.unwrap();
     let account = ledger.account("b").await.unwrap().unwrap();
     assert_eq!(account.limits.max_stake, Some(eur(50)), "what was in force before");
+    let later = account.limits.max_stake_later.map(|later| later.limit);
+    assert_eq!(later, Some(Some(eur(60))), "and what waited");
     assert_eq!(account.balances.get(&Currency::Usd), Some(&0), "opened meanwhile, and still open");
     assert_eq!((account.tail.len(), account.oldest_tail_at), (0, None));
     assert_eq!(limits("x", "b", 5).run(&ledger).await.unwrap(), Verdict::Conflict);

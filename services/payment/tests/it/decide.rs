@@ -80,8 +80,19 @@ fn command() -> impl Strategy<Value = Command> {
         2 => pending().prop_map(|payment| Command::RequestPayment { payment_id: id("d"), payment }),
         2 => report,
         1 => (0..3_i64 * DAY_MS).prop_map(|until_ms| Command::SelfExclude { cause_id: id("x"), until_ms }),
-        1 => account().prop_map(|a| Command::SetLimits { cause_id: id("l"), limits: a.limits }),
+        1 => account().prop_map(|a| changed_limits(a.limits)),
     ]
+}
+
+/// Returns a change of all limits whose looser ones wait for a day.
+fn changed_limits(limits: LimitSet) -> Command {
+    Command::SetLimits { cause_id: id("l"), limits, loosen_after_ms: DAY_MS }
+}
+
+/// Returns true if every bet that `was` forbids is forbidden by `is`.
+fn binds_as_before(was: Option<Money>, is: Option<Money>) -> bool {
+    let binds = |was: Money, is: Money| is.currency() == was.currency() && is.minor() <= was.minor();
+    was.is_none_or(|was| is.is_some_and(|is| binds(was, is)))
 }
 
 /// Returns the old balances plus the player's postings.
@@ -124,6 +135,11 @@ proptest! {
                 prop_assert!(decision.postings.is_empty());
                 let unchanged = AccountState { next_seq: decision.account.next_seq, ..state.clone() };
                 prop_assert_eq!(&decision.account, &unchanged, "a rejection changes nothing");
+            }
+            if matches!(command, Command::SetLimits { .. }) {
+                let (was, is) = (state.limits_at(at_ms), decision.account.limits_at(at_ms));
+                prop_assert!(binds_as_before(was.max_stake, is.max_stake), "{:?} {:?}", was, is);
+                prop_assert!(binds_as_before(was.daily_loss, is.daily_loss), "{:?} {:?}", was, is);
             }
             let must_land = matches!(command, Command::SettlePayment(_) | Command::VoidWager(_));
             prop_assert!(!must_land || !decision.is_rejection(), "wins and rollbacks always land");
@@ -182,6 +198,70 @@ fn daily_limit_counts_losses_minus_wins_of_today() {
     assert!(!decide(&after, &bet(41, 0), DAY_MS).unwrap().is_rejection(), "a new day");
     let won = decide(&after, &bet(10, 50), 1).unwrap().account;
     assert!(!decide(&won, &bet(80, 0), 2).unwrap().is_rejection());
+}
+
+/// Returns a player who holds 1 000 and has wished for these largest stakes, each at its time.
+fn after_wishes(wishes: &[(Option<Money>, i64)]) -> AccountState {
+    wishes.iter().fold(holding(1_000), |state, (max_stake, at_ms)| {
+        let limits = LimitSet { max_stake: *max_stake, daily_loss: None };
+        decide(&state, &changed_limits(limits), *at_ms).unwrap().account
+    })
+}
+
+fn is_refused(state: &AccountState, stake: i64, at_ms: i64) -> bool {
+    decide(state, &bet(stake, 0), at_ms).unwrap().outcome == Outcome::Rejected(RejectReason::LimitExceeded)
+}
+
+#[test]
+fn looser_limit_counts_after_wait() {
+    let eur = |minor| Some(Money::new(minor, Currency::Eur));
+    for looser in [eur(200), None, Some(Money::new(1, Currency::Usd))] {
+        let state = after_wishes(&[(eur(100), 0), (looser, 5)]);
+        for (at_ms, refused) in [(5, true), (4 + DAY_MS, true), (5 + DAY_MS, false)] {
+            assert_eq!(is_refused(&state, 150, at_ms), refused, "{looser:?} at {at_ms}");
+        }
+        assert!(!is_refused(&state, 100, 5), "the old limit binds and no other");
+    }
+}
+
+#[test]
+fn stricter_limit_counts_at_once() {
+    let eur = |minor| Some(Money::new(minor, Currency::Eur));
+    let state = after_wishes(&[(eur(100), 0), (eur(200), 5), (eur(80), 6)]);
+    for at_ms in [6, 5 + DAY_MS, 6 + DAY_MS] {
+        assert!(is_refused(&state, 81, at_ms), "the raise is withdrawn, at {at_ms}");
+        assert!(!is_refused(&state, 80, at_ms), "{at_ms}");
+    }
+    let stricter_than_raised = after_wishes(&[(eur(100), 0), (eur(200), 5), (eur(150), 5 + DAY_MS)]);
+    assert!(is_refused(&stricter_than_raised, 151, 5 + DAY_MS));
+    assert!(!is_refused(&stricter_than_raised, 150, 5 + DAY_MS));
+}
+
+#[test]
+fn changed_wish_waits_anew() {
+    let eur = |minor| Some(Money::new(minor, Currency::Eur));
+    let changed = after_wishes(&[(eur(100), 0), (eur(300), 5), (eur(200), 10)]);
+    assert!(is_refused(&changed, 150, 9 + DAY_MS));
+    assert!(!is_refused(&changed, 150, 10 + DAY_MS));
+    assert!(is_refused(&changed, 250, 10 + DAY_MS), "the first wish is replaced");
+    let repeated = after_wishes(&[(eur(100), 0), (eur(200), 5), (eur(200), 10)]);
+    assert!(!is_refused(&repeated, 150, 5 + DAY_MS), "the same wish keeps its time");
+}
+
+#[test]
+fn each_limit_waits_for_itself() {
+    let eur = |minor| Some(Money::new(minor, Currency::Eur));
+    let set = |state: &AccountState, max_stake, daily_loss, at_ms| {
+        let limits = LimitSet { max_stake, daily_loss };
+        decide(state, &changed_limits(limits), at_ms).unwrap().account
+    };
+    let state = set(&holding(1_000), eur(100), eur(500), 0);
+    let mixed = set(&state, eur(50), eur(900), 5);
+    assert_eq!(mixed.limits_at(5), LimitSet { max_stake: eur(50), daily_loss: eur(500) });
+    let stricter = set(&mixed, eur(40), eur(900), 10);
+    let later = LimitSet { max_stake: eur(40), daily_loss: eur(900) };
+    assert_eq!(stricter.limits_at(5 + DAY_MS), later, "the stricter stake does not delay the looser loss");
+    assert_eq!(stricter.limits_at(4 + DAY_MS).daily_loss, eur(500));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::service::{Running, answer, bet_of, deposit, send};
 use crate::world::{World, payment, wager};
 use testkit::reports;
 
-/// Writes `fields` into the document `id`, as a newer build would have done.
+/// Writes `fields` into the document `id`, as another build or a later time would have done.
 pub(crate) async fn newer(world: &World, collection: &'static str, id: &str, fields: Document) {
     let documents = world.mongo.collection::<Document>(collection);
     let matched = documents.update_one(doc! { "_id": id }, doc! { "$set": fields }).await.unwrap();

@@ -1,18 +1,15 @@
 //! Whole service: commands and events over Kafka, the provider in between, balances over HTTP.
 
-use std::net::SocketAddr;
-
+use chassis::Listeners;
 use chassis::config::Secret;
-use chassis::{Listeners, Shutdown};
 use contracts::proto::payments::v1::{ApplyWager, Deposit, Withdraw};
 use contracts::proto::players::v1::{LimitsChanged, PlayerRegistered, SelfExclusionStarted};
 use contracts::{Event, EventType, Message, ids};
 use faults::Faults;
-use payment::config::{Config, LedgerConfig, Peers, ProviderConfig, Security};
+use payment::config::{Config, LedgerConfig, LimitsConfig, Peers, ProviderConfig, Security};
 use payment::provider::intent::State;
 use payment::provider::signature;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 use crate::audit::Audit;
 use crate::provider::{Behaviour, Provider};
@@ -24,11 +21,7 @@ pub(crate) const SECRET: &str = "the provider's secret";
 pub(crate) const TOKEN: &str = "an internal token of more than 32 bytes";
 
 /// Running payment service.
-pub(crate) struct Running {
-    http: SocketAddr,
-    shutdown: Shutdown,
-    running: JoinHandle<Result<(), String>>,
-}
+pub(crate) struct Running(testkit::service::Running);
 
 impl Running {
     pub(crate) async fn start(world: &World, provider: &Provider) -> Self {
@@ -60,7 +53,6 @@ impl Running {
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
-        let http = listeners.http.local_addr().unwrap();
         let mut config = Config {
             kafka: world.kafka.clone(),
             mongo: world.mongo_config.clone(),
@@ -72,33 +64,23 @@ impl Running {
                 sweep_interval_ms: 200,
                 sweep_older_than_ms: 3_000,
             },
+            limits: LimitsConfig { loosen_after_ms: 86_400_000 },
         };
         change(&mut config);
-        let shutdown = Shutdown::new();
-        let service = payment::run(config, listeners, shutdown.clone());
-        let running = telemetry::spawn(async move { service.await.map_err(|failure| failure.describe()) });
-        Self { http, shutdown, running }
+        Self(testkit::service::Running::spawn(payment::run, config, listeners))
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.http)
+        format!("http://{}{path}", self.0.http)
     }
 
-    /// Waits until the service answers. A request before that might wait longer than its time-out.
+    /// Waits until the service is ready. A request before that might wait longer than its time-out.
     pub(crate) async fn is_up(&self) {
-        let client = telemetry::http::Client::new().unwrap();
-        let url = self.url("/internal/v1/payments/nothing");
-        testkit::eventually("payment to answer", WAIT_MAX, || async {
-            client.get(&url).header_str("x-internal-token", TOKEN).send().await.ok()
-        })
-        .await;
+        self.0.ready().await;
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        let client = telemetry::http::Client::new().unwrap();
-        let request = client.get(&self.url(path));
-        let answer = request.header_str("x-internal-token", TOKEN).send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        self.0.request("GET", path, &[("x-internal-token".to_owned(), TOKEN.to_owned())]).await
     }
 
     pub(crate) async fn webhook(&self, body: &Value, secret: &str) -> u16 {
@@ -112,8 +94,7 @@ impl Running {
     }
 
     pub(crate) async fn stop(self) {
-        self.shutdown.trigger();
-        self.running.await.unwrap().expect("an orderly shutdown");
+        self.0.stop().await;
     }
 
     /// Stops the service and audits the ledger, also against the provider's own statement.
@@ -228,11 +209,15 @@ async fn player_deposits_bets_withdraws_and_is_restricted() {
     assert_eq!(service.get("/internal/v1/payments/nothing").await.0, 404);
     assert_eq!(service.get("/internal/v1/payments/bet").await.0, 404, "a bet is no payment");
 
-    let limits = LimitsChanged { player_id: "p".into(), max_stake: amount(50), daily_loss: None };
-    send(&world, "limits", limits).await;
-    assert_eq!(answer(&world, "limits").await.event_type, EventType::RestrictionsApplied);
-    send(&world, "over-limit", bet("over-limit", 51, 0)).await;
-    assert!(answer(&world, "over-limit").await.message.contains("reason: LimitExceeded"));
+    // The second one is looser, so the first one binds for a day.
+    for max_stake in [50, 60] {
+        let limits = LimitsChanged { player_id: "p".into(), max_stake: amount(max_stake), daily_loss: None };
+        let (limits_id, bet_id) = (format!("limits-{max_stake}"), format!("over-limit-{max_stake}"));
+        send(&world, &limits_id, limits).await;
+        assert_eq!(answer(&world, &limits_id).await.event_type, EventType::RestrictionsApplied);
+        send(&world, &bet_id, bet(&bet_id, 51, 0)).await;
+        assert!(answer(&world, &bet_id).await.message.contains("reason: LimitExceeded"));
+    }
     let excluded = SelfExclusionStarted { player_id: "p".into(), until_epoch_ms: i64::MAX };
     send(&world, "excluded", excluded).await;
     answer(&world, "excluded").await;

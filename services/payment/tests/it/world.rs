@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
+use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Producer, RawRecord};
 use contracts::topics::catalogue_of;
 use contracts::{EventId, EventType, Group, Message, Topic, ids};
 use money::{Currency, Money};
@@ -115,21 +115,8 @@ impl World {
         let mongo = Mongo::connect(&mongo_config).await.expect("a MongoDB server");
         let producer = Producer::new(&kafka).expect("a producer");
         let records = PublishedRecords::default();
-        let types = EventType::ALL.iter().copied().filter(|kind| kind.topic() == Topic::PaymentsEvents);
-        let router = Router::new().on_each(types, records.clone());
-        let tail = Tail::new(&kafka, &[Topic::PaymentsEvents], router, producer.clone()).expect("a tail");
-        let stop = CancellationToken::new();
-        let (ready, mut is_ready) = tokio::sync::watch::channel(false);
-        let stopped = stop.clone();
-        telemetry::spawn(async move {
-            tail.run(stopped, move |now| ready.send_modify(|ready| *ready = now))
-                .await
-                .expect("the tail runs to its end");
-        });
-        tokio::time::timeout(WAIT_MAX, is_ready.wait_for(|ready| *ready))
-            .await
-            .expect("in time")
-            .expect("a tail");
+        let topics = [Topic::PaymentsEvents];
+        let stop = testkit::tail::start(&kafka, &topics, records.clone(), &producer).await;
         let world = Self { mongo, mongo_config, kafka, producer, records, stop, probes: AtomicI64::new(0) };
         world.ledger().ensure_indexes().await.expect("indexes");
         world

@@ -2,27 +2,19 @@
 
 use serde_json::value::RawValue;
 
+pub use super::{
+    exception::{Exception, Frame, Stacktrace},
+    fields::LABEL_BYTES_MAX,
+};
 use super::{
-    exception_groups::Counted,
-    fields::{self, Fields, cut},
-    grouping,
+    exception::{VALUE_BYTES_MAX, exceptions},
+    exception_groups::{self, Counted},
+    fields::{self, Fields, cut, values},
     timestamp::Timestamp,
 };
 
-/// Longest text in a row of the index: release, environment, user or name.
-pub const LABEL_BYTES_MAX: usize = 512;
 /// Longest title of an issue.
 const TITLE_BYTES_MAX: usize = 256;
-/// Longest value or message of an event (Sentry: 8 192 characters).
-const VALUE_BYTES_MAX: usize = 8_192;
-/// Largest number of frames that are read of a stack (Sentry: 250). Of a longer stack, the innermost are read.
-const FRAMES_MAX: usize = 250;
-/// Largest number of exceptions that are read of a chain (Sentry: 50). Of a longer chain, the outermost are read.
-const EXCEPTIONS_MAX: usize = 50;
-/// Longest source line that is read, without its indentation: room for one character more than grouping uses.
-const CONTEXT_LINE_BYTES_MAX: usize = 4 * (LINE_CHARACTERS_MAX + 1);
-/// Longest source line for grouping. Sentry ignores longer lines, because they come from minified files.
-pub(super) const LINE_CHARACTERS_MAX: usize = 120;
 /// Largest number of a message's parameters that are read.
 const PARAMS_MAX: usize = 64;
 /// Text with which an SDK asks the server to fill in the user's address. The recorder does not store sender addresses.
@@ -156,49 +148,6 @@ pub struct ErrorEvent {
     pub flags_on: Vec<String>,
 }
 
-/// One exception of a chain.
-#[derive(Debug, Default)]
-pub struct Exception {
-    /// Class of the exception.
-    pub class: Option<String>,
-    /// Message of the exception.
-    pub value: Option<String>,
-    /// Stack where it was raised.
-    pub stacktrace: Stacktrace,
-    /// False for an exception that would have crashed the program.
-    pub handled: Option<bool>,
-    /// Number of the exception in its event, where the SDK sends a tree.
-    pub id: Option<u64>,
-    /// Number of the exception that contains it, or that it caused.
-    pub parent_id: Option<u64>,
-    /// True for an exception that only contains others.
-    pub is_group: bool,
-}
-
-/// Stack frames, innermost last.
-#[derive(Debug, Default)]
-pub struct Stacktrace {
-    /// The frames.
-    pub frames: Vec<Frame>,
-}
-
-/// One frame.
-#[derive(Debug, Default)]
-pub struct Frame {
-    /// Function name.
-    pub function: Option<String>,
-    /// Module or namespace.
-    pub module: Option<String>,
-    /// Source file.
-    pub filename: Option<String>,
-    /// Line in the source file.
-    pub lineno: Option<u64>,
-    /// Text of that line without its indentation.
-    pub context_line: Option<String>,
-    /// True for the application's own code.
-    pub in_app: Option<bool>,
-}
-
 /// Text of a message and its template.
 #[derive(Debug, Default)]
 pub struct Message {
@@ -229,7 +178,7 @@ impl ErrorEvent {
             environment: fields.short("environment", LABEL_BYTES_MAX),
             transaction: fields.short("transaction", LABEL_BYTES_MAX),
             fingerprint: fingerprint(fields.list("fingerprint")),
-            counted: grouping::counted(platform.as_deref(), &exceptions),
+            counted: exception_groups::counted(platform.as_deref(), &exceptions),
             platform,
             exceptions,
             stacktrace,
@@ -322,65 +271,6 @@ fn flags_on(flags: &Fields<'_>) -> Vec<String> {
     on.filter_map(|flag| flag.short("flag", LABEL_BYTES_MAX)).collect()
 }
 
-impl Exception {
-    fn read(fields: &Fields<'_>) -> Self {
-        let mechanism = fields.object("mechanism");
-        Self {
-            class: fields.short("type", LABEL_BYTES_MAX),
-            value: fields.get("value").map(|value| {
-                // Sentry accepts any JSON here and shows it as text.
-                cut(fields::text(value).unwrap_or_else(|| value.get().to_owned()), VALUE_BYTES_MAX)
-            }),
-            stacktrace: Stacktrace::read(&fields.object("stacktrace")),
-            handled: mechanism.boolean("handled"),
-            id: mechanism.number("exception_id"),
-            parent_id: mechanism.number("parent_id"),
-            is_group: mechanism.boolean("is_exception_group") == Some(true),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.class.is_none() && self.value.is_none() && self.stacktrace.frames.is_empty()
-    }
-}
-
-impl Stacktrace {
-    /// Returns the innermost frame of the application's own code.
-    #[must_use]
-    pub fn innermost_in_app(&self) -> Option<&Frame> {
-        self.frames.iter().rev().find(|frame| frame.in_app == Some(true))
-    }
-
-    fn read(fields: &Fields<'_>) -> Self {
-        let frames = fields.list("frames");
-        let innermost = frames.len().saturating_sub(FRAMES_MAX);
-        Self {
-            frames: frames[innermost..].iter().map(|frame| Frame::read(&Fields::of(Some(*frame)))).collect(),
-        }
-    }
-}
-
-impl Frame {
-    /// Returns the module, otherwise the file, otherwise an empty text.
-    #[must_use]
-    pub fn place(&self) -> &str {
-        self.module.as_deref().or(self.filename.as_deref()).unwrap_or_default()
-    }
-
-    fn read(fields: &Fields<'_>) -> Self {
-        let line =
-            fields.text("context_line").map(|line| cut(line.trim().to_owned(), CONTEXT_LINE_BYTES_MAX));
-        Self {
-            function: fields.short("function", LABEL_BYTES_MAX),
-            module: fields.short("module", LABEL_BYTES_MAX),
-            filename: fields.short("filename", LABEL_BYTES_MAX),
-            lineno: fields.number("lineno"),
-            context_line: line.filter(|line| !line.is_empty()),
-            in_app: fields.boolean("in_app"),
-        }
-    }
-}
-
 impl Message {
     fn read(value: Option<&RawValue>) -> Self {
         let Some(value) = value else { return Self::default() };
@@ -399,29 +289,6 @@ impl Message {
 
     fn or(self, other: Self) -> Self {
         Self { template: self.template.or(other.template), formatted: self.formatted.or(other.formatted) }
-    }
-}
-
-/// Reads exceptions from `{"values": […]}`, from the bare list of older SDKs and of Go, or from a single exception.
-fn exceptions(value: Option<&RawValue>) -> Vec<Exception> {
-    let entries = values(value);
-    let outermost = entries.len().saturating_sub(EXCEPTIONS_MAX);
-    let read = entries[outermost..].iter().map(|entry| Exception::read(&Fields::of(Some(*entry))));
-    read.filter(|exception| !exception.is_empty()).collect()
-}
-
-/// Returns the entries of one of Sentry's lists, in any of its shapes.
-fn values(value: Option<&RawValue>) -> Vec<&RawValue> {
-    let Some(value) = value else { return Vec::new() };
-    if value.get().starts_with('[') {
-        let mut entries = Vec::new();
-        fields::each_entry(value.get(), |entry| entries.push(entry));
-        return entries;
-    }
-    let fields = Fields::of(Some(value));
-    match fields.get("values") {
-        Some(_) => fields.list("values"),
-        None => vec![value],
     }
 }
 

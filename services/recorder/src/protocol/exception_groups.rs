@@ -2,8 +2,12 @@
 //!
 //! The rule is Sentry's (RFC 0079 and `filter_exceptions_for_exception_groups` in its grouping): groups are replaced by the
 //! exceptions in them, and equal ones count once. If only one is left, the event is grouped by it and named after it.
+//! Two exceptions are equal if their parts are ([`exception_parts`]).
 
-use super::event::Exception;
+use super::exception::{Exception, Frame, LINE_CHARACTERS_MAX, Stacktrace};
+
+/// Languages in which Sentry also groups by the text of a frame's line.
+const GROUPED_BY_LINE: [&str; 5] = ["javascript", "node", "php", "python", "ruby"];
 
 /// Exceptions of an event that count, by their position in the event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,6 +106,56 @@ impl<'a> Tree<'a> {
             last = child;
         }
         Some(path)
+    }
+}
+
+/// Returns the exceptions of an event that decide its issue and its name.
+pub(super) fn counted(platform: Option<&str>, exceptions: &[Exception]) -> Counted {
+    let by_line = is_grouped_by_line(platform);
+    let parts = |exception: &Exception| {
+        let mut parts = Vec::new();
+        exception_parts(exception, by_line, &mut parts);
+        parts
+    };
+    Counted::new(exceptions, |one, other| parts(one) == parts(other))
+}
+
+/// Returns true if the text of a frame's line counts.
+pub(super) fn is_grouped_by_line(platform: Option<&str>) -> bool {
+    platform.is_some_and(|platform| GROUPED_BY_LINE.contains(&platform))
+}
+
+/// Adds what equal exceptions have in common: the type and the stack, or the value without a stack.
+pub(super) fn exception_parts(exception: &Exception, by_line: bool, parts: &mut Vec<String>) {
+    parts.push(format!("type {}", exception.class.as_deref().unwrap_or_default()));
+    if !stack_parts(&exception.stacktrace, by_line, parts) {
+        parts.push(format!("value {}", exception.value.as_deref().unwrap_or_default()));
+    }
+}
+
+/// Adds the in-app frames, or all frames when none is in-app. Returns false for an empty stack. Direct recursion of any
+/// depth counts once.
+pub(super) fn stack_parts(stack: &Stacktrace, by_line: bool, parts: &mut Vec<String>) -> bool {
+    let before = parts.len();
+    let mut frames: Vec<&Frame> = stack.frames.iter().collect();
+    frames.dedup_by(|one, other| {
+        (one.place(), &one.function, one.lineno) == (other.place(), &other.function, other.lineno)
+    });
+    parts.extend(
+        frames.iter().filter(|frame| frame.in_app == Some(true)).map(|frame| frame_part(frame, by_line)),
+    );
+    if parts.len() == before {
+        parts.extend(frames.iter().map(|frame| frame_part(frame, by_line)));
+    }
+    parts.len() > before
+}
+
+fn frame_part(frame: &Frame, by_line: bool) -> String {
+    let part = format!("frame {} {}", frame.place(), frame.function.as_deref().unwrap_or_default());
+    let line = frame.context_line.as_deref().filter(|line| line.chars().count() <= LINE_CHARACTERS_MAX);
+    match line {
+        Some(line) if by_line => format!("{part} line {line}"),
+        _ => part,
     }
 }
 

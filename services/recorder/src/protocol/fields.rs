@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 
 use super::{strict::strict, timestamp::Timestamp};
 
+/// Longest text in a row of the index: release, environment, user or name.
+pub const LABEL_BYTES_MAX: usize = 512;
 /// Largest number of members of one object, more than any SDK writes. Further ones are not read, so that memory stays below
 /// a small multiple of the text.
 const MEMBERS_MAX: usize = 2_048;
@@ -173,6 +175,21 @@ pub fn each_object<'a>(json: &'a str, mut each: impl FnMut(Fields<'a>)) {
             each(Fields::of(Some(entry)));
         }
     });
+}
+
+/// Returns the entries of one of Sentry's lists, in any of its shapes.
+pub(super) fn values(value: Option<&RawValue>) -> Vec<&RawValue> {
+    let Some(value) = value else { return Vec::new() };
+    if value.get().starts_with('[') {
+        let mut entries = Vec::new();
+        each_entry(value.get(), |entry| entries.push(entry));
+        return entries;
+    }
+    let fields = Fields::of(Some(value));
+    match fields.get("values") {
+        Some(_) => fields.list("values"),
+        None => vec![value],
+    }
 }
 
 /// Cuts text to at most this many bytes, between characters.

@@ -2,21 +2,18 @@
 //!
 //! The fingerprint decides first, then the exceptions' types and in-app frames, or values without frames. A frame counts by
 //! function, not by line number, so that an issue survives an edit, and by its line's text where the language's SDKs send
-//! it. Of exception groups, only those count that [`Counted`] names. Without exceptions, the stack of the event's thread
-//! decides, as in Sentry, otherwise the template of its message.
+//! it. Of exception groups, only those count that [`super::exception_groups`] chooses. Without exceptions, the stack of the
+//! event's thread decides, as in Sentry, otherwise the template of its message.
 
 use uuid::Uuid;
 
 use super::{
-    event::{ErrorEvent, Exception, Frame, LINE_CHARACTERS_MAX, Stacktrace},
-    exception_groups::Counted,
+    event::ErrorEvent,
+    exception_groups::{exception_parts, is_grouped_by_line, stack_parts},
 };
 
 /// Namespace of issue ids. A change would rename every issue.
 const NAMESPACE: Uuid = Uuid::from_bytes(*b"pitboss-issues-1");
-
-/// Languages in which Sentry also groups by the text of a frame's line.
-const GROUPED_BY_LINE: [&str; 5] = ["javascript", "node", "php", "python", "ruby"];
 
 /// Returns the issue that an event of this project belongs to.
 #[must_use]
@@ -34,21 +31,6 @@ pub fn issue_id(project: u32, event: &ErrorEvent) -> Uuid {
         }
     }
     Uuid::new_v5(&NAMESPACE, &length_prefixed(&parts))
-}
-
-/// Returns the exceptions of an event that decide its issue and its name.
-pub(super) fn counted(platform: Option<&str>, exceptions: &[Exception]) -> Counted {
-    let by_line = is_grouped_by_line(platform);
-    let parts = |exception: &Exception| {
-        let mut parts = Vec::new();
-        exception_parts(exception, by_line, &mut parts);
-        parts
-    };
-    Counted::new(exceptions, |one, other| parts(one) == parts(other))
-}
-
-fn is_grouped_by_line(platform: Option<&str>) -> bool {
-    platform.is_some_and(|platform| GROUPED_BY_LINE.contains(&platform))
 }
 
 /// Returns the name between the braces of `{{ name }}`.
@@ -84,39 +66,6 @@ fn default_parts(event: &ErrorEvent, parts: &mut Vec<String>) {
     }
 }
 
-fn exception_parts(exception: &Exception, by_line: bool, parts: &mut Vec<String>) {
-    parts.push(format!("type {}", exception.class.as_deref().unwrap_or_default()));
-    if !stack_parts(&exception.stacktrace, by_line, parts) {
-        parts.push(format!("value {}", exception.value.as_deref().unwrap_or_default()));
-    }
-}
-
-/// Adds the in-app frames, or all frames when none is in-app. Returns false for an empty stack. Direct recursion of any
-/// depth counts once.
-fn stack_parts(stack: &Stacktrace, by_line: bool, parts: &mut Vec<String>) -> bool {
-    let before = parts.len();
-    let mut frames: Vec<&Frame> = stack.frames.iter().collect();
-    frames.dedup_by(|one, other| {
-        (one.place(), &one.function, one.lineno) == (other.place(), &other.function, other.lineno)
-    });
-    parts.extend(
-        frames.iter().filter(|frame| frame.in_app == Some(true)).map(|frame| frame_part(frame, by_line)),
-    );
-    if parts.len() == before {
-        parts.extend(frames.iter().map(|frame| frame_part(frame, by_line)));
-    }
-    parts.len() > before
-}
-
-fn frame_part(frame: &Frame, by_line: bool) -> String {
-    let part = format!("frame {} {}", frame.place(), frame.function.as_deref().unwrap_or_default());
-    let line = frame.context_line.as_deref().filter(|line| line.chars().count() <= LINE_CHARACTERS_MAX);
-    match line {
-        Some(line) if by_line => format!("{part} line {line}"),
-        _ => part,
-    }
-}
-
 /// Joins parts with length prefixes, so that different parts never give equal bytes.
 fn length_prefixed(parts: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -130,6 +79,7 @@ fn length_prefixed(parts: &[String]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::exception::LINE_CHARACTERS_MAX;
 
     fn id(json: &str) -> Uuid {
         issue_id(1, &ErrorEvent::parse(json))

@@ -10,7 +10,7 @@ use chassis::{config::Secret, operator::Operator, problem::Problem};
 use rusqlite::Connection;
 use serde::Deserialize;
 
-use super::{scorecard::ScorecardFile, slots::ResponseSlots};
+use super::{scorecard_file::ScorecardFile, slots::ResponseSlots};
 use crate::{
     config::Limits,
     forward::Forwarder,

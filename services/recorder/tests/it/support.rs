@@ -1,19 +1,18 @@
 //! Recorders to test against, and envelopes to send to them.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::Once,
     time::{Duration, Instant},
 };
 
+use chassis::Listeners;
 use chassis::config::{Http, Loaded, Sources};
-use chassis::{Failure, Listeners, Shutdown};
 use recorder::config::{Config, QUERY};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use testkit::service::Running;
 
 /// The operator's token in tests.
 pub(crate) const TOKEN: &str = "sesame";
@@ -63,8 +62,7 @@ pub(crate) struct Recorder {
     pub(crate) query: String,
     pub(crate) client: Client,
     pub(crate) directory: tempfile::TempDir,
-    shutdown: Shutdown,
-    running: Option<JoinHandle<Result<(), Failure>>>,
+    service: Running,
 }
 
 impl Recorder {
@@ -82,20 +80,14 @@ impl Recorder {
             chassis::config::load_from::<Config>(&sources).expect("a configuration");
         let mut listeners = Listeners::local(&[QUERY]).await.expect("free ports");
         listeners.common.http = Http { address: listeners.common.http.address, ..common.http };
-        let address =
-            |address: std::io::Result<SocketAddr>| format!("http://{}", address.expect("an address"));
-        let (ingest, query) =
-            (address(listeners.http.local_addr()), address(listeners.more[QUERY].local_addr()));
-        let shutdown = Shutdown::new();
-        let running = telemetry::spawn(recorder::run(config, listeners, shutdown.clone()));
-        Self { ingest, query, client, directory, shutdown, running: Some(running) }
+        let query = format!("http://{}", listeners.more[QUERY].local_addr().expect("an address"));
+        let service = Running::spawn(recorder::run, config, listeners);
+        Self { ingest: format!("http://{}", service.http), query, client, directory, service }
     }
 
     /// Shuts it down in order. Returns its folder for a successor.
-    pub(crate) async fn stop(mut self) -> tempfile::TempDir {
-        self.shutdown.trigger();
-        let running = self.running.take().expect("it runs");
-        running.await.expect("no panic").map_err(|failure| failure.describe()).expect("an orderly shutdown");
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.service.stop().await;
         self.directory
     }
 

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Router, Tail};
-use chassis::{Listeners, Shutdown};
-use contracts::{Event, EventType, Topic};
+use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome};
+use chassis::Listeners;
+use contracts::{Event, Topic};
 use faults::Faults;
 use serde_json::Value;
 use store::mongo::Mongo;
+use testkit::service::Running;
 use user::config::{Attempts, Config, Passwords, Sessions, Sweeper};
 
 /// Time limit of each wait, generous for a busy machine.
@@ -26,7 +27,7 @@ pub(crate) struct Platform {
     received: Arc<ReceivedEvents>,
     pub(crate) client: reqwest::Client,
     pub(crate) base: String,
-    shutdown: Shutdown,
+    service: Running,
     stop_tail: CancellationToken,
 }
 
@@ -98,26 +99,15 @@ impl Platform {
         create_topics(&config.kafka).await;
         let producer = bus::Producer::new(&config.kafka).expect("a producer");
         let received = Arc::new(ReceivedEvents::default());
-        let stop_tail = start_tail(&config.kafka, &received, &producer).await;
+        let topics = [Topic::PlayersEvents];
+        let stop_tail = testkit::tail::start(&config.kafka, &topics, Arc::clone(&received), &producer).await;
 
         let listeners = Listeners { faults, ..Listeners::local(&[]).await.expect("free ports") };
-        let base = format!("http://{}", listeners.http.local_addr().expect("an address"));
-        let ops = format!("http://{}/readyz", listeners.ops.local_addr().expect("an address"));
-        let shutdown = Shutdown::new();
-        let running = user::run(config.clone(), listeners, shutdown.clone());
-        telemetry::spawn(async move {
-            if let Err(failure) = running.await {
-                panic!("user failed: {}", failure.describe());
-            }
-        });
+        let service = Running::start(user::run, config.clone(), listeners).await;
+        let base = format!("http://{}", service.http);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        testkit::eventually("user to be ready", TIMEOUT, || async {
-            let answer = client.get(&ops).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        })
-        .await;
         let mongo = Mongo::connect(&config.mongo).await.expect("the document store");
-        Self { config, producer, mongo, received, client, base, shutdown, stop_tail }
+        Self { config, producer, mongo, received, client, base, service, stop_tail }
     }
 
     /// Sends one request. Returns the status and the body.
@@ -226,31 +216,10 @@ impl Platform {
 
     /// Stops everything and deletes the database.
     pub(crate) async fn stop(self) {
-        self.shutdown.trigger();
+        self.service.shut_down();
         self.stop_tail.cancel();
         self.mongo.drop_database().await.expect("the database is dropped");
     }
-}
-
-async fn start_tail(
-    config: &bus::Config,
-    received: &Arc<ReceivedEvents>,
-    producer: &bus::Producer,
-) -> CancellationToken {
-    let types = EventType::ALL.iter().copied().filter(|kind| kind.topic() == Topic::PlayersEvents);
-    let router = Router::new().on_each(types, Arc::clone(received));
-    let tail = Tail::new(config, &[Topic::PlayersEvents], router, producer.clone()).expect("a tail");
-    let stop = CancellationToken::new();
-    let (ready, mut is_ready) = tokio::sync::watch::channel(false);
-    let token = stop.clone();
-    telemetry::spawn(async move {
-        let running = tail.run(token, move |now| {
-            ready.send_replace(now);
-        });
-        running.await.expect("the tail runs");
-    });
-    is_ready.wait_for(|now| *now).await.expect("the tail is ready");
-    stop
 }
 
 /// Body of a registration.

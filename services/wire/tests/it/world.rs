@@ -1,25 +1,21 @@
 //! A running proxy and its flag file.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use chassis::{Listeners, Shutdown};
-use faults::{Armed, FaultId, Faults, Options, Scope, State, Values};
-use tempfile::TempDir;
+use chassis::Listeners;
+use faults::{FaultId, Scope};
+use testkit::faults::Flags;
+use testkit::service::Running;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 use wire::config::{Config, WIRE, WireConfig};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
-    pub(crate) faults: Faults,
-    flag_file: PathBuf,
-    shutdown: Shutdown,
-    running: JoinHandle<Result<(), String>>,
-    _folder: TempDir,
+    flags: Flags,
+    service: Running,
 }
 
 impl World {
@@ -39,16 +35,9 @@ impl World {
         upstream: &str,
         change: impl FnOnce(&mut WireConfig),
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let flag_file = folder.path().join("faults.json");
-        let faults = Faults::watch(Options {
-            file: flag_file.clone(),
-            service: "wire",
-            release: "test".to_owned(),
-            secret: Vec::new(),
-        });
+        let flags = Flags::scoped("wire", &[]);
         let address = listener.local_addr().unwrap();
-        let mut listeners = Listeners { faults: faults.clone(), ..Listeners::local(&[]).await.unwrap() };
+        let mut listeners = Listeners { faults: flags.faults(), ..Listeners::local(&[]).await.unwrap() };
         listeners.more.insert(WIRE, listener);
         let mut wire = WireConfig {
             address,
@@ -60,10 +49,8 @@ impl World {
             drain_deadline_ms: 60_000,
         };
         change(&mut wire);
-        let shutdown = Shutdown::new();
-        let running = wire::run(Config { wire }, listeners, shutdown.clone());
-        let running = telemetry::spawn(async move { running.await.map_err(|failure| failure.describe()) });
-        Self { address, faults, flag_file, shutdown, running, _folder: folder }
+        let service = Running::spawn(wire::run, Config { wire }, listeners);
+        Self { address, flags, service }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -72,22 +59,19 @@ impl World {
 
     /// Arms one fault for all traffic and waits until the proxy has read it.
     pub(crate) async fn arm(&self, id: FaultId, values: &[(&str, i64)]) {
-        let values = Values::new(id, values.iter().copied()).unwrap();
-        let armed = Armed { id, scope: Scope::All, values, expires_at_ms: None };
-        State { armed: vec![armed], ..State::default() }.write(&self.flag_file).unwrap();
-        self.wait_for("the fault to be armed", || !self.faults.armed().is_empty()).await;
+        self.flags.change(&[(id, Scope::All, values)]);
+        self.wait_for("the fault to be armed", || !self.flags.faults().armed().is_empty()).await;
     }
 
     /// Disarms all faults and waits until the proxy has read it.
     pub(crate) async fn disarm(&self) {
-        State::default().write(&self.flag_file).unwrap();
-        self.wait_for("the fault to be disarmed", || self.faults.armed().is_empty()).await;
+        self.flags.change(&[]);
+        self.wait_for("the fault to be disarmed", || self.flags.faults().armed().is_empty()).await;
     }
 
     /// Returns how often the proxy applied the fault.
     pub(crate) fn applied(&self, id: FaultId) -> u64 {
-        let applied = self.faults.applied();
-        applied.into_iter().find(|(applied, _)| *applied == id).map_or(0, |(_, count)| count)
+        self.flags.applied(id)
     }
 
     pub(crate) async fn wait_for(&self, what: &str, is_true: impl Fn() -> bool) {
@@ -96,11 +80,11 @@ impl World {
 
     /// Requests the shutdown.
     pub(crate) fn stop(&self) {
-        self.shutdown.trigger();
+        self.service.shut_down();
     }
 
     /// Waits until the proxy has ended without an error.
     pub(crate) async fn ended(self) {
-        self.running.await.unwrap().unwrap();
+        self.service.ended().await;
     }
 }

@@ -98,7 +98,7 @@ enum Reader {
     Command,
 }
 
-/// What a reading does not know yet: groups without members, and rows without an age.
+/// Returns the gaps of a reading: groups without members, and rows without an age.
 fn unknown_lag(reading: &Value, reader: Reader) -> Vec<String> {
     let (states, rows) = (reading["states"].as_array(), reading["groups"].as_array());
     let has_no_member = |state: &&Value| state["members"].as_u64() < Some(1);

@@ -1,4 +1,10 @@
 //! `dlq` as a user runs it: a record that stays poison is listed, replayed in a linked trace, comes back once, and is discarded.
+//! New letters are followed, and actions on several keep to their rate.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testkit::eventually;
@@ -6,7 +12,7 @@ use uuid::Uuid;
 
 use super::console::{SETTLES_WITHIN, WITH_HEADERS, WITH_KEYS, line, player, produce};
 use super::trace_from_envelopes::{items, last_seq, rebuild_trace};
-use super::{CURRENCY, Platform, cli, output_text, shared};
+use super::{CURRENCY, Platform, cli, output_text, setting, shared, state_folder};
 
 const PAYMENTS: &str = "casino.payments.commands.v1";
 
@@ -103,4 +109,51 @@ async fn poison_record_is_replayed_and_discarded() {
     let closed = letters(&value, &["--all"]).pop().expect("it is kept");
     let action = (&closed["open"], &closed["last_action"]["action"], &closed["last_action"]["by"]);
     assert_eq!(action, (&json!(false), &json!("discard"), &json!("bob")));
+}
+
+/// Starts `dlq watch` and waits until it has counted the letters from before. Each later letter is a line of its output.
+fn watch() -> Child {
+    let mut watch = Command::new(PathBuf::from(setting("PITBOSS_BIN")).join("pitboss"))
+        .args(["dlq", "watch", "--group", "payment", "--topic", "payments.commands"])
+        .args(["--for", "120", "--json"])
+        .env("PITBOSS_STATE", state_folder())
+        .env("PITBOSS_PORT_BASE", setting("PITBOSS_TEST_PLATFORM_PORT_BASE"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let remarks = BufReader::new(watch.stderr.as_mut().expect("a pipe")).lines();
+    let is_following = |remark: String| remark.contains("New ones follow");
+    assert!(remarks.map_while(Result::ok).any(is_following), "it ended");
+    watch
+}
+
+#[tokio::test]
+async fn new_letters_are_watched_and_discarded_at_rate() {
+    const LETTERS: usize = 3;
+    let (platform, _lock) = shared().await;
+    let player = player(platform, CURRENCY).await;
+    let ended = cli(&["dlq", "watch", "--for", "1", "--json"], None);
+    assert!(ended.status.success(), "{}", output_text(&ended));
+
+    let mut watch = watch();
+    let record = line(&player, 800);
+    let value: Value = serde_json::from_str(&record).expect("JSON");
+    produce(PAYMENTS, &[], &format!("{record}\n").repeat(LETTERS));
+    let shown = BufReader::new(watch.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let shown = shown.map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+    let own = shown.filter(|letter| letter["value"] == value).take(LETTERS);
+    let ids: Vec<String> = own.map(|letter| text(&letter["id"]).to_owned()).collect();
+    watch.kill().expect("it follows until it is killed");
+    watch.wait().expect("it has ended");
+    assert_eq!(ids.len(), LETTERS, "{ids:?}");
+
+    let named: Vec<&str> = ids.iter().flat_map(|id| ["--id", id.as_str()]).collect();
+    let began = Instant::now();
+    let discarded = dlq(&[&["discard", "--rate", "1", "--yes", "--by", "ann"], named.as_slice()].concat());
+    let took = began.elapsed();
+    assert_eq!(discarded["done"].as_array().map(Vec::len), Some(LETTERS), "{discarded}");
+    assert!(took >= Duration::from_secs(2), "the second and the third came too early: {took:?}");
+    assert!(letters(&value, &[]).is_empty(), "they are closed");
 }

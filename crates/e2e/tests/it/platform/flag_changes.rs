@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::eventually;
 
 use super::trace_from_envelopes::last_seq;
-use super::{Platform, cli, exclusive, output_text};
+use super::{Platform, cli, exclusive, operator_token, output_text};
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 const FAULT: &str = "analytics.n-plus-one";
@@ -25,19 +25,27 @@ fn fault(args: &[&str]) {
     assert!(output.status.success(), "{}", output_text(&output));
 }
 
+/// Changes the armed fault as an operator without the command line does.
+async fn change_by_api(platform: &Platform) {
+    let body = json!({ "scope": { "player": "nobody" }, "values": { "bets_max": 7 }, "for_s": 120 });
+    let request = platform.http.put(format!("{}/api/v1/faults/{FAULT}", platform.gateway_url));
+    let request = request.header("x-operator-token", operator_token()).json(&body);
+    let answer = request.send().await.expect("answered");
+    let (status, text) = (answer.status(), answer.text().await);
+    assert!(status.is_success(), "{status}: {text:?}");
+}
+
 #[tokio::test]
 async fn each_change_of_a_fault_is_recorded_once() {
     let (platform, _lock) = exclusive().await;
     let since = last_seq(platform).await;
-    // For a player who does not exist, and it ends by itself if this test fails.
-    let on = ["on", FAULT, "--player", "nobody", "--for", "120"];
-    let steps: [(&str, Vec<&str>); 3] = [
-        ("created", on.to_vec()),
-        ("updated", [on.as_slice(), &["--param", "bets_max=7"]].concat()),
-        ("deleted", vec!["off", FAULT]),
-    ];
-    for (number, (action, args)) in steps.iter().enumerate() {
-        fault(args);
+    for (number, action) in ["created", "updated", "deleted"].into_iter().enumerate() {
+        match action {
+            // For a player who does not exist. The fault expires if this test fails.
+            "created" => fault(&["on", FAULT, "--player", "nobody", "--for", "120"]),
+            "updated" => change_by_api(platform).await,
+            _ => fault(&["off", FAULT]),
+        }
         let found = eventually(action, ARRIVES_WITHIN, || async {
             let changes = changes(platform, since).await;
             (changes.len() > number).then_some(changes)

@@ -14,6 +14,7 @@ use pitboss::trace::{Span, Trace, recorder};
 use serde_json::{Value, json};
 use telemetry::attributes::FLAG_EVALUATION;
 use testkit::eventually;
+use testkit::metrics::series;
 use uuid::Uuid;
 
 use super::{CURRENCY, Platform, cli, console, exclusive, operator_token, output_text, ports};
@@ -30,10 +31,8 @@ const FAULT: FaultId = FaultId::ConsumerSlow;
 /// The hops of a bet without the fault take less time each, although all bets share the processors.
 const DELAY_MS: u32 = 400;
 const FAULT_HEADER: &str = "x-pitboss-fault";
-/// Counter of the applied faults on a metrics page, of any fault.
-const COUNTER: &str = "pitboss_faults_applied_total{";
 
-/// Counts of applied faults, by service and series.
+/// Counts of applied faults, by service and labels.
 type Receipts = BTreeMap<(String, String), u64>;
 
 /// An answered bet.
@@ -101,7 +100,7 @@ fn marks(trace: &Trace) -> Vec<String> {
     found
 }
 
-/// What [`marks`] has to return for the bet with the fault.
+/// Returns the expected [`marks`] of the bet with the fault.
 fn marks_of_the_fault() -> Vec<String> {
     let mut expected: Vec<String> =
         hops().map(|edge| format!("{} {FLAG_EVALUATION}{FAULT}=true", place_of_edge(edge))).collect();
@@ -116,17 +115,15 @@ fn is_delayed(trace: &Trace) -> bool {
     processed.all(|span| span.duration_ms() >= f64::from(DELAY_MS))
 }
 
-/// What the services have counted so far, for all faults.
+/// Returns the services' counts of all faults.
 async fn receipts(platform: &Platform) -> Receipts {
     let mut counts = Receipts::new();
     for part in Part::SERVICES {
         let url = format!("http://127.0.0.1:{}/metrics", ports().ops(*part).expect("an ops listener"));
         let page = platform.http.get(url).send().await.expect("answered").text().await.expect("text");
         assert!(page.contains("# TYPE"), "{part}: {page}");
-        for line in page.lines().filter(|line| line.starts_with(COUNTER)) {
-            let (series, count) = line.rsplit_once(' ').expect("a series and its count");
-            let key = (part.as_str().to_owned(), series.to_owned());
-            counts.insert(key, count.parse().expect("a count"));
+        for (labels, count) in series(&page, "pitboss_faults_applied_total", &[]) {
+            counts.insert((part.as_str().to_owned(), labels.to_owned()), count as u64);
         }
     }
     counts
@@ -142,8 +139,7 @@ fn growth(before: &Receipts, after: &Receipts) -> Receipts {
 fn receipts_of_the_fault() -> Receipts {
     let mut expected = Receipts::new();
     for edge in hops() {
-        let series = format!("{COUNTER}fault=\"{FAULT}\"}}");
-        *expected.entry((edge.service.clone(), series)).or_default() += 1;
+        *expected.entry((edge.service.clone(), format!("fault=\"{FAULT}\""))).or_default() += 1;
     }
     expected
 }
@@ -195,7 +191,7 @@ async fn fault_of_one_request_affects_no_other() {
         (bets.iter().map(|bet| bet.began).max(), bets.iter().map(|bet| bet.ended).min());
     assert!(last_began < first_ended, "a request was answered before all were sent");
     let traces: BTreeSet<&str> = bets.iter().map(|bet| bet.trace_id.as_str()).collect();
-    assert_eq!(traces.len(), PLAYERS, "each request has a trace of its own");
+    assert_eq!(traces.len(), PLAYERS, "each request has its own trace");
 
     let mut delayed = Vec::new();
     for (number, bet) in bets.iter().enumerate() {

@@ -6,7 +6,7 @@
 //! - The test has the platform alone. The transaction ends with the test, even if the test fails.
 //! - The transaction is on the topic of the bets' events, by which no service decides about money. The gateway asks game for the
 //!   result of a bet whose event does not arrive. On the topics of commands and of payments, the bets themselves would wait.
-//! - The transaction is on one partition. Meanwhile only the player of this test has new records there.
+//! - The transaction is on one partition. While it is open, only the player of this test has new records there.
 //! - The transaction is aborted. Each reader would park its record as a dead letter if it were committed.
 
 mod foreign_producer;
@@ -40,7 +40,7 @@ const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 const LAG_WITHIN: Duration = Duration::from_secs(60);
 /// Time for all views to follow, and for an audit to see it.
 const CONVERGES_WITHIN: Duration = Duration::from_secs(120);
-/// Largest number of records that are searched for the first bet's event. Nobody else plays.
+/// Largest number of records that are searched for the first bet's event. No other player plays.
 const RECORDS_MAX: usize = 10_000;
 /// Difference that the audit expects between the clocks of store and broker, and a little more. The topic of a new platform has no
 /// older event. There, the audit counts the event of a bet as deleted if the bet follows the oldest event within that time.

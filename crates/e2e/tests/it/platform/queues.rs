@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use contracts::{Group, Topic};
 use pitboss::player::Player;
+use pitboss::verify::run::flow::{is_only_late, violations};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -61,41 +61,6 @@ async fn rest(platform: &Platform) -> u64 {
     panic!("the platform is still working after {RESTS_MAX} rests");
 }
 
-/// Violations of the equation, one text each.
-fn violations(queues: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    if queues["flow_exact"] != true || queues["spans_incomplete"] != 0 {
-        found.push(format!("{} spans are incomplete, or the flow is not exact", queues["spans_incomplete"]));
-    }
-    for topic in Topic::ALL {
-        let rows = queues["destinations"].as_array().expect("rows");
-        let Some(row) = rows.iter().find(|row| row["destination"] == topic.name()) else { continue };
-        let groups = row["flow"]["groups"].as_array().expect("groups");
-        let readers: Vec<&str> = Group::ALL
-            .iter()
-            .filter(|group| group.reads().contains(topic))
-            .map(|group| group.as_str())
-            .collect();
-        for reader in &readers {
-            match groups.iter().find(|group| group["group"] == *reader) {
-                Some(group) if group["missing"] == 0 => {}
-                Some(group) => found.push(format!("{topic}: {group}")),
-                None if row["flow"]["acknowledged"] == 0 => {}
-                None => found.push(format!("{topic}: nothing of {reader}")),
-            }
-        }
-        for group in groups {
-            if !readers.iter().any(|reader| group["group"] == *reader) {
-                found.push(format!("{topic}: {group} does not read it"));
-            }
-        }
-        if row["flow"]["without_offset"] != 0 {
-            found.push(format!("{topic}: {} publishes without an offset", row["flow"]["without_offset"]));
-        }
-    }
-    found
-}
-
 /// Waits until the equation holds, and returns the figures. Returns None if all that is wrong are counters of earlier work that
 /// arrived in this window: a service sends them late while the recorder limits it, as after the tests that kill it. A record that
 /// is missing fails at once.
@@ -108,11 +73,7 @@ async fn balanced(platform: &Platform, since: u64) -> Option<Value> {
             return Some(found);
         }
         if began.elapsed() >= ARRIVES_WITHIN {
-            let rows = found["destinations"].as_array().expect("rows").iter();
-            let mut groups = rows.flat_map(|row| row["flow"]["groups"].as_array().expect("groups"));
-            let is_only_late =
-                groups.all(|group| group["missing"].as_i64().is_some_and(|missing| missing <= 0));
-            assert!(is_only_late && !violations.is_empty(), "{violations:#?} in {found:#}");
+            assert!(is_only_late(&found), "{violations:#?} in {found:#}");
             return None;
         }
         sleep(Duration::from_millis(500)).await;
@@ -124,7 +85,7 @@ async fn bet(platform: &Platform, player: &Player) {
     platform.gateway.bet(player, 100, CURRENCY, &key).await.expect("answered");
 }
 
-/// Plays bets in windows of their own, with `play`, until one holds no counters of earlier work. Returns the figures of that one.
+/// Plays bets with `play`, each time in a new window, until a window holds no counters of earlier work. Returns its figures.
 async fn undisturbed<F: Future<Output = ()>>(platform: &Platform, play: impl Fn(u64) -> F) -> Value {
     for _ in 0..WINDOWS_MAX {
         let since = rest(platform).await;
@@ -139,7 +100,7 @@ async fn undisturbed<F: Future<Output = ()>>(platform: &Platform, play: impl Fn(
 /// Plays bets while every record is delivered twice, until one was.
 async fn repeated_bets(platform: &Platform, player: &Player, since: u64) {
     let fault = "consumer.duplicate";
-    // It ends by itself if the test fails before it disarms it.
+    // The fault expires if the test fails before it disarms it.
     let on = cli(&["fault", "on", fault, "--for", "120"], None);
     assert!(on.status.success(), "{}", output_text(&on));
     let began = Instant::now();
@@ -165,7 +126,7 @@ async fn every_published_record_is_processed_or_skipped() {
     assert_eq!(sum(&found, "redelivered"), 0, "{found:#}");
     assert!(found["total"]["published"].as_u64().is_some_and(|count| count >= BETS as u64), "{found:#}");
 
-    // With every record delivered twice the equation holds all the same.
+    // The equation also holds when every record is delivered twice.
     let found = undisturbed(platform, |since| repeated_bets(platform, player, since)).await;
     assert!(sum(&found, "redelivered") > 0, "{found:#}");
 }

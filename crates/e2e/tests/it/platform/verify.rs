@@ -1,10 +1,10 @@
-//! `verify` on a whole platform: two faults are proven, a control that shows the fault too is reported, and so is a fault without
-//! an effect.
+//! `verify` on a whole platform: two faults are proven. A control that shows the fault too is reported, and so are a fault without
+//! an effect, one that the work hardly meets, and wrong money.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use faults::FaultId;
+use faults::{Armed, FaultId, Scope, Values};
 use pitboss::checkout::Checkout;
 use pitboss::evidence::Evidence;
 use pitboss::flag_file::FlagFile;
@@ -18,6 +18,10 @@ use super::{cli, exclusive, output_text, ports, state_folder};
 
 /// Time for which the sabotage arms the fault again and again. It covers the control, which begins after a few seconds.
 const SABOTAGE: Duration = Duration::from_secs(12);
+/// Bets of which some pay, as one in five does.
+const BETS: u32 = 60;
+/// Time after which the fault with wrong payouts expires.
+const ARMED_MS_MAX: i64 = 120_000;
 
 /// The rows of a report, by fault. Fails if the command did not exit with `code`.
 fn rows(args: &[&str], code: i32) -> Vec<Value> {
@@ -36,7 +40,7 @@ fn no_fault_is_armed() -> bool {
 
 #[tokio::test]
 async fn two_faults_are_proven() {
-    // Its controls need a platform that nobody else uses.
+    // Its controls need a platform that no other test uses.
     let _guard = exclusive().await;
     let faults = ["user.unauthorized", "payment.provider-slow"];
     let rows = rows(&faults, 0);
@@ -82,16 +86,44 @@ async fn fault_without_an_effect_is_not_visible() {
     let (checkout, target) = target().await;
     let flags = FlagFile::of(&checkout.layout);
     // The fault acts and is counted, and nothing of the kind reaches the recorder.
-    let impossible = Evidence::issue("game", "an issue that nobody sends");
+    let impossible = Evidence::issue("game", "an issue that no service sends");
     let slow = Row::new(FaultId::PaymentProviderSlow, Workload::Deposits { count: 2 }, impossible);
     let slow = Row { params: &[("delay_ms", 200)], deadline: Duration::from_secs(2), ..slow };
     // The fault is armed, and no work meets it.
     let unmet = Row { fault: FaultId::UserNPlusOne, params: &[], ..slow.clone() };
+    // The fault acts on both units, which is less often than the row demands.
+    let rare = Row { applied_min: 999, ..slow.clone() };
     let mut runner = Runner::new(&target, &platform.gateway, &flags, 7).await.expect("a runner");
-    for (row, verdict) in [(slow, Verdict::NotVisible), (unmet, Verdict::Invalid)] {
+    let provoked = [(slow, Verdict::NotVisible), (unmet, Verdict::Invalid), (rare, Verdict::NotExposed)];
+    for (row, verdict) in provoked {
         let outcome = runner.run(&row, |_| {}).await.expect("an outcome");
         assert_eq!(outcome.result, verdict, "{outcome:?}");
         assert!(outcome.times.time_to_signal_s.is_none() && outcome.units == 2, "{outcome:?}");
     }
     assert!(no_fault_is_armed());
+}
+
+#[tokio::test]
+async fn wrong_payouts_are_money_wrong() {
+    let (platform, _guard) = exclusive().await;
+    let (checkout, target) = target().await;
+    let flags = FlagFile::of(&checkout.layout);
+    // A row that is proven otherwise. Its fault must not change the money.
+    let is_duplicate = |row: &Row| row.fault == FaultId::ConsumerDuplicate;
+    let usual = pitboss::verify::rows().into_iter().find(is_duplicate).expect("its row");
+    let row = Row { workload: Workload::Bets { count: BETS, earlier_bets: 0 }, ..usual };
+    let id = FaultId::GamePayoutScale;
+    let change_money = |phase: &str| match phase {
+        "fault" => {
+            let (scope, values) = (Scope::All, Values::defaults(id));
+            let expires_at_ms = Some(faults::now_ms().saturating_add(ARMED_MS_MAX));
+            flags.arm(Armed { id, scope, values, expires_at_ms }).expect("armed");
+        }
+        "recovery" => assert!(flags.disarm(id).expect("a writable file")),
+        _ => {}
+    };
+    let mut runner = Runner::new(&target, &platform.gateway, &flags, 7).await.expect("a runner");
+    let outcome = runner.run(&row, change_money).await.expect("an outcome");
+    assert_eq!((outcome.result, outcome.money), (Verdict::MoneyWrong, "findings"), "{outcome:?}");
+    assert!(outcome.seen && no_fault_is_armed(), "{outcome:?}");
 }

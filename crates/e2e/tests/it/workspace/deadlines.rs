@@ -1,11 +1,28 @@
-//! Checks that the time limits of a shutdown add up: a consumer's within the drain, drain and exit within the time until the
-//! supervisor kills the process, and that within the time until a container engine does.
+//! Checks that the time limits of a start and of a shutdown add up. All starts together end before `up` stops waiting. A consumer
+//! stops within the drain, drain and exit end before the supervisor kills the process, and that is before a container engine does.
 
 use std::fs;
+use std::time::Duration;
 
-use chassis::config::Drain;
+use chassis::config::{Drain, Start};
+use pitboss::commands::up::READY_DEADLINE;
 
 use super::root;
+
+#[test]
+fn services_start_before_up_gives_up() {
+    let start = Start::default().budget();
+    // user waits longest: for the recorder and then for wire, which only open their listeners. In the end its consumer joins,
+    // which takes a session time-out if a process before it was killed.
+    let joined = Duration::from_millis(bus::Config::default().session_timeout_ms.into());
+    let needed = start.listeners * 3 + start.resources + joined;
+    assert!(needed < READY_DEADLINE, "a start may take {needed:?}, and up waits for {READY_DEADLINE:?}");
+    for service in fs::read_dir(root().join("services")).expect("a folder of services") {
+        let path = service.expect("an entry").path().join("src/defaults.toml");
+        let defaults = fs::read_to_string(&path).expect("defaults");
+        assert!(!defaults.contains("[start]"), "{} has a limit that this sum ignores", path.display());
+    }
+}
 
 #[test]
 fn consumer_stops_within_its_share_of_the_drain() {

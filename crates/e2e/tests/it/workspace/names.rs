@@ -116,6 +116,30 @@ fn logged(source: &str) -> BTreeSet<String> {
     found
 }
 
+/// Labels of metrics: the first texts of the pairs in a file that counts, without those of error reports.
+fn labels_in(source: &str) -> BTreeSet<String> {
+    let production = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let calls = ["metric::count(", "metric::gauge(", "metric::distribution("];
+    if !calls.into_iter().any(|call| production.contains(call)) {
+        return BTreeSet::new();
+    }
+    let pair = Regex::new(r#"[^\w!]\(\s*"([a-z0-9_]+)","#).expect("a pattern");
+    let statements = production.split(';').filter_map(|text| text.split("telemetry::report(").next());
+    statements.flat_map(|text| pair.captures_iter(text).map(|found| found[1].to_owned())).collect()
+}
+
+/// Returns true for the labels that Sentry's SDK adds to every metric.
+fn is_from_sdk(label: &str) -> bool {
+    label.starts_with("sentry.") || label == "server.address"
+}
+
+/// Texts of the sources in these folders, without the files of tests.
+fn sources(folders: &[&str]) -> Vec<String> {
+    let files = folders.iter().flat_map(|folder| rust_files(&root().join(folder)));
+    let files = files.filter(|file| file.components().any(|part| part.as_os_str() == "src"));
+    files.map(|file| fs::read_to_string(file).expect("a readable file")).collect()
+}
+
 #[test]
 fn catalogue_has_the_metrics_that_reach_sentry() {
     let metrics: BTreeSet<String> = Metric::ALL
@@ -128,19 +152,28 @@ fn catalogue_has_the_metrics_that_reach_sentry() {
 }
 
 #[test]
+fn catalogue_has_every_label() {
+    // `sent_names` begins with the name for a value of the right type. Labels have no other values.
+    let metric_labels: BTreeSet<String> = sources(&["crates", "services"])
+        .iter()
+        .flat_map(|source| labels_in(source))
+        .filter_map(|label| sent_names(&label).into_iter().next())
+        .collect();
+    add_if_asked(Names { metric_labels: metric_labels.clone(), ..Names::default() });
+    let mut declared = declared().metric_labels;
+    declared.retain(|label| !is_from_sdk(label));
+    assert_eq!(declared, metric_labels, "UPDATE_SCHEMAS=1 adds missing labels to schemas/names.json");
+}
+
+#[test]
 fn catalogue_has_every_logged_field_and_op() {
     let op = Regex::new(r#"sentry\.op = "([a-z._]+)""#).expect("a pattern");
     let (mut fields, mut span_ops) = (BTreeSet::new(), BTreeSet::new());
     let mut all = String::new();
-    for folder in FOLDERS {
-        for file in rust_files(&root().join(folder)) {
-            let source = fs::read_to_string(&file).expect("a readable file");
-            if file.components().any(|part| part.as_os_str() == "src") {
-                fields.extend(logged(&source));
-                span_ops.extend(op.captures_iter(&source).map(|found| found[1].to_owned()));
-                all.push_str(&source);
-            }
-        }
+    for source in sources(&FOLDERS) {
+        fields.extend(logged(&source));
+        span_ops.extend(op.captures_iter(&source).map(|found| found[1].to_owned()));
+        all.push_str(&source);
     }
     assert!(fields.len() > 20 && span_ops.len() > 5, "only {fields:?}, {span_ops:?}");
     let log_fields = fields.iter().flat_map(|field| sent_names(field)).collect();
@@ -168,7 +201,16 @@ fn fields_of_every_form_are_found() {
 }
 
 #[test]
-fn missing_names_are_told_with_their_kind() {
+fn labels_of_every_form_are_found() {
+    let source = "let topic = (\"topic\", name(\"a\", 1));\ntelemetry::report(&error, &[(\"b\", \"c\")]);\n\
+         metric::count(\n    Metric::A,\n    1,\n    &[topic, (\"kind\", \"d\"), (\"e.f\", \"g\")],\n);\n\
+         #[cfg(test)]\nmod tests {\n    metric::count(Metric::A, 1, &[(\"test\", \"h\")]);\n}\n";
+    assert_eq!(labels_in(source).into_iter().collect::<Vec<_>>(), ["kind", "topic"]);
+    assert!(labels_in("let topic = (\"topic\", name);").is_empty(), "it does not count");
+}
+
+#[test]
+fn missing_names_are_listed_with_their_kind() {
     let of = |name: &str| Names { metrics: BTreeSet::from([name.to_owned()]), ..Names::default() };
     assert_eq!(of("a").missing_in(&of("b")), ["metric a"]);
     assert!(of("a").missing_in(&of("a")).is_empty());

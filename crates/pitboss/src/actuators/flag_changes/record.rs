@@ -16,7 +16,7 @@ pub(in crate::actuators) struct Change {
     pub(super) flag: String,
 }
 
-/// What was done.
+/// Kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Action {

@@ -87,7 +87,7 @@ fn each_difference_is_noted_once() {
 }
 
 #[test]
-fn fault_whose_time_is_over_ended_by_itself_then() {
+fn expired_fault_ended_at_its_expiry() {
     let (_folder, layout) = layout();
     let changes = FlagChanges::open(&layout, vec![Fake::new([])]);
     changes.note(&[armed(200, Some(NOW_MS + 1_000))], NOW_MS);

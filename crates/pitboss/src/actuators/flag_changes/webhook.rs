@@ -126,7 +126,7 @@ impl Receiver for Webhook {
             .ok_or_else(|| PostError::Refused("its secret signs nothing".to_owned()))?;
         let request = self.http.post(url).header(SIGNATURE, signature);
         let request = request.header("content-type", "application/json").body(body);
-        // Without the address, which may name somebody's organisation.
+        // Without the address, which may name an organisation.
         let failed = |error: reqwest::Error| format!("{:#}", anyhow::Error::from(error.without_url()));
         let response = request.send().await.map_err(|error| PostError::Failed(failed(error)))?;
         let status = response.status().as_u16();

@@ -99,7 +99,7 @@ fn applied(layout: &Layout) -> u64 {
 }
 
 #[tokio::test]
-async fn armed_fault_is_applied_and_taken_back() {
+async fn armed_fault_is_applied_and_reverted() {
     let ((_folder, layout), fake) = (layout(), Fake::new(Rhythm::Lasting));
     run(&layout, &fake, async |wishes| {
         wishes.send_replace(armed(600));
@@ -151,7 +151,7 @@ async fn failed_application_is_repeated_uncounted() {
         assert!(receipts::problems(&layout).is_empty());
     })
     .await;
-    assert_eq!(fake.log().len(), 4, "three applications, and it was taken back: {:?}", fake.log());
+    assert_eq!(fake.log().len(), 4, "three applications, and it was reverted: {:?}", fake.log());
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn repeated_failure_is_given_up_and_reported() {
         assert!(receipts::problems(&layout)[&ID].contains("no broker"));
     })
     .await;
-    assert_eq!(fake.log().len(), 4, "three attempts, and it was taken back: {:?}", fake.log());
+    assert_eq!(fake.log().len(), 4, "three attempts, and it was reverted: {:?}", fake.log());
     assert_eq!(applied(&layout), 0);
 }
 
@@ -181,7 +181,7 @@ async fn fault_that_repeats_is_counted_each_time() {
 }
 
 #[tokio::test]
-async fn unfinished_application_is_taken_back() {
+async fn unfinished_application_is_reverted() {
     let ((_folder, layout), mut fake) = (layout(), Fake::new(Rhythm::Lasting));
     fake.hangs = true;
     run(&layout, &fake, async |wishes| {
@@ -196,7 +196,7 @@ async fn unfinished_application_is_taken_back() {
 }
 
 #[tokio::test]
-async fn next_supervisor_takes_back_what_was_left() {
+async fn next_supervisor_reverts_leftover_fault() {
     let ((_folder, layout), fake) = (layout(), Fake::new(Rhythm::Lasting));
     Receipts::open(&layout).begin(ID);
     fake.failures.set(1);

@@ -39,7 +39,7 @@ fn window_begins_at_mark_or_oldest_record() {
 }
 
 #[test]
-fn topic_that_grew_past_the_mark_again_is_read_as_a_whole() {
+fn recreated_topic_beyond_mark_is_read_whole() {
     let extents = Ranges::from([(0, 0..9), (1, 0..9)]);
     let window = Window::new(&extents, &of_mark([(0, 5), (1, 5)], [(0, 0), (1, 9)]));
     assert_eq!(partition(&window, 0), (0, 9, true), "a record of the mark's time is before the mark");
@@ -57,7 +57,7 @@ fn deleted_records_are_not_missing() {
 }
 
 #[test]
-fn documents_before_the_oldest_record_are_not_missing() {
+fn documents_before_oldest_record_are_not_missing() {
     let player = "ada";
     assert!(window_of(0, None).may_be_deleted(player, i64::MAX), "the topic is empty");
     assert!(window_of(0, Some(50_000)).may_be_deleted(player, 60_000), "the topic may be created again");
@@ -96,7 +96,7 @@ fn deletion_of_what_was_read_changes_nothing() {
 }
 
 #[test]
-fn only_players_of_a_held_partition_may_have_held_records() {
+fn only_players_of_held_partition_are_held() {
     let number = partition_of("ada", 6).unwrap();
     let mut other = ["bob", "cleo", "dan", "eve", "fay", "gus"].into_iter();
     let other = other.find(|player| partition_of(player, 6) != Some(number)).unwrap();

@@ -24,7 +24,7 @@ pub(super) async fn open(port: u16) -> Result<TcpListener> {
     listener.with_context(|| format!("cannot open port {port} of 127.0.0.1 for --metrics-port"))
 }
 
-/// Answers requests for ever.
+/// Answers requests until it is dropped.
 pub(super) async fn serve(listener: TcpListener) -> Infallible {
     let port = listener.local_addr().map_or(0, |address| address.port());
     loop {

@@ -174,7 +174,7 @@ pub(super) fn start_telemetry(context: &Context, target: &Target) -> Option<Tele
     if let Some(running) = checkout.as_ref().and_then(Checkout::running) {
         config.release = running.release;
     }
-    // The recorder of this checkout knows nothing of another platform
+    // The recorder of this checkout has no data of another platform
     config.dsn = match &checkout {
         Some(checkout) => dsn(checkout),
         None => variable("SENTRY_DSN"),

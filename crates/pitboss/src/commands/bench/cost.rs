@@ -56,7 +56,7 @@ pub(super) struct CostArgs {
     report: Option<PathBuf>,
 }
 
-/// What all steps of a measurement share.
+/// State that all steps of a measurement share.
 struct Stage<'a> {
     target: &'a Target,
     layout: &'a Layout,

@@ -6,6 +6,7 @@
 
 mod child;
 mod comparison;
+mod faulted;
 mod order_statistics;
 mod platform;
 mod report;
@@ -13,10 +14,12 @@ mod turn;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
+use faults::FaultId;
 
 use self::comparison::Round;
+use self::order_statistics::Ends;
 use self::platform::Platform;
 use self::report::{Build, Measured, Report};
 use self::turn::{Bettors, Pace, Turn, idle_cpu_ms_per_s};
@@ -33,7 +36,7 @@ pub(super) struct PairsArgs {
     /// Root of the checkout whose last build is the base (A)
     #[arg(long, value_name = "CHECKOUT")]
     vs: PathBuf,
-    /// Number of rounds, each measuring A, B, B, A; an interval with 95 % needs at least 6
+    /// Number of rounds, each measuring A, B, B, A. An interval with 95 % needs at least 6
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Bets a second, sent at fixed times (open loop)
@@ -51,6 +54,9 @@ pub(super) struct PairsArgs {
     /// Fail if the upper end of the interval of B/A is above this, for the p50 or for the CPU time of a bet
     #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
     ratio_max: Option<f64>,
+    /// Arm this fault on B for a turn before each round, and disarm it, so that the rounds show what it leaves behind [repeatable]
+    #[arg(long = "after-fault", value_name = "FAULT")]
+    after_faults: Vec<FaultId>,
 }
 
 fn parse_ratio(text: &str) -> Result<f64, String> {
@@ -61,13 +67,14 @@ fn parse_ratio(text: &str) -> Result<f64, String> {
 }
 
 impl PairsArgs {
-    /// Measures both builds and prints the comparison. Returns true if every bet of the rounds was answered with 200, and no bad end is
-    /// above the limit, if there is one.
+    /// Measures both builds and prints the comparison. Returns true if every bet of the rounds was settled, and no bad end is above
+    /// the limit, if there is one.
     ///
     /// # Errors
-    /// When a checkout has not been built (exit code 69), when a platform cannot be started, read or stopped, when a turn cannot be
-    /// used, and on Ctrl-C or SIGTERM. Both platforms are stopped in any case.
+    /// When there are too few rounds for a limit, when a checkout has not been built (exit code 69), when a platform cannot be
+    /// started, read or stopped, when a turn cannot be used, and on Ctrl-C or SIGTERM. Both platforms are stopped in any case.
     pub(super) async fn run(&self, context: &Context) -> Result<bool> {
+        self.check_rounds()?;
         let (checkout, output) = (context.checkout()?, &context.output);
         let folder = tempfile::tempdir().context("cannot create a folder for the two platforms")?;
         let platforms = platform::both(&checkout.layout, &self.vs, folder.path())?;
@@ -88,6 +95,14 @@ impl PairsArgs {
             output.problem(problem, 1);
         }
         Ok(problem.is_none())
+    }
+
+    /// Refuses a limit for which the interval of so few rounds says too little.
+    fn check_rounds(&self) -> Result<()> {
+        if self.ratio_max.is_some() && !Ends::of(self.rounds as usize).suffice() {
+            bail!("--ratio-max needs at least 6 rounds, because fewer have no interval with 95 %");
+        }
+        Ok(())
     }
 
     /// Starts both platforms and measures them.
@@ -116,7 +131,7 @@ impl PairsArgs {
     ) -> Result<Measured> {
         let idle_cpu_ms_per_s = idle_cpu_ms_per_s(platforms, self.seconds, output).await?;
         let [a, b] = platforms;
-        let (pace, turns) = (self.pace(), self.rounds.saturating_mul(2).saturating_add(1));
+        let (pace, turns) = (self.pace(), self.turns());
         let bettors = [
             Bettors::register(a, pace, turns, output).await?,
             Bettors::register(b, pace, turns, output).await?,
@@ -126,9 +141,12 @@ impl PairsArgs {
             bettors.turn().await?;
         }
         let before = MachineTicks::read()?;
-        let (mut rounds, mut fsyncs_ms) = (Vec::new(), Vec::new());
+        let (mut rounds, mut fsyncs_ms, mut faulted_p50_ms) = (Vec::new(), Vec::new(), Vec::new());
         for round in 1..=self.rounds {
             fsyncs_ms.push(fsync_ms(folder)?);
+            if !self.after_faults.is_empty() {
+                faulted_p50_ms.push(self.faulted(round, &bettors).await?);
+            }
             rounds.push(self.round(round, &bettors).await?);
         }
         Ok(Measured {
@@ -137,8 +155,17 @@ impl PairsArgs {
             idle_cpu_ms_per_s,
             fsync_ms: median(&fsyncs_ms),
             steal_percent: MachineTicks::read()?.steal_percent_since(&before),
+            after_faults: self.after_faults.iter().map(|id| id.as_str()).collect(),
+            faulted_p50_ms,
             rounds,
         })
+    }
+
+    async fn faulted(&self, round: u32, bettors: &[Bettors<'_>; 2]) -> Result<[f64; 2]> {
+        let [a, b] = faulted::turn(&self.after_faults, bettors).await?;
+        let rounds = self.rounds;
+        print_line(&format!("round {round} of {rounds}, faults armed on B: p50 A {a:.1} ms, B {b:.1} ms"));
+        Ok([a, b])
     }
 
     async fn round(&self, round: u32, [a, b]: &[Bettors<'_>; 2]) -> Result<Round> {
@@ -155,6 +182,12 @@ impl PairsArgs {
             "round {round} of {rounds}, {side}: p50 {p50_ms:.1} ms, CPU {cpu_ms_per_bet:.2} ms/bet"
         ));
         Ok(turn)
+    }
+
+    /// Turns of each platform: two in each round, one that does not count, and one with faults before each round.
+    fn turns(&self) -> u32 {
+        let each = if self.after_faults.is_empty() { 2 } else { 3 };
+        self.rounds.saturating_mul(each).saturating_add(1)
     }
 
     fn pace(&self) -> Pace {
@@ -184,9 +217,21 @@ mod tests {
         let parsed = args(&["--vs", "../base"]).unwrap();
         let Pace { rate_per_s, seconds, warm_up_s, players } = parsed.pace();
         assert_eq!((rate_per_s, seconds, warm_up_s, players), (20, 15, 3, 50));
-        assert_eq!((parsed.rounds, parsed.ratio_max, parsed.vs), (7, None, PathBuf::from("../base")));
+        let (turns, rounds, ratio_max) = (parsed.turns(), parsed.rounds, parsed.ratio_max);
+        assert_eq!((rounds, ratio_max, parsed.vs), (7, None, PathBuf::from("../base")));
         assert_eq!(args(&["--vs", "a", "--ratio-max", "1.05"]).unwrap().ratio_max, Some(1.05));
         assert!(args(&[]).is_err(), "there is no base");
+        let limited = |rounds| args(&["--vs", "a", "--rounds", rounds, "--ratio-max", "1.05"]).unwrap();
+        assert!(limited("6").check_rounds().is_ok() && limited("5").check_rounds().is_err());
+        assert!(args(&["--vs", "a", "--rounds", "1"]).unwrap().check_rounds().is_ok(), "there is no limit");
+        let [once, twice] =
+            [vec!["user.n-plus-one"], vec!["user.n-plus-one", "user.slow-query"]].map(|ids| {
+                let ids = ids.into_iter().flat_map(|id| ["--after-fault", id]);
+                args(&["--vs", "a"].into_iter().chain(ids).collect::<Vec<_>>()).unwrap()
+            });
+        assert_eq!((turns, once.turns(), twice.turns()), (15, 22, 22));
+        assert_eq!(twice.after_faults, [FaultId::UserNPlusOne, FaultId::UserSlowQuery]);
+        assert!(args(&["--vs", "a", "--after-fault", "unknown"]).is_err());
         for wrong in [["--rounds", "0"], ["--rate-per-s", "0"], ["--seconds", "0"], ["--ratio-max", "nan"]] {
             let [option, value] = wrong;
             assert!(args(&["--vs", "a", option, value]).is_err(), "{wrong:?}");

@@ -11,13 +11,13 @@ use crate::output::{Output, borderless_table};
 /// Width from which the tables have a column for each fact.
 const WIDE_FROM_COLUMNS: usize = 120;
 
-/// How often each armed fault was applied since the services started.
+/// Number of times that each armed fault was applied since the services started.
 pub(super) type Counts = BTreeMap<FaultId, u64>;
 
-/// Why faults are not applied or not taken back, also those that are no longer armed.
+/// Reasons why faults are not applied or not reverted, also those that are no longer armed.
 pub(super) type Problems = BTreeMap<FaultId, String>;
 
-/// Shows every fault with what it breaks, its parameters and its scope, and the flags that are none of them.
+/// Shows every fault with what it breaks, its parameters and its scope, and the flags that are invalid.
 pub(super) fn list(invalid: &[InvalidFlag], output: &Output) {
     let definitions = FaultId::ALL.into_iter().map(FaultId::definition);
     if output.json {
@@ -77,7 +77,7 @@ fn scopes_text(definition: &Definition) -> String {
     if others.is_empty() { default.to_string() } else { format!("{default} (or {})", others.join(", ")) }
 }
 
-/// What limits a fault to traffic of this kind.
+/// Option that limits a fault to traffic of this kind.
 const fn option(kind: ScopeKind) -> &'static str {
     match kind {
         ScopeKind::All => "--all",
@@ -242,9 +242,9 @@ mod tests {
         let status = |problems: &Problems| status_json(&[], &Counts::new(), problems, &[]);
         assert_eq!(status(&Problems::new()), json!({ "armed": [] }));
         let problems =
-            Problems::from([(FaultId::KafkaAclDenied, "it cannot be taken back: no broker".to_owned())]);
+            Problems::from([(FaultId::KafkaAclDenied, "it cannot be reverted: no broker".to_owned())]);
         let shown = status(&problems)["problems"]["kafka.acl-denied"].clone();
-        assert_eq!(shown, "it cannot be taken back: no broker", "also of a fault that is no longer armed");
+        assert_eq!(shown, "it cannot be reverted: no broker", "also of a fault that is no longer armed");
     }
 
     #[test]

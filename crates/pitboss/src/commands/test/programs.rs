@@ -78,8 +78,8 @@ pub(super) async fn build(environment: &Environment) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-/// Refuses a list that lacks the unit tests or the integration tests of a member of the workspace. They would not run, and nobody
-/// would notice.
+/// Refuses a list that lacks the unit tests or the integration tests of a member of the workspace. They would not run, and no
+/// test would fail.
 fn check_complete(programs: &[Program], root: &Path) -> Result<()> {
     let mut members = 0_u32;
     for folder in MEMBERS {

@@ -1,4 +1,4 @@
-//! How far a test run has come, so that an interrupted run still shows its results and what it was waiting for.
+//! Progress of a test run, so that an interrupted run still shows its results and what it was waiting for.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unfinished_process_is_named_with_end_of_its_output() {
+    fn unfinished_process_is_named_with_last_output() {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("x.out");
         let lines: String = (1..=LINES_SHOWN + 1).map(|n| format!("line {n};\n")).collect();

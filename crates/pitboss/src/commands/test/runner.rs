@@ -29,7 +29,7 @@ const LAST_OUTPUT_DEADLINE: Duration = Duration::from_secs(5);
 const OUTPUT_BYTES_MAX: u64 = 256 << 20;
 /// Interval at which the size of the output is read.
 const OUTPUT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// How a process failed that ended in good order without having run a test.
+/// Failure of a process that ended with success without having run a test.
 const NO_RESULT: &str = "it ended without a test result";
 
 /// Folders of a test run, and the variables that tests read.

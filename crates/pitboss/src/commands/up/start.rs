@@ -19,7 +19,7 @@ use crate::target::{Target, TargetArgs};
 use crate::trace::Trace;
 
 /// Time limit for all servers together, and for all services together.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+pub const READY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Supervisor and parts that this `up` started, and must stop when it fails.
 #[derive(Debug, Default)]

@@ -31,7 +31,7 @@ pub(super) async fn started(
         Some(Ok(trace)) => {
             let defects = edges::findings(&trace);
             let problem = (!defects.is_empty())
-                .then(|| format!("the trace of the bet is incomplete: {}", defects.join("; ")));
+                .then(|| format!("the trace of the bet is incomplete: {}", defects.join(", ")));
             (Some(trace), problem)
         }
         Some(Err(error)) => (None, Some(format!("the bet failed: {error:#}"))),
@@ -64,7 +64,7 @@ pub(super) async fn unchanged(checkout: &Checkout, running: &Running, output: &O
         let body = json!({ "changed": false, "release": running.release, "addresses": addresses(checkout.ports()?, &status), "status": status });
         output.line(&body.to_string());
     } else {
-        output.line(&format!("{} is up already; nothing was changed\n", running.release));
+        output.line(&format!("{} is up already. Nothing was changed\n", running.release));
         print_addresses(checkout.ports()?, &status, output);
     }
     Ok(if status.all_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

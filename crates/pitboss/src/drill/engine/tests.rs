@@ -3,7 +3,7 @@ use faults::Values;
 
 use super::*;
 use crate::drill::scenarios::scenario;
-use crate::drill::stage::{Audited, Lag};
+use crate::drill::stage::{Audited, Compensated, Lag};
 use crate::evidence::Evidence;
 use crate::lag::signature::Signature;
 use crate::verify::Figures;
@@ -54,7 +54,8 @@ impl Stage for FakeStage {
             Until::Evidence | Until::Interrupted => None,
         };
         let place = format!("issue of {}", broken.fault());
-        let seen = Seen { after_s: 1.5, place, trace_id: Some("bb".to_owned()) };
+        let [trace_id, issue_id] = ["bb", "cc"].map(|id| Some(id.to_owned()));
+        let seen = Seen { after_s: 1.5, place, trace_id, issue_id };
         let seen = if self.is_blind { None } else { Some(seen) };
         let lag = Lag { group: "notification".to_owned(), messages: 9, age_s: None, members: 1 };
         let figures = Figures { units: 3, p95_ms: 90.0, ..Figures::default() };
@@ -76,12 +77,18 @@ impl Stage for FakeStage {
         Ok(Audited { is_clean: !self.is_wrong, checked: 40, violations, first: Vec::new() })
     }
 
+    async fn compensate(&mut self) -> Result<Compensated> {
+        self.log.push("compensate".to_owned());
+        Ok(Compensated { bets: 2, voids_checked: 2, ..Compensated::default() })
+    }
+
     async fn letters(&mut self, action: LetterAction) -> Result<LettersDone> {
         self.log.push(format!("letters {}", action.as_str()));
         let letters = vec!["user/bets.events/3".to_owned()];
         Ok(LettersDone {
             action: action.as_str(),
             letters,
+            handled: usize::from(self.came_back == 0),
             came_back: self.came_back,
             ..LettersDone::default()
         })
@@ -157,7 +164,7 @@ async fn steps_are_done_in_their_order() {
     let slow = &summary.faults[0];
     assert_eq!((slow.seen_after_s, slow.recovery_s, slow.applied), (Some(1.5), Some(0.5), Some(3)));
     assert_eq!(slow.normal.map(|figures| figures.p95_ms), Some(20.0), "the load before, of the same work");
-    assert_eq!(slow.addresses, ["http://recorder/traces/bb"]);
+    assert_eq!(slow.addresses, ["http://recorder/traces/bb", "http://recorder/issues/cc"]);
     assert_eq!(summary.pages, ["http://recorder/traces/aa (without a fault)"]);
     assert!(person.heard.iter().any(|text| text.contains("3 units")), "lag and errors are live");
 }
@@ -177,6 +184,7 @@ async fn signatures_stand_side_by_side() {
     assert_eq!(signatures, wanted.map(|signature| Some(signature.as_str())));
     let rows = summary.markdown();
     assert_eq!(rows.lines().filter(|line| line.starts_with("| `consumer.")).count(), 5);
+    assert_eq!(summary.pages.iter().filter(|page| page.contains("dashboards/queues")).count(), 1, "once");
 }
 
 #[tokio::test]
@@ -185,10 +193,29 @@ async fn letters_are_listed_replayed_and_discarded() {
     let (ended, summary, _) = drilled("notification-drills", &mut stage, &mut FakePerson::default()).await;
     ended.unwrap();
     let actions: Vec<&str> = summary.letters.iter().map(|done| done.action).collect();
-    assert_eq!(actions, ["list", "replay", "discard"]);
-    let healed = stage.log.iter().position(|entry| entry == "heal notification.poison").unwrap();
-    let replayed = stage.log.iter().position(|entry| entry == "letters replay").unwrap();
-    assert!(healed < replayed, "the fix comes before the replay");
+    assert_eq!(actions, ["list", "replay", "list", "replay", "discard"]);
+    let wanted = [
+        "heal consumer.delayed-on-purpose",
+        "letters list",
+        "letters replay",
+        "heal notification.poison",
+        "letters list",
+        "letters replay",
+        "letters discard",
+    ];
+    let log = stage.log.iter().map(String::as_str);
+    let log: Vec<&str> = log.filter(|entry| wanted.contains(entry)).collect();
+    assert_eq!(log, wanted, "the fix comes before the replay");
+    assert!(!summary.holds(), "a replay after the fix has to heal");
+}
+
+#[tokio::test]
+async fn healing_replay_needs_no_letter_back() {
+    let (mut stage, mut person) = (FakeStage::default(), FakePerson::default());
+    let (ended, summary, _) = drilled("notification-drills", &mut stage, &mut person).await;
+    ended.unwrap();
+    assert!(summary.holds(), "{summary:?}");
+    assert!(person.heard.iter().any(|text| text.contains("1 handled, 0 came back")), "{:?}", person.heard);
 }
 
 #[tokio::test]
@@ -230,6 +257,8 @@ async fn what_does_not_hold_is_in_the_summary() {
         let mut stage = FakeStage { is_wrong, ..FakeStage::default() };
         let (_, summary, _) = drilled("business-metrics", &mut stage, &mut FakePerson::default()).await;
         assert_eq!(summary.holds(), holds);
+        let end = &stage.log[stage.log.len() - 3..];
+        assert_eq!(end, ["audit", "compensate", "audit"]);
     }
 }
 

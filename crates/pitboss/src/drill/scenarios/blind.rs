@@ -13,28 +13,26 @@ pub(super) const NAME: &str = "blind";
 /// `None` only if this platform could apply no fault at all.
 pub(super) fn scenario(seed: u64, has_supervisor: bool) -> Option<Scenario> {
     let broken = candidates(has_supervisor).choose(&mut StdRng::seed_from_u64(seed))?.clone();
-    let mut steps = vec![Step::Say(
-        "One fault is armed, and its name is not told. The load runs until you name it. Use what an engineer on call has: the pages \
-         of the recorder or Sentry, ./pitboss lag, ./pitboss dlq list, ./pitboss status and ./pitboss audit. ./pitboss fault status \
-         would give it away.",
-    )];
-    steps.extend(broken.row.workload.map(Step::Load));
-    steps.extend([
+    let told = Step::Say(
+        "One fault is armed, and its name is hidden. The load runs until you name it. Use what an engineer on call has: the pages \
+         of the recorder or Sentry, ./pitboss lag, ./pitboss dlq list, ./pitboss status and ./pitboss audit. Three things would give \
+         it away: ./pitboss fault status, the attributes flag.evaluation.* of spans, and the flags of issues.",
+    );
+    let steps = vec![
+        told,
+        Step::Load(broken.row.workload),
         Step::Arm(Box::new(Break { is_hidden: true, ..broken })),
         Step::Guess,
         Step::Heal,
         Step::Audit,
-    ]);
+    ];
     Some(Scenario { name: NAME, title: "a fault without its name, found from the dashboards", steps })
 }
 
 /// The faults that show within seconds, and while they are armed.
 fn candidates(has_supervisor: bool) -> Vec<Break> {
     let all = FaultId::ALL.into_iter().map(Break::of);
-    let is_shown = |broken: &Break| {
-        let row = &broken.row;
-        row.workload.is_some() && !row.is_slow && row.arrives == Arrives::WhileArmed
-    };
+    let is_shown = |broken: &Break| !broken.row.is_slow && broken.row.arrives == Arrives::WhileArmed;
     all.filter(|broken| is_shown(broken) && (has_supervisor || !broken.needs_supervisor())).collect()
 }
 

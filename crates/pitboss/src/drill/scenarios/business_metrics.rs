@@ -14,12 +14,21 @@ pub(super) fn scenario() -> Scenario {
     )];
     for fault in FAULTS {
         let broken = Break::of(fault);
-        steps.extend(broken.row.workload.map(Step::Load));
+        steps.push(Step::Load(broken.row.workload));
         steps.extend([Step::Arm(Box::new(broken)), Step::WatchUntil(Until::Evidence), Step::Heal]);
     }
     steps.push(Step::Say(
         "The audit comes now. It compares each payout with the published pay table, so it has to find the bets that were paid \
          wrongly.",
+    ));
+    steps.push(Step::Audit);
+    steps.push(Step::Say(
+        "A ledger is never edited. Compensating entries put it right: a void for each bet that the audit found takes its stake and its \
+         payout back. The audit then checks every void against the bet.",
+    ));
+    steps.push(Step::Compensate);
+    steps.push(Step::Say(
+        "The last audit still names the bets: what was paid wrongly stays on record. The voids beside them are right.",
     ));
     steps.push(Step::Audit);
     Scenario { name: "business-metrics", title: "wrong amounts that raise no exception", steps }

@@ -1,7 +1,8 @@
-//! Five broken consumers side by side: each has a signature of its own in the lag of its group.
+//! Five broken consumers side by side: each has its own signature in the lag of its group.
 
 use faults::{FaultId, Scope};
 
+use super::queues_dashboard::QUEUES;
 use crate::drill::{Break, Scenario, Step, Until};
 use crate::evidence::Evidence;
 use crate::lag::signature::Signature;
@@ -31,12 +32,14 @@ pub(super) fn scenario() -> Scenario {
         (FaultId::ConsumerRebalanceStorm, Signature::RebalanceStorm),
     ] {
         let until = Until::Signature { group: GROUP, signature };
-        steps.extend([Step::Arm(Box::new(broken(fault))), Step::WatchUntil(until), Step::Heal]);
+        let look = Step::Look(QUEUES);
+        steps.extend([Step::Arm(Box::new(broken(fault))), Step::WatchUntil(until), look, Step::Heal]);
     }
     steps.push(Step::Say(
-        "Slow: the lag grows although records are handled. Dead: it grows without members. Stuck: one partition stands still. \
-         Crash-looping: it stands still, and members join again and again. Rebalance storm: members join and leave, and records \
-         are handled in between.",
+        "Slow: the lag grows although records are handled. Dead: it grows without members. Stuck: one partition does not advance. \
+         Crash-looping: the same, and members join again and again. Rebalance storm: members join and leave, and records \
+         are handled in between. The queues page distinguishes them by what notification processed, and by the time in \
+         queue.",
     ));
     steps.push(Step::Audit);
     Scenario { name: "lag", title: "five broken consumers and their signatures", steps }
@@ -44,7 +47,7 @@ pub(super) fn scenario() -> Scenario {
 
 fn broken(fault: FaultId) -> Break {
     let usual = Break::of(fault);
-    let row = Row { workload: Some(STEADY), ..usual.row };
+    let row = Row { workload: STEADY, ..usual.row };
     let row = match fault {
         FaultId::ConsumerSlow => {
             let evidence = Evidence::Lag { group: GROUP, messages_min: 5, age_s_min: 2 };

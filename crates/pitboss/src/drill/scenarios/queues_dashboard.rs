@@ -1,4 +1,4 @@
-//! What Sentry's dashboards for queues, queries and caches show of slow and of repeated records.
+//! Slow and repeated records on Sentry's dashboards for queues, queries and caches.
 
 use faults::FaultId;
 
@@ -6,7 +6,8 @@ use crate::drill::{Scenario, Step, Until};
 use crate::verify::Workload;
 
 const BETS: Workload = Workload::Bets { count: 20, earlier_bets: 0 };
-const QUEUES: &str = "dashboards/queues?period_s=900";
+/// The dashboard of the last quarter of an hour.
+pub(super) const QUEUES: &str = "dashboards/queues?period_s=900";
 
 pub(super) fn scenario() -> Scenario {
     let steps = vec![
@@ -28,7 +29,7 @@ pub(super) fn scenario() -> Scenario {
         Step::WatchUntil(Until::Evidence),
         Step::Look(QUEUES),
         Step::Say(
-            "More records are processed than published. The table by group tells why: published times groups, plus redelivered, is \
+            "More records are processed than published. The table by group shows why: published times groups, plus redelivered, is \
              processed plus skipped.",
         ),
         Step::Heal,

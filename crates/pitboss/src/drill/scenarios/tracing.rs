@@ -1,4 +1,4 @@
-//! One bet, one trace: what a trace tells when everything is in order, and where it points when something is not.
+//! One bet, one trace: what a trace shows when everything is in order, and where it points when something is not.
 
 use faults::FaultId;
 
@@ -28,7 +28,7 @@ pub(super) fn scenario() -> Scenario {
         Step::arm(FaultId::PaymentProviderSlow),
         Step::WatchUntil(Until::Evidence),
         Step::Say(
-            "Here the long span is http.client in payment. The cause is outside of the platform, and the trace says so.",
+            "Here the long span is http.client in payment. The cause is outside of the platform, as the trace shows.",
         ),
         Step::Heal,
         Step::Audit,

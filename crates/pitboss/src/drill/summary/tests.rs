@@ -34,7 +34,7 @@ fn slow() -> Act {
         under_fault: figures(900.0, 0.0),
         signature_expected: Some("slow"),
         signature: Some("steady"),
-        culprit: "nobody else",
+        culprit: "another client",
         ..Act::default()
     }
 }
@@ -63,6 +63,13 @@ fn whole() -> Summary {
         money: Some(Money {
             findings_expected: false,
             audited: Audited { is_clean: true, checked: 812, violations: 0, first: Vec::new() },
+        }),
+        compensated: Some(Compensated {
+            bets: 2,
+            balance_before_minor: 900,
+            balance_after_minor: 500,
+            voids_checked: 2,
+            violations: 0,
         }),
     }
 }
@@ -95,7 +102,7 @@ A consumer takes longer for each record (all, delay_ms=400).
 - Evidence: slow spans
 - Seen in: nothing within the time
 - Address: http://127.0.0.1:8110/traces/ab
-- Culprit: nobody else
+- Culprit: another client
 - Runbook: docs/runbooks/consumer.slow.md
 
 ### Answer
@@ -104,7 +111,7 @@ A consumer takes longer for each record (all, delay_ms=400).
 
 ### Dead letters
 
-- `replay`: 1 letters, 0 refused, 1 came back
+- `replay`: 1 letters, 0 refused, 0 handled, 1 came back
   - user/bets.events/3: cannot be decoded
 
 ### Pages
@@ -114,6 +121,10 @@ A consumer takes longer for each record (all, delay_ms=400).
 ### Money
 
 The audit checked 812 records and found 0 violations, so the money is right.
+
+### Compensation
+
+2 bets voided, balance of their players 900 → 500 minor units, 2 voids checked, 0 violations.
 ";
 
 #[test]
@@ -128,7 +139,12 @@ fn summary_holds_only_if_everything_does() {
     let named = Guess { named: Some("consumer.dead"), ..whole().guess.unwrap() };
     assert!(Summary { guess: Some(named), ..good.clone() }.holds());
     let money = Money { findings_expected: true, ..whole().money.unwrap() };
+    let replay = LettersDone { has_to_heal: true, ..whole().letters.remove(0) };
+    let healed = LettersDone { handled: 1, came_back: 0, ..replay.clone() };
+    assert!(Summary { letters: vec![healed], ..good.clone() }.holds());
     for bad in [
+        Summary { letters: vec![replay], ..good.clone() },
+        Summary { compensated: Some(Compensated::default()), ..good.clone() },
         Summary { complete: false, ..good.clone() },
         Summary { faults: vec![dead(), slow()], ..good.clone() },
         Summary { faults: vec![Act { recovery_s: None, ..dead() }], ..good.clone() },

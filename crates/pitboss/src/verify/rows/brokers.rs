@@ -15,7 +15,7 @@ const DOWN: &[(&str, i64)] = &[("down_ms", 6_000)];
 /// Services that report an outage of the broker, each as one issue.
 const REPORTERS_MAX: usize = 8;
 
-/// The client sends the record again: the span says so, and the topic's readers see it once.
+/// The client sends the record again: the span shows that, and the topic's readers see it once.
 pub(super) fn reply_lost() -> Row {
     let repeated = Evidence::SpanNumber {
         service: "user",
@@ -36,7 +36,7 @@ pub(super) fn reply_lost() -> Row {
     Row { culprit: "the network between user and the broker, as only user repeats publications", ..row }
 }
 
-/// User alone stands still: its lag grows, and it handles nothing.
+/// User alone stops: its lag grows, and it handles nothing.
 pub(super) fn half_open() -> Row {
     let lag = Evidence::Lag { group: "user", messages_min: 5, age_s_min: 3 };
     let evidence = Evidence::All(vec![lag, no_record("user", "casino.")]);
@@ -56,7 +56,7 @@ pub(super) fn acl_denied() -> Row {
     let row = Row::new(FaultId::KafkaAclDenied, workload, Evidence::All(vec![issue, not_skipped]));
     const EXEMPT: &[(&str, &str)] = &[(
         "error rate above 1 %",
-        "payment holds its records until it may publish, so none of them ends as failed",
+        "payment holds its records until it may publish, so no record ends as failed",
     )];
     Row {
         culprit: "the access rules of the broker, which the issue's text names with the topic",
@@ -67,7 +67,8 @@ pub(super) fn acl_denied() -> Row {
 
 /// The command is refused at the edge, and nothing follows behind it.
 pub(super) fn message_too_large() -> Row {
-    let issue = Evidence::one_issue("gateway", "publishing to casino.bets.commands.v1 fails");
+    let reason = "publishing to casino.bets.commands.v1 fails: Message production error: MessageSizeTooLarge";
+    let issue = Evidence::one_issue("gateway", reason);
     let refused = Evidence::SpanStatus {
         service: "gateway",
         op: "queue.publish",
@@ -89,7 +90,7 @@ pub(super) fn records_deleted() -> Row {
     };
     let workload = Workload::PacedBets { count: 40, interval_ms: 250 };
     let row = Row::new(FaultId::KafkaRecordsDeleted, workload, Evidence::All(vec![issue, counted]));
-    let culprit = "whoever deleted the records, as notification only reports the gap";
+    let culprit = "the client that deleted the records, as notification only reports the gap";
     let deadline_reason = "notification is stopped, and starts again, before it can find the gap";
     // The records have to arrive when notification has stopped.
     Row { deadline: Duration::from_secs(60), deadline_reason, culprit, lasts_until_applied: true, ..row }
@@ -132,6 +133,7 @@ pub(super) fn restart() -> Row {
     let reported = Evidence::Issue {
         service: "",
         title_contains: "no Kafka broker can be reached",
+        fingerprint: &[],
         events_min: 1,
         groups_max: Some(REPORTERS_MAX),
     };

@@ -11,6 +11,8 @@ use crate::verify::{Begins, Row, Workload, alerts};
 const NOTIFICATION: &str = "notification";
 const OF_NOTIFICATION: &[(&str, &str)] = &[("messaging.consumer.group.name", NOTIFICATION)];
 const RETRY_TOPIC: &str = "casino.bets.events.v1.retry.notification";
+/// Text by which an issue names the producer of the records that cannot be decoded.
+const OF_POISON: &str = "in a record of /foreign/bet-import";
 /// Bets that arrive for longer than lagwatch needs to see their lag.
 const STEADY: Workload = Workload::PacedBets { count: 40, interval_ms: 250 };
 
@@ -38,7 +40,7 @@ pub(super) fn dead() -> Row {
     lasting(by_lag(Row::new(FaultId::ConsumerDead, bets(UNITS), evidence)))
 }
 
-/// The monitor of the group, which nobody told that the service was stopped, says so.
+/// The monitor of the group misses its check-in, because the service was stopped.
 pub(super) fn dead_missed_check_in() -> Row {
     let missed = Evidence::CheckInMissed { monitor: "consumer-notification" };
     let row = Row::new(FaultId::ConsumerDead, bets(UNITS), Evidence::All(vec![missed, lag(5, 3)]));
@@ -50,8 +52,13 @@ pub(super) fn dead_missed_check_in() -> Row {
 
 /// The same issue again after each restart, and lag.
 pub(super) fn crash_loop() -> Row {
-    let crashes =
-        Evidence::Issue { service: NOTIFICATION, title_contains: "crashed", events_min: 2, groups_max: None };
+    let crashes = Evidence::Issue {
+        service: NOTIFICATION,
+        title_contains: "crashed",
+        fingerprint: &[],
+        events_min: 2,
+        groups_max: None,
+    };
     by_lag(Row::new(FaultId::ConsumerCrashLoop, bets(UNITS), Evidence::All(vec![crashes, lag(5, 3)])))
 }
 
@@ -75,7 +82,7 @@ pub(super) fn duplicate() -> Row {
     Row::new(FaultId::ConsumerDuplicate, bets(UNITS), evidence)
 }
 
-/// Records wait in the retry topic, so there is lag. None of them is slow: the alarm about latency has to be silent.
+/// Records wait in the retry topic, so there is lag. No record is slow or left behind: the alarms have to be silent.
 pub(super) fn delayed_on_purpose() -> Row {
     let deferred = Evidence::SpanAttribute {
         service: NOTIFICATION,
@@ -84,29 +91,42 @@ pub(super) fn delayed_on_purpose() -> Row {
         value: RETRY_TOPIC,
         count_min: REPEATED,
     };
-    let no_dead_letter = Evidence::absent(Evidence::MetricAbove {
-        name: "pitboss.bus.records.dead_lettered",
-        labels: OF_NOTIFICATION,
-        min: 1.0,
-    });
-    let silent = Evidence::absent(alerts::latency());
-    let evidence = Evidence::All(vec![deferred, lag(3, 1), no_dead_letter, silent]);
+    let no_dead_letter = Evidence::absent(dead_letters(1.0));
+    let [not_slow, no_lag] = [alerts::latency(), alerts::lag()].map(Evidence::absent);
+    let evidence = Evidence::All(vec![deferred, lag(3, 1), no_dead_letter, not_slow, no_lag]);
     by_lag(Row::new(FaultId::ConsumerDelayedOnPurpose, STEADY, evidence))
 }
 
 /// One issue and one dead letter. The records of the load are handled beside it.
 pub(super) fn poison() -> Row {
-    let dead_letter = Evidence::MetricAbove {
-        name: "pitboss.bus.records.dead_lettered",
-        labels: OF_NOTIFICATION,
-        min: 1.0,
-    };
     let neighbours =
         Evidence::SegmentStatus { service: NOTIFICATION, op: "queue.process", status: "ok", count_min: 10 };
-    let evidence = Evidence::All(vec![Evidence::one_issue(NOTIFICATION, ""), dead_letter, neighbours]);
-    let row = Row::new(FaultId::NotificationPoison, bets(UNITS), evidence);
-    let culprit = "the producer of the record, which the record's headers name, and not notification";
+    let (one, named) = (Evidence::one_issue(NOTIFICATION, ""), Evidence::issue(NOTIFICATION, OF_POISON));
+    poisoned(bets(UNITS), vec![one, named, dead_letters(1.0), neighbours])
+}
+
+/// Enough of them open the breaker after any earlier records of notification: they fill its window of 20. The bets of
+/// several players end its pause, as one that is handled is enough.
+///
+/// No other row does the same work, because the records that wait during that pause would be lag in its control.
+pub(super) fn poison_flood() -> Row {
+    let breaker =
+        Evidence::MetricPeak { name: "pitboss.bus.breaker.open", labels: OF_NOTIFICATION, min: 1.0 };
+    let paused = Evidence::one_issue(NOTIFICATION, "the group notification pauses");
+    let named = Evidence::one_issue(NOTIFICATION, OF_POISON);
+    let workload = Workload::PacedBets { count: 12, interval_ms: 100 };
+    let row = poisoned(workload, vec![named, paused, breaker, dead_letters(11.0)]);
+    Row { variant: "flood", params: &[("count", 24)], applied_min: 24, ..row }
+}
+
+fn poisoned(workload: Workload, evidence: Vec<Evidence>) -> Row {
+    let row = Row::new(FaultId::NotificationPoison, workload, Evidence::All(evidence));
+    let culprit = "the producer /foreign/bet-import, which the issue and the record's header ce_source name";
     Row { begins: Begins::Injected, culprit, ..by_metric(row) }
+}
+
+const fn dead_letters(min: f64) -> Evidence {
+    Evidence::MetricAbove { name: "pitboss.bus.records.dead_lettered", labels: OF_NOTIFICATION, min }
 }
 
 /// Lag of notification on one partition. Every bet of one player is on the same.

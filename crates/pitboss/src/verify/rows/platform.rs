@@ -82,7 +82,7 @@ fn all_settled() -> Evidence {
 }
 
 fn injected(row: Row) -> Row {
-    let culprit = "the producer of the records, which is no service of ours";
+    let culprit = "the producer of the records, which is not a Pitboss service";
     // The bets that settled are added up before they are sent.
     let (deadline, deadline_reason) = (SUM_DEADLINE, SUM_REASON);
     Row { begins: Begins::Injected, applied_min: INJECTED, culprit, deadline, deadline_reason, ..row }
@@ -105,7 +105,7 @@ pub(super) fn mongo_stall() -> Row {
         params: &[("interval_ms", 6_000)],
         culprit: "the document store, as queries of all services wait at the same time",
         deadline: METRIC_DEADLINE,
-        deadline_reason: "the store stands still for 3 s in each 6 s, and a query is told when it has ended",
+        deadline_reason: "the store is frozen for 3 s in each 6 s, and a query is reported when it has ended",
         ..row
     }
 }
@@ -150,7 +150,7 @@ pub(super) fn sentry_hangs() -> Row {
     Row {
         variant: "hangs",
         params: &[("mode", 1)],
-        workload: Some(Workload::PacedBets { count: 40, interval_ms: 200 }),
+        workload: Workload::PacedBets { count: 40, interval_ms: 200 },
         deadline: Duration::from_secs(20),
         deadline_reason: "a sender waits up to 5 s for an answer and 3 s before it tries again, and reports losses after that",
         ..sentry_down()

@@ -89,7 +89,7 @@ pub(super) fn user_unauthorized() -> Row {
     Row::new(FaultId::UserUnauthorized, workload, Evidence::All(vec![refused, issue]))
 }
 
-/// The reads of one player are refused, and of nobody else.
+/// The reads of one player are refused, and of no other.
 pub(super) fn unauthorized_for_a_player() -> Row {
     let ended = |status, count_min| Evidence::SegmentStatus {
         service: "gateway",
@@ -180,6 +180,14 @@ pub(super) fn paid_to_owed(fault: FaultId, min: f64, max: f64) -> Row {
     Row { deadline: SUM_DEADLINE, deadline_reason: SUM_REASON, ..row }
 }
 
+/// The players are paid more than they stake, too. One win in 60 bets is enough for that.
+pub(super) fn game_payout_scale() -> Row {
+    let row = paid_to_owed(FaultId::GamePayoutScale, 10.0, 1_000.0);
+    let (numerator, denominator) = ("pitboss.bets.payout.sum", "pitboss.bets.stake.sum");
+    let paid = Evidence::MetricRatio { numerator, denominator, min: 1.5, max: f64::INFINITY };
+    Row { evidence: Evidence::All(vec![row.evidence, paid]), ..row }
+}
+
 pub(super) fn notification_provider_down() -> Row {
     let evidence = Evidence::SegmentStatus {
         service: "notification",
@@ -203,7 +211,7 @@ pub(super) fn notification_provider_slow() -> Row {
     };
     let row = Row::new(FaultId::NotificationProviderSlow, one_big_win(), evidence);
     const EXEMPT: &[(&str, &str)] =
-        &[("p95 above 500 ms", "e-mails are sent in the background, so nobody waits for a slow one")];
+        &[("p95 above 500 ms", "e-mails are sent in the background, so no request waits for a slow one")];
     Row { params: &[("delay_ms", 2_000)], exempt: EXEMPT, ..waiting_for_a_win(row) }
 }
 

@@ -96,7 +96,7 @@ fn quiet_phase_lasts_as_long_as_its_signals_need() {
 }
 
 #[test]
-fn work_lasts_only_for_actions_of_the_supervisor_that_take_time() {
+fn only_slow_supervisor_faults_prolong_the_work() {
     let lasting: Vec<String> = rows().iter().filter(|row| row.lasts_until_applied).map(Row::name).collect();
     assert_eq!(lasting, ["kafka.broker-restart", "kafka.records-deleted"]);
     for row in rows().iter().filter(|row| row.lasts_until_applied) {
@@ -133,13 +133,12 @@ fn table() -> String {
     let mut table =
         "| fault | evidence | alerts | work of each phase | deadline |\n|---|---|---|---|---|\n".to_owned();
     for row in rows() {
-        let workload = row.workload.map_or_else(|| "none yet".to_owned(), |workload| workload.to_string());
         let params: String = row.params.iter().map(|(name, value)| format!(", `{name}={value}`")).collect();
         let seconds = row.deadline.as_secs();
         let reason = row.deadline_reason;
         let because = if reason.is_empty() { String::new() } else { format!(", because {reason}") };
         let (name, evidence, alerts, reach) = (row.name(), &row.evidence, alerts_of(&row), reach_of(&row));
-        let work = format!("{workload}{params}{reach}");
+        let work = format!("{}{params}{reach}", row.workload);
         writeln!(table, "| `{name}` | {evidence} | {alerts} | {work} | {seconds} s{because} |").unwrap();
     }
     table
@@ -150,7 +149,7 @@ fn alerts_of(row: &Row) -> String {
     let expected = row.expected_alerts().map(str::to_owned);
     let exempt = row.exempt.iter().map(|(alert, reason)| format!("not {alert}: {reason}"));
     let all: Vec<String> = expected.chain(exempt).collect();
-    if all.is_empty() { "none".to_owned() } else { all.join("; ") }
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
 fn reach_of(row: &Row) -> String {

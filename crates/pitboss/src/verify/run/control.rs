@@ -32,17 +32,17 @@ const NO_RELEASE: &str = "pitboss@0.0.0+none";
 pub(super) struct Control {
     pub(super) players: Vec<Player>,
     pub(super) phase: Phase,
-    /// What the control shows of this row.
+    /// Signals of this row in the control.
     pub(super) seen: Seen,
     /// Alert conditions that this control met, or an earlier one that was repeated.
     pub(super) false_alarms: Vec<&'static str>,
-    /// How often the fault was applied in this control, in which it may be armed for traffic that does not exist.
+    /// Number of times that the fault was applied in this control, in which it may be armed for traffic that does not exist.
     pub(super) acted: u64,
     is_shared: bool,
 }
 
 impl Control {
-    /// What the control shows, in words.
+    /// Describes the result of the control.
     pub(super) fn text(&self) -> String {
         match &self.seen.held {
             Some((sighting, _)) => sighting.place.clone(),
@@ -59,14 +59,9 @@ impl Control {
 impl Runner<'_> {
     /// The control: the work without the fault. The last phase of the row before is used, if it did the same work for at least
     /// as long and shows nothing of this row.
-    pub(super) async fn control(
-        &mut self,
-        row: &Row,
-        workload: Workload,
-        phase: &impl Fn(&str),
-    ) -> Result<Control> {
+    pub(super) async fn control(&mut self, row: &Row, phase: &impl Fn(&str)) -> Result<Control> {
         if let Some(last) = self.quiet.take()
-            && last.serves(row, workload)
+            && last.serves(row)
         {
             let seen = Seen::in_observation(row, &last.phase.observation);
             if seen.held.is_none() && seen.alarms(row).is_empty() {
@@ -76,14 +71,14 @@ impl Runner<'_> {
             }
         }
         phase("preparing players");
-        let players = self.prepare(workload).await?;
+        let players = self.prepare(row.workload).await?;
         let (mut false_alarms, mut number): (Vec<&'static str>, u32) = (Vec::new(), 0);
         loop {
             number += 1;
             phase("resting");
             self.rest(row).await?;
             phase("control");
-            let (found, acted) = self.without_fault(row, workload, &players).await?;
+            let (found, acted) = self.without_fault(row, &players).await?;
             let alarms = found.seen.alerts.iter().map(|(id, _)| *id);
             false_alarms.extend(alarms.filter(|id| !false_alarms.contains(id)).collect::<Vec<_>>());
             let is_fit = found.is_served() && found.seen.alarms(row).is_empty();
@@ -117,24 +112,24 @@ impl Runner<'_> {
 
     /// Does the work without the fault. A fault for one player or release is armed for another one, and must not act. Returns how
     /// often it did, too.
-    async fn without_fault(&self, row: &Row, workload: Workload, players: &[Player]) -> Result<(Phase, u64)> {
+    async fn without_fault(&self, row: &Row, players: &[Player]) -> Result<(Phase, u64)> {
         let Some(scope) = decoy(row) else {
-            return Ok((self.quiet_phase(row, workload, players).await?, 0));
+            return Ok((self.quiet_phase(row, players).await?, 0));
         };
         let Means { target, .. } = self.means;
         let before = Receipts::read(target, row.fault).await?;
         let values = Values::new(row.fault, row.params.iter().copied())?;
         self.arm_for(row, scope, values)?;
         tokio::time::sleep(PICK_UP).await;
-        let phase = self.quiet_phase(row, workload, players).await;
+        let phase = self.quiet_phase(row, players).await;
         self.flags.disarm(row.fault)?;
         let acted = Receipts::read(target, row.fault).await?.since(&before);
         Ok((phase?, acted))
     }
 
-    async fn quiet_phase(&self, row: &Row, workload: Workload, players: &[Player]) -> Result<Phase> {
+    async fn quiet_phase(&self, row: &Row, players: &[Player]) -> Result<Phase> {
         let mut session = Session::open(self.means, row, None).await?;
-        let figures = session.run(workload, players, self.seed, Until::Quiet).await?;
+        let figures = session.run(players, self.seed, Until::Quiet).await?;
         Ok(session.close(figures))
     }
 
@@ -157,9 +152,9 @@ impl Runner<'_> {
 impl Quiet {
     /// Returns true if the phase can be the control of a row: it did the same work, and read for as long and as much as its control
     /// would.
-    fn serves(&self, row: &Row, workload: Workload) -> bool {
+    fn serves(&self, row: &Row) -> bool {
         let read_all = self.read_monitors || !row.evidence.reads_monitors();
-        self.workload == workload && self.waited >= row.quiet() && read_all && decoy(row).is_none()
+        self.workload == row.workload && self.waited >= row.quiet() && read_all && decoy(row).is_none()
     }
 }
 
@@ -198,7 +193,7 @@ mod tests {
             observation: Observation::default(),
             seen: Seen::default(),
         };
-        let workload = row(FaultId::ConsumerStuck).workload.unwrap();
+        let workload = row(FaultId::ConsumerStuck).workload;
         Quiet { workload, players: Vec::new(), waited: Duration::from_secs(waited_s), read_monitors, phase }
     }
 
@@ -207,12 +202,11 @@ mod tests {
     fn shared_control_has_read_what_the_row_reads() {
         let stuck = row(FaultId::ConsumerStuck);
         let missed = rows().into_iter().find(|row| row.evidence.reads_monitors()).unwrap();
-        let work = stuck.workload.unwrap();
-        assert_eq!(missed.workload, Some(work), "they share their work");
-        assert!(quiet(20, false).serves(&stuck, work) && quiet(20, true).serves(&missed, work));
-        assert!(!quiet(20, false).serves(&missed, work), "nobody read the monitors");
-        assert!(!quiet(10, false).serves(&stuck, work), "lag had no time to show");
-        assert!(!quiet(20, true).serves(&stuck, Workload::Summaries { count: 1 }));
+        assert_eq!(missed.workload, stuck.workload, "they share their work");
+        assert!(quiet(20, false).serves(&stuck) && quiet(20, true).serves(&missed));
+        assert!(!quiet(20, false).serves(&missed), "the monitors were not read");
+        assert!(!quiet(10, false).serves(&stuck), "lag had no time to show");
+        assert!(!quiet(20, true).serves(&Row { workload: Workload::Summaries { count: 1 }, ..stuck }));
     }
 
     #[test]

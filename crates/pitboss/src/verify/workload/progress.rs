@@ -41,7 +41,7 @@ impl Progress {
         self.first_ended.get().copied()
     }
 
-    /// Moment at which the last unit ended. `None` while the work goes on.
+    /// Moment at which the last unit ended. `None` while the work continues.
     #[must_use]
     pub fn all_ended(&self) -> Option<Instant> {
         self.all_ended.get().copied()

@@ -3,14 +3,18 @@
 //! A query of a document database is shown only when its span names system, operation and collection, and when its description
 //! is JSON. Redis commands are not shown. Literals of any other query are replaced as Sentry's ingestion replaces them.
 
+use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use super::queries::Facts;
 use crate::protocol::{
-    event::LABEL_BYTES_MAX,
-    fields::{self, Fields, cut},
+    fields::{self, Fields, LABEL_BYTES_MAX, cut},
+    spans::SpanAttributes,
 };
 
+/// Names of the system, the action and the domain, the newer first.
+const SYSTEM: [&str; 2] = ["db.system.name", "db.system"];
+const ACTION: [&str; 2] = ["db.operation.name", "db.operation"];
+const DOMAIN: [&str; 2] = ["db.collection.name", "db.sql.table"];
 /// Longest description that is parsed.
 const DESCRIPTION_BYTES_MAX: usize = 16 * 1024;
 /// Longest normalised description.
@@ -21,6 +25,24 @@ const DEPTH_MAX: usize = 32;
 const VALUE: &str = "\"?\"";
 /// Replacement of a literal of a text query.
 const LITERAL: &str = "%s";
+
+/// What a query works on. The dashboard filters by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Facts {
+    pub(crate) system: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) domain: Option<String>,
+}
+
+impl Facts {
+    pub(super) fn of(attributes: &SpanAttributes<'_>) -> Self {
+        Self {
+            system: attributes.first_text(&SYSTEM),
+            action: attributes.first_text(&ACTION),
+            domain: attributes.first_text(&DOMAIN),
+        }
+    }
+}
 
 /// Returns the normalised description. `None` when Sentry shows no such query.
 pub(super) fn normalised(op: &str, description: &str, facts: &Facts) -> Option<String> {

@@ -4,11 +4,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Extent, durations::Durations, mean, normalised::normalised, rows::Rows};
+use super::{
+    Extent,
+    durations::Durations,
+    mean,
+    normalised::{Facts, normalised},
+    rows::Rows,
+};
 use crate::{
     protocol::{
         digest::Kinds,
-        spans::{self, SPAN_TYPES, SpanAttributes, StoredSpan},
+        spans::{self, SPAN_TYPES, StoredSpan},
     },
     query::{
         lines::WriteError,
@@ -17,10 +23,6 @@ use crate::{
     },
 };
 
-/// Names of the system, the action and the domain, the newer first.
-pub(super) const SYSTEM: [&str; 2] = ["db.system.name", "db.system"];
-pub(super) const ACTION: [&str; 2] = ["db.operation.name", "db.operation"];
-pub(super) const DOMAIN: [&str; 2] = ["db.collection.name", "db.sql.table"];
 /// Largest number of projects that one row names.
 const PROJECTS_MAX: usize = 32;
 
@@ -83,24 +85,6 @@ pub(crate) struct Queries {
     pub(crate) spans_without_description: u64,
     /// Spans whose row does not exist, because the table has too many rows.
     pub(crate) spans_left_out: u64,
-}
-
-/// What a query works on. The dashboard filters by it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Facts {
-    pub(crate) system: Option<String>,
-    pub(crate) action: Option<String>,
-    pub(crate) domain: Option<String>,
-}
-
-impl Facts {
-    pub(super) fn of(attributes: &SpanAttributes<'_>) -> Self {
-        Self {
-            system: attributes.first_text(&SYSTEM),
-            action: attributes.first_text(&ACTION),
-            domain: attributes.first_text(&DOMAIN),
-        }
-    }
 }
 
 #[derive(Debug, Default)]

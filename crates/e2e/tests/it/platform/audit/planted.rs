@@ -1,4 +1,4 @@
-//! Errors planted in databases of the test's own, beside a provider's statement and a pay table of its own.
+//! Errors planted in the test's own databases, with its own provider's statement and pay table.
 
 mod records;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pitboss::audit::{Check, CheckId, Databases, Mark, Options, Report, Sources, run_from, run_with};
+use pitboss::audit::{CheckId, Databases, Mark, Options, Report, Sources, run_from, run_with};
 use serde_json::{Value, json};
 use store::bson::{DateTime, Document, doc};
 use store::mongo::{Config, Mongo};
@@ -17,13 +17,14 @@ use tokio::task::JoinSet;
 /// Age of all records, so that nothing is in flight and every bucket of analytics is complete.
 const AGE_MS: i64 = 3 * 3_600_000;
 
-/// Statement of the card provider, line by line.
-type Statement = Arc<Mutex<Vec<Value>>>;
+/// Lines that partners shows: the statement of the card provider, or the e-mails that arrived.
+type Lines = Arc<Mutex<Vec<Value>>>;
 
 struct World {
     at_ms: i64,
     databases: Databases,
-    statement: Statement,
+    statement: Lines,
+    mails: Lines,
     sources: Sources,
     /// Ends the server with the test.
     _server: JoinSet<()>,
@@ -35,7 +36,7 @@ fn pay_table() -> Value {
 }
 
 /// Answers one request of the audit, as the gateway or as partners.
-async fn answer(mut stream: TcpStream, statement: &Statement) -> std::io::Result<()> {
+async fn answer(mut stream: TcpStream, statement: &Lines, mails: &Lines) -> std::io::Result<()> {
     let (mut head, mut chunk) = (Vec::new(), [0_u8; 1_024]);
     while !head.ends_with(b"\r\n\r\n") {
         let read = stream.read(&mut chunk).await?;
@@ -46,8 +47,16 @@ async fn answer(mut stream: TcpStream, statement: &Statement) -> std::io::Result
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let path = head.split(' ').nth(1).unwrap_or_default();
-    let since = path.strip_prefix("/card/v1/statement?since=");
-    let since = since.and_then(|rest| rest.split('&').next()?.parse::<u64>().ok());
+    let lists = [
+        ("/card/v1/statement?since=", statement, "entries"),
+        ("/mail/v1/messages?since=", mails, "messages"),
+    ];
+    let page = lists.into_iter().find_map(|(prefix, lines, name)| {
+        let since: u64 = path.strip_prefix(prefix)?.split('&').next()?.parse().ok()?;
+        let lines = lines.lock().expect("no panic").clone();
+        let later = lines.into_iter().filter(|line| line["sequence"].as_u64() > Some(since));
+        Some(json!({ (name): later.collect::<Vec<_>>() }))
+    });
     // The provider's first answer to the key of a payment.
     let payment = path.strip_prefix("/card/v1/charges?idempotency_key=");
     let payment = payment.and_then(|key| key.split("%3A").next());
@@ -57,10 +66,8 @@ async fn answer(mut stream: TcpStream, statement: &Statement) -> std::io::Result
     });
     let (status, body) = if path.ends_with("/pay-table") {
         ("200 OK", pay_table())
-    } else if let Some(since) = since {
-        let lines = statement.lock().expect("no panic").clone();
-        let later = lines.into_iter().filter(|line| line["sequence"].as_u64() > Some(since));
-        ("200 OK", json!({ "entries": later.collect::<Vec<_>>() }))
+    } else if let Some(page) = page {
+        ("200 OK", page)
     } else if let Some(first) = first {
         ("200 OK", first)
     } else {
@@ -80,13 +87,13 @@ impl World {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let statement = Statement::default();
+        let (statement, mails) = (Lines::default(), Lines::default());
         let mut server = JoinSet::new();
-        let served = Arc::clone(&statement);
+        let served = (Arc::clone(&statement), Arc::clone(&mails));
         server.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // A client that hangs up is no failure of the test.
-                drop(answer(stream, &served).await);
+                drop(answer(stream, &served.0, &served.1).await);
             }
         });
         let database = |service: &str| testkit::unique(&format!("audit-{service}"));
@@ -95,6 +102,7 @@ impl World {
             game: database("game"),
             user: database("user"),
             analytics: database("analytics"),
+            notification: database("notification"),
         };
         let sources = Sources {
             mongo_uri: testkit::mongo(),
@@ -108,7 +116,7 @@ impl World {
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
         };
         let at_ms = DateTime::now().timestamp_millis() - AGE_MS;
-        Self { at_ms, databases, statement, sources, _server: server }
+        Self { at_ms, databases, statement, mails, sources, _server: server }
     }
 
     async fn mongo(database: &str) -> Mongo {
@@ -171,6 +179,7 @@ impl World {
         };
         self.row(player_id, seq, changes).await;
         self.captured(payment_id, amount_minor);
+        self.intent(payment_id, "settled", amount_minor).await;
         let entry = doc! {
             "_id": payment_id, "player_id": player_id, "kind": "deposit", "outcome": "completed",
             "amount_minor": amount_minor, "currency": "EUR", "at": self.at(),
@@ -198,6 +207,33 @@ impl World {
         let voided = doc! { "state": "voided", "voided_at": self.at() };
         self.update(&self.databases.game, "bets", bet_id, voided).await;
         self.update(&self.databases.user, "bet_history", bet_id, doc! { "outcome": "voided" }).await;
+    }
+
+    async fn intent(&self, payment_id: &str, state: &str, amount_minor: i64) {
+        let intent = doc! {
+            "_id": payment_id, "kind": "deposit", "state": state, "amount_minor": amount_minor, "currency": "EUR",
+            "created_at": self.at(),
+        };
+        self.insert(&self.databases.payment, "intents", intent).await;
+    }
+
+    /// A notification about an event, whose first attempt had an unknown outcome.
+    async fn notified(&self, event_id: &str) {
+        let sent = doc! {
+            "_id": format!("{event_id}/email"), "state": "sent", "attempts": 2, "unknown": 1, "put_off": 0,
+            "ended_at": self.at(),
+        };
+        self.insert(&self.databases.notification, "sent", sent).await;
+    }
+
+    /// An e-mail about an event, as partners received it.
+    fn mailed(&self, event_id: &str) {
+        let mut mails = self.mails.lock().expect("no panic");
+        let mail = json!({
+            "sequence": mails.len() + 1, "message_id": format!("{event_id}.email@pitboss.invalid"),
+            "received_at_epoch_ms": self.at_ms,
+        });
+        mails.push(mail);
     }
 
     fn captured(&self, payment_id: &str, amount_minor: i64) {
@@ -276,8 +312,8 @@ impl World {
     }
 
     async fn drop_databases(&self) {
-        let Databases { payment, game, user, analytics } = &self.databases;
-        for database in [payment, game, user, analytics] {
+        let Databases { payment, game, user, analytics, notification } = &self.databases;
+        for database in [payment, game, user, analytics, notification] {
             Self::mongo(database).await.drop_database().await.expect("dropped");
         }
     }
@@ -309,12 +345,15 @@ async fn planted_errors_are_found() {
     // The fact of the void.
     world.fact("event-void", "bet_reversed", "slots", (-100, -500)).await;
     world.rollups((3, 100, 500), (1, 1_000)).await;
+    // An e-mail that was repeated because the outcome of the first attempt was unknown.
+    world.notified("win-1").await;
+    world.mailed("win-1");
+    world.mailed("win-1");
     let report = world.audit().await;
     assert!(report.is_clean(), "{report:#?}");
     // The topics are empty here, so the events of the documents count as deleted.
-    let is_of_documents = |check: &&Check| !check.name.contains("event") && check.name != "command-ends";
-    let mut of_documents = report.checks.iter().filter(is_of_documents);
-    assert!(of_documents.all(|check| check.checked > 0 && !check.empty), "{report:#?}");
+    let mut of_documents = report.checks.iter().zip(CheckId::ALL).filter(|(_, id)| !id.reads_topics());
+    assert!(of_documents.all(|(check, _)| check.checked > 0 && !check.empty), "{report:#?}");
     assert_eq!(report.checks.iter().map(|check| check.deleted).sum::<u64>(), 2 + 4, "{report:#?}");
 
     // A row that its account has not decided, and whose postings are not balanced.
@@ -332,8 +371,20 @@ async fn planted_errors_are_found() {
     ledger.delete_one(doc! { "_id": "ada/90" }).await.expect("deleted");
     let lost = doc! { "state": "decided", "unanswered_at": world.at() };
     world.update(&world.databases.game, "bets", "bet-lost", lost).await;
+    // A deposit that never ends, and an e-mail that arrived more often than it was attempted.
+    world.intent("pay-lost", "reported", 300).await;
+    world.mailed("win-1");
     let report = world.audit().await;
-    let expected = ["bets-ended", "ledger-rows", "payouts", "postings", "provider-orders", "rollups"];
+    let expected = [
+        "bets-ended",
+        "ledger-rows",
+        "mails",
+        "payments-ended",
+        "payouts",
+        "postings",
+        "provider-orders",
+        "rollups",
+    ];
     assert_eq!(violated(&report), BTreeSet::from(expected), "{report:#?}");
     let pointers = pointers(&report);
     for pointer in [
@@ -341,6 +392,8 @@ async fn planted_errors_are_found() {
         "game.bets _id=bet-2",
         "game.bets _id=bet-lost",
         "partners: /card/v1/statement sequence=2",
+        "payment.intents _id=pay-lost",
+        "partners: /mail/v1/messages sequence=3",
     ] {
         assert!(pointers.contains(pointer), "{pointer}: {report:#?}");
     }
@@ -376,28 +429,35 @@ async fn resumed_audit_reads_new_and_open_records() {
     };
     let in_tail = doc! { "next_seq": 2_i64, "balances": { "EUR": 700_i64 }, "tail": [decision.clone()] };
     world.update(&world.databases.payment, "accounts", "bob", in_tail).await;
+    // A payment that is parked, and an e-mail without a notification.
+    world.intent("pay-3", "parked", 300).await;
+    world.mailed("nobody");
     let (report, mark) = world.audit_from(&Mark::at(None)).await;
-    assert_eq!(violated(&report), BTreeSet::from(["provider-orders"]), "{report:#?}");
-    // The order, the row, and the event of the decision.
-    assert_eq!((report.carried, report.open, mark.open()), (0, Some(3), 3));
+    assert_eq!(violated(&report), BTreeSet::from(["mails", "provider-orders"]), "{report:#?}");
+    // The order, the row, the event of the decision, the payment and the e-mail.
+    assert_eq!((report.carried, report.open, mark.open()), (0, Some(5), 5));
 
-    // Nothing changed: the finding stays, the row is still missing, and nothing else is read.
+    // Nothing changed: the findings stay, the row is still missing, and nothing else is read.
     let (report, mark) = world.audit_from(&mark).await;
     assert_eq!(findings(&report, CheckId::Orders), 1, "{report:#?}");
+    assert_eq!(findings(&report, CheckId::Mails), 1, "{report:#?}");
     let checked = |check: CheckId| {
         let found = report.checks.iter().find(|result| result.name == check.name());
         found.expect("the check").checked
     };
     assert_eq!((checked(CheckId::Postings), checked(CheckId::Payouts), checked(CheckId::Orders)), (0, 0, 1));
     assert_eq!(checked(CheckId::Balances), 2, "the balances are compared with the newest decisions");
-    assert_eq!((report.carried, mark.open()), (3, 3));
+    assert_eq!((report.carried, mark.open()), (5, 5));
 
-    // The row is written late, with a time before the mark. It is checked: its history and its fact are missing.
+    // The row is written late, with a time before the mark. It is checked: its history and its fact are missing. The parked payment is
+    // resumed and does not end.
     let mut row = doc! { "_id": "bob/1", "player_id": "bob" };
     row.extend(decision);
     world.insert(&world.databases.payment, "ledger", row).await;
+    world.update(&world.databases.payment, "intents", "pay-3", doc! { "state": "requested" }).await;
     let (report, mark) = world.audit_from(&mark).await;
-    assert_eq!(violated(&report), BTreeSet::from(["history-payments", "payment-facts"]), "{report:#?}");
+    let expected = ["history-payments", "mails", "payment-facts", "payments-ended"];
+    assert_eq!(violated(&report), BTreeSet::from(expected), "{report:#?}");
 
     // New records: an order that was captured a second time, and a bet of which no other service knows.
     world.later();
@@ -409,8 +469,16 @@ async fn resumed_audit_reads_new_and_open_records() {
     };
     world.insert(&world.databases.game, "bets", bet).await;
     let (report, mark) = world.audit_from(&mark).await;
-    let expected =
-        ["facts", "history", "history-payments", "payment-facts", "provider-orders", "settled-bets"];
+    let expected = [
+        "facts",
+        "history",
+        "history-payments",
+        "mails",
+        "payment-facts",
+        "payments-ended",
+        "provider-orders",
+        "settled-bets",
+    ];
     assert_eq!(violated(&report), BTreeSet::from(expected), "{report:#?}");
 
     // A changed balance is found although its account has no new decision.

@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Time after which the broker aborts a transaction that its producer does not end, because the process of the test was killed. It
 /// is longer than the test may wait while the transaction is open, and within the broker's limit of 15 minutes.
 const TRANSACTION_TIMEOUT_MS: u32 = 300_000;
-/// The value of the record. No consumer of ours could read it.
+/// The value of the record. No Pitboss consumer could read it.
 const VALUE: &[u8] = b"a record of another producer";
 /// Offset of a record that the broker has not acknowledged.
 const NONE: i64 = -1;

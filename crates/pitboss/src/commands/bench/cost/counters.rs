@@ -27,12 +27,12 @@ type Series = (Metric, &'static str, String);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters(BTreeMap<Series, u64>);
 
-/// How often one series counts for a bet.
+/// Count of one series for a bet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct CounterCost {
     /// Service that counts.
     pub(super) service: &'static str,
-    /// What it counts.
+    /// Name of the counter.
     pub(super) counter: &'static str,
     /// Labels of the series, such as `topic=casino.bets.events.v1`.
     pub(super) labels: String,
@@ -73,7 +73,7 @@ impl Counters {
     }
 }
 
-/// What each counter counted for a bet, in the order of the table. Series that did not grow with the bets are left out, and so are
+/// Counts of each counter for a bet, in the order of the table. Series that did not grow with the bets are left out, and so are
 /// those of the services in `without`, whose counters began again.
 pub(super) fn counter_costs(
     idle: [&Counters; 2],

@@ -14,7 +14,7 @@ const END: &str = "<!-- bench cost: end -->";
 /// Checks that the page has a place for the tables, before they are measured.
 ///
 /// # Errors
-/// When the page cannot be read, or has no place. A file that does not exist is a place of its own.
+/// When the page cannot be read, or has no place. A file that does not exist is a place, too.
 pub(super) fn check(path: &Path) -> Result<()> {
     around(path).map(drop)
 }

@@ -27,7 +27,7 @@ const PARTS: &[&str] = &[
 /// Columns of the table of counters.
 const COUNTED: &[&str] = &["COUNTED", "SERVICE", "LABELS", "PER BET", "IDLE PER S", "PER BET WITHOUT IDLE"];
 
-/// What was asked for, and the machine.
+/// Requested measurement, and the machine.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Setup {
     /// Release of the services, if `up` recorded it.
@@ -65,7 +65,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<Costs>,
     counters: Vec<CounterCost>,
-    /// What makes the figures doubtful.
+    /// Reasons to doubt the figures.
     notes: Vec<String>,
 }
 
@@ -108,12 +108,19 @@ impl Report {
         }
     }
 
-    /// Says that not every bet of the interval was answered with 200. `None` if all were.
+    /// Says that not every bet of the interval was settled. `None` if all were. Each player has money for all bets, so a rejected
+    /// one is a defect, and it costs less than a settled one.
     pub(super) fn problem(&self) -> Option<String> {
-        let failed: u64 = self.errors.values().sum();
-        (failed > 0).then(|| {
-            let (sent, kinds) = (self.sent, kinds(&self.errors));
-            format!("{failed} of {sent} bets of the interval were not answered with 200: {kinds}")
+        let (failed, sent): (u64, _) = (self.errors.values().sum(), self.sent);
+        if failed > 0 {
+            let kinds = kinds(&self.errors);
+            return Some(format!(
+                "{failed} of {sent} bets of the interval were not answered with 200: {kinds}"
+            ));
+        }
+        let rejected = self.rejected;
+        (rejected > 0).then(|| {
+            format!("{rejected} of {sent} bets of the interval were rejected, although each player has money for all of them")
         })
     }
 
@@ -201,12 +208,12 @@ fn notes(parts: &[PartCost], rejected: u64, idle_bets: f64) -> Vec<String> {
     }
     if rejected > 0 {
         notes.push(format!(
-            "rejected bets: {rejected}; their work is included, although the figures are for each settled bet"
+            "rejected bets: {rejected}. Their work is included, although the figures are for each settled bet"
         ));
     }
     if idle_bets > 0.0 {
         notes.push(format!(
-            "bets settled in the idle interval: {idle_bets}; something else plays on this platform, so repeat this without it"
+            "bets settled in the idle interval: {idle_bets}. Something else plays on this platform, so repeat this without it"
         ));
     }
     notes
@@ -293,6 +300,6 @@ mod tests {
         assert!(notes(&[part("game", None, 2.25)], 0, 0.0).is_empty());
         let notes = notes(&[], 3, 12.0);
         assert!(notes.len() == 2 && notes[0].contains("rejected bets: 3"), "{notes:?}");
-        assert!(notes[1].contains("idle interval: 12;"), "{notes:?}");
+        assert!(notes[1].contains("idle interval: 12."), "{notes:?}");
     }
 }

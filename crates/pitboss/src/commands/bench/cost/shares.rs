@@ -14,7 +14,7 @@ const RESTARTED: &str = "restarted";
 /// There was no process of a part at one of the readings.
 const NOT_THROUGHOUT: &str = "did not run throughout";
 
-/// What a quantity is divided by.
+/// Divisors of a quantity.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Divisors {
     /// Duration of the idle interval in seconds. Above 0.
@@ -37,7 +37,7 @@ pub(super) struct Share {
     pub(super) per_bet_without_idle: f64,
 }
 
-/// What a bet costs in one process.
+/// Costs of a bet in one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Costs {
     /// User and system time, in milliseconds.
@@ -48,7 +48,7 @@ pub(super) struct Costs {
     pub(super) involuntary_switches: Share,
 }
 
-/// What a bet costs in one part.
+/// Costs of a bet in one part.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct PartCost {
     /// Name of the part.
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn restarted_part_is_told_and_has_no_costs() {
+    fn restarted_part_is_listed_without_costs() {
         let at = |ticks, user| usages(&[("game", usage(1, ticks, 0)), ("user", user)]);
         // The new process has used less than the old one.
         let (old, new) = (usage(1, 500, 900), usage(2, 3, 10));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn part_that_ended_is_told() {
+    fn ended_part_is_listed() {
         let both = usages(&[("game", usage(1, 1, 1)), ("supervisor", usage(1, 1, 1))]);
         let one = usages(&[("supervisor", usage(1, 1, 1))]);
         let parts = part_costs([&both, &both], [&both, &one], DIVISORS);

@@ -17,7 +17,7 @@ pub(in crate::commands::bench) struct Switches {
     pub(in crate::commands::bench) involuntary: u64,
 }
 
-/// What one process has used since it began.
+/// Usage of one process since it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::commands::bench) struct ProcessUsage {
     /// The process.
@@ -32,7 +32,7 @@ pub(in crate::commands::bench) struct ProcessUsage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::commands::bench) struct Usages(pub(in crate::commands::bench) BTreeMap<String, ProcessUsage>);
 
-/// What a process used in an interval.
+/// Usage of a process in an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::commands::bench) struct Used {
     /// User and system time, in milliseconds.
@@ -62,7 +62,7 @@ impl ProcessUsage {
         Some(Self { process, ticks, switches: switches_of(&folder.join("task")) })
     }
 
-    /// What the same process used since `before`. The switches of threads that ended in between are not known.
+    /// Returns the usage of the same process since `before`. The switches of threads that ended in between are not known.
     pub(in crate::commands::bench) fn since(&self, before: &Self) -> Used {
         let ticks = self.ticks.saturating_sub(before.ticks);
         let mut used = Used { cpu_ms: ticks as f64 * 1_000.0 / TICKS_PER_S, ..Used::default() };

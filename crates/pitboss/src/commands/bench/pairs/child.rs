@@ -1,4 +1,4 @@
-//! Child processes that take back what they have begun when this command is interrupted.
+//! Child processes that clean up when this command is interrupted.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-/// Time in which an interrupted child has to take back what it has begun. It is longer than the deadline of any part.
+/// Time in which an interrupted child has to clean up. It is longer than the deadline of any part.
 const END_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Runs a command to its end, or until `interrupted` is ready.

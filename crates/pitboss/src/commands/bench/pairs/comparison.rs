@@ -36,7 +36,7 @@ pub(super) struct Ratios {
     pub(super) estimate: Estimate,
 }
 
-/// What the rounds say about one figure.
+/// Result of the rounds for one figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Comparison {
     pub(super) figure: &'static str,

@@ -42,7 +42,7 @@ pub(super) enum Side {
 /// A platform of one of the builds.
 #[derive(Debug)]
 pub(super) struct Platform {
-    /// Which build it runs.
+    /// Build that it runs.
     pub(super) side: Side,
     /// Folders of the platform. The root is that of its checkout.
     pub(super) layout: Layout,
@@ -64,7 +64,8 @@ impl fmt::Display for Side {
 /// The platforms of A, the build of the checkout `vs`, and of B, the build of the checkout `own`. Their states are in `folder`.
 ///
 /// # Errors
-/// When `vs` is no checkout, or when one of the two has not been built (exit code 69).
+/// When `vs` is no checkout, when the programs of this one are outside of it, or when one of the two has not been built (exit code
+/// 69).
 pub(super) fn both(own: &Layout, vs: &Path, folder: &Path) -> Result<[Platform; 2]> {
     let end_with = i32::try_from(std::process::id()).ok().and_then(ProcessId::of);
     let end_with = end_with.context("this process is unknown")?;
@@ -95,7 +96,14 @@ fn other(own: &Layout, root: &Path, state: PathBuf) -> Result<Layout> {
         bail!("{} is not the root of a checkout of Pitboss: name one with --vs", root.display());
     }
     let fetched = Some(Layout::new(&root, None, None).tools().to_owned()).filter(|tools| tools.is_dir());
-    Ok(Layout::new(&root, Some(state), Some(fetched.unwrap_or_else(|| own.tools().to_owned()))))
+    let layout = Layout::new(&root, Some(state), Some(fetched.unwrap_or_else(|| own.tools().to_owned())));
+    let Ok(programs) = own.programs().strip_prefix(own.root()) else {
+        let folder = own.programs().display();
+        bail!(
+            "{PROGRAMS_VARIABLE} is {folder}, outside of this checkout, so the other one has no such folder"
+        );
+    };
+    Ok(layout.with_programs(root.join(programs)))
 }
 
 /// Refuses a checkout with a program that has not been built. A service that the checkout does not have is not missing.
@@ -117,7 +125,7 @@ impl Platform {
     /// Starts everything.
     ///
     /// # Errors
-    /// When `up` fails, which tells why on standard error, and on an interrupt. [`Self::down`] stops what still runs then.
+    /// When `up` fails, which prints the reason to standard error, and on an interrupt. [`Self::down`] stops what still runs then.
     pub(super) async fn up(&self, interrupts: &mut Interrupts) -> Result<()> {
         print_line(&format!("platform {self}"));
         let mut up = self.command(&["up", "--yes", "--no-build"]);
@@ -212,6 +220,13 @@ mod tests {
         let layout = other(&own, folder.path(), PathBuf::from("/state")).unwrap();
         assert_eq!((layout.state(), layout.tools()), (Path::new("/state"), own.tools()));
         assert_eq!(layout.programs(), folder.path().canonicalize().unwrap().join("target/debug"));
+        let outside = own.with_programs(PathBuf::from("/elsewhere"));
+        assert!(
+            other(&outside, folder.path(), PathBuf::new()).unwrap_err().to_string().contains("PITBOSS_BIN")
+        );
+        let release = own.with_programs(PathBuf::from("/own/target/release"));
+        let layout = other(&release, folder.path(), PathBuf::from("/state")).unwrap();
+        assert_eq!(layout.programs(), folder.path().canonicalize().unwrap().join("target/release"));
         create(folder.path(), &[".pitboss/tools/kafka"]);
         let layout = other(&own, folder.path(), PathBuf::from("/state")).unwrap();
         assert_eq!(layout.tools(), folder.path().canonicalize().unwrap().join(".pitboss/tools"));

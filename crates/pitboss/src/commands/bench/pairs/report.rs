@@ -12,6 +12,7 @@ use super::turn::{Pace, Turn};
 use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::cost::machine::WRITES;
 use crate::commands::bench::cost::report::kinds;
+use crate::commands::bench::median;
 use crate::output::counted;
 
 /// Columns of the table.
@@ -27,7 +28,7 @@ pub(super) struct Build {
     release: Option<String>,
 }
 
-/// What was measured.
+/// Measured rounds.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Measured {
     /// The builds A and B.
@@ -40,6 +41,10 @@ pub(super) struct Measured {
     pub(super) fsync_ms: f64,
     /// Share of the machine's CPU time that its host took during all rounds.
     pub(super) steal_percent: f64,
+    /// Faults that were armed on B for a turn before each round, and disarmed.
+    pub(super) after_faults: Vec<&'static str>,
+    /// The p50 of A and of B in each of these turns.
+    pub(super) faulted_p50_ms: Vec<[f64; 2]>,
     /// All turns, as A, B, B, A.
     pub(super) rounds: Vec<Round>,
 }
@@ -76,12 +81,19 @@ impl Report {
         }
     }
 
-    /// Says that not every bet was answered with 200, or that a bad end is above the limit. `None` if neither is so.
+    /// Says that not every bet was settled, or that a bad end is above the limit. `None` if neither is so. Each player has money
+    /// for all bets, so a rejected one is a defect that would look like a fast bet.
     pub(super) fn problem(&self) -> Option<String> {
         let errors = self.errors();
         let failed: u64 = errors.values().sum();
         if failed > 0 {
             return Some(format!("{failed} bets were not answered with 200: {}", kinds(&errors)));
+        }
+        let rejected = self.count(|turn| turn.rejected);
+        if rejected > 0 {
+            return Some(format!(
+                "{rejected} bets were rejected, although each player has money for all of them"
+            ));
         }
         let ratio_max = self.ratio_max?;
         let exceeding = self.comparisons.iter().filter(|comparison| comparison.exceeds(ratio_max));
@@ -108,6 +120,11 @@ impl Report {
         errors
     }
 
+    /// Sum over all turns.
+    fn count(&self, of: fn(&Turn) -> u64) -> u64 {
+        self.turns().map(of).sum()
+    }
+
     fn turns(&self) -> impl Iterator<Item = &Turn> {
         self.measured.rounds.iter().flatten()
     }
@@ -117,8 +134,7 @@ impl Report {
         let Measured { builds: [a, b], pace, idle_cpu_ms_per_s: [idle_a, idle_b], fsync_ms, .. } =
             &self.measured;
         let Pace { rate_per_s, seconds, warm_up_s, players } = pace;
-        let count = |of: fn(&Turn) -> u64| self.turns().map(of).sum::<u64>();
-        vec![
+        [
             format!("A (base): {a}"),
             format!("B (new): {b}"),
             format!(
@@ -127,9 +143,9 @@ impl Report {
             ),
             format!(
                 "{} bets: settled {} · rejected {} · errors {}",
-                count(|turn| turn.sent),
-                count(|turn| turn.settled),
-                count(|turn| turn.rejected),
+                self.count(|turn| turn.sent),
+                self.count(|turn| turn.settled),
+                self.count(|turn| turn.rejected),
                 kinds(&self.errors()),
             ),
             format!(
@@ -138,6 +154,26 @@ impl Report {
             ),
             format!("idle CPU time: A {idle_a:.1} ms/s · B {idle_b:.1} ms/s"),
         ]
+        .into_iter()
+        .chain(self.faulted())
+        .collect()
+    }
+
+    /// Line about the faults of B.
+    fn faulted(&self) -> Option<String> {
+        let Measured { after_faults, faulted_p50_ms, .. } = &self.measured;
+        let median_of = |side: usize| {
+            let values: Vec<f64> = faulted_p50_ms.iter().map(|both| both[side]).collect();
+            median(&values)
+        };
+        (!after_faults.is_empty()).then(|| {
+            format!(
+                "before each round, a turn with {} armed on B: median of its p50 A {:.1} ms · B {:.1} ms",
+                after_faults.join(", "),
+                median_of(0),
+                median_of(1),
+            )
+        })
     }
 
     fn grid(&self) -> Grid {
@@ -152,7 +188,7 @@ impl Report {
         Grid { header: COLUMNS, text_columns: 1, rows: rows.collect() }
     }
 
-    /// What the intervals are.
+    /// Explains the intervals.
     fn explanation(&self) -> String {
         let (rounds, coverage) = (self.measured.rounds.len(), self.coverage_percent);
         let ends = Ends::of(rounds);
@@ -200,6 +236,8 @@ mod tests {
             idle_cpu_ms_per_s: [90.0, 60.0],
             fsync_ms: 1.25,
             steal_percent: 0.5,
+            after_faults: vec!["user.n-plus-one"],
+            faulted_p50_ms: vec![[4.0, 500.0], [5.0, 502.0]],
             rounds,
         };
         Report::of(measured, ratio_max)
@@ -225,6 +263,14 @@ mod tests {
     }
 
     #[test]
+    fn rejected_bet_is_a_problem() {
+        let mut rounds = vec![round([4.0; 4]), round([4.0; 4])];
+        rounds[1][2].rejected = 3;
+        let expected = "3 bets were rejected, although each player has money for all of them";
+        assert_eq!(report(rounds, None).problem().as_deref(), Some(expected));
+    }
+
+    #[test]
     fn text_has_the_figures_and_their_interval() {
         let text = report(vec![round([4.0, 2.0, 2.0, 4.0]); 7], None).to_text(160);
         for part in [
@@ -232,6 +278,7 @@ mod tests {
             "8400 bets: settled 8400 · rejected 0 · errors none",
             "0.5 % of the rounds",
             "idle CPU time: A 90.0 ms/s · B 60.0 ms/s",
+            "with user.n-plus-one armed on B: median of its p50 A 4.5 ms · B 501.0 ms",
             "CPU ms/bet",
             "0.500–0.500",
             "from the smallest to the largest of 7 ratios, which contains the median with 98.4 % (sign test). Bad",
@@ -241,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_rounds_are_told() {
+    fn too_few_rounds_are_reported() {
         let explanation = |rounds| report(vec![round([4.0; 4]); rounds], None).explanation();
         let five = explanation(5);
         assert!(five.contains("93.8 %") && five.contains("at least 95 % are not possible with 5"), "{five}");

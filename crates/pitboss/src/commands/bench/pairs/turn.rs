@@ -1,10 +1,11 @@
-//! A turn: bets for a fixed time on one of the platforms, and what its processes used meanwhile. The other platform idles, and its
+//! A turn: bets for a fixed time on one of the platforms, and what its processes used in it. The other platform idles, and its
 //! processes are not counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use runtime::Layout;
 use serde::Serialize;
 
 use super::platform::{Platform, Side};
@@ -17,7 +18,7 @@ use crate::load_generator::plan::Plan;
 use crate::output::Output;
 use crate::player::{Gateway, Player};
 
-/// What all turns have in common.
+/// Settings that all turns share.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Pace {
     /// Bets a second, sent at fixed times.
@@ -33,7 +34,7 @@ pub(super) struct Pace {
 /// Result of one turn.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Turn {
-    /// Which build was measured.
+    /// Build that was measured.
     pub(super) side: Side,
     /// Duration of the measured interval, up to its last answer.
     pub(super) seconds: f64,
@@ -65,7 +66,7 @@ pub(super) struct Bettors<'a> {
     output: &'a Output,
 }
 
-/// What is read at the start and at the end of an interval.
+/// Counters at the start or at the end of an interval.
 struct Reading {
     at: Instant,
     usages: Usages,
@@ -114,6 +115,16 @@ impl<'a> Bettors<'a> {
             bail!("no bet was settled on the platform {} (errors: {})", self.platform, kinds(&turn.errors));
         }
         Ok(turn)
+    }
+
+    /// Sends the bets of an interval, and returns their p50. It counts nothing else.
+    pub(super) async fn p50_ms(&self) -> f64 {
+        self.send(self.pace.seconds).await.latency_ms().p50
+    }
+
+    /// Folders of the platform.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.platform.layout
     }
 
     async fn send(&self, seconds: u64) -> Tally {

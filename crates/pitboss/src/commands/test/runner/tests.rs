@@ -129,7 +129,7 @@ async fn job_that_writes_too_much_is_killed() {
 
 /// As when a test run is interrupted, or takes too long.
 #[tokio::test]
-async fn interrupted_jobs_are_named_and_end_with_what_they_started() {
+async fn interrupted_jobs_end_with_their_processes() {
     let folder = Folder::new();
     let environment = folder.environment();
     let waits = "echo waiting; sleep 1000 & echo $! > child; wait";

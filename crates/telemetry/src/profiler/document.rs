@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::stacks::{Profile, Sample};
+use crate::config::About;
 use crate::frames;
-use crate::transaction::encode::About;
 
 /// The body of the item.
 #[derive(Debug, Serialize)]
@@ -162,7 +162,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::profile::sampler::{Recording, Sampled};
+    use crate::profiler::sampler::{Recording, Sampled};
 
     #[test]
     fn document_is_sample_format_1() {

@@ -1,0 +1,126 @@
+//! Exceptions and stacks of an event. Each field is read independently, and of long lists the most informative end is read.
+
+use serde_json::value::RawValue;
+
+use super::fields::{self, Fields, LABEL_BYTES_MAX, cut, values};
+
+/// Longest value or message of an event (Sentry: 8 192 characters).
+pub(super) const VALUE_BYTES_MAX: usize = 8_192;
+/// Largest number of frames that are read of a stack (Sentry: 250). Of a longer stack, the innermost are read.
+const FRAMES_MAX: usize = 250;
+/// Largest number of exceptions that are read of a chain (Sentry: 50). Of a longer chain, the outermost are read.
+const EXCEPTIONS_MAX: usize = 50;
+/// Longest source line that is read, without its indentation: room for one character more than grouping uses.
+const CONTEXT_LINE_BYTES_MAX: usize = 4 * (LINE_CHARACTERS_MAX + 1);
+/// Longest source line for grouping. Sentry ignores longer lines, because they come from minified files.
+pub(super) const LINE_CHARACTERS_MAX: usize = 120;
+
+/// One exception of a chain.
+#[derive(Debug, Default)]
+pub struct Exception {
+    /// Class of the exception.
+    pub class: Option<String>,
+    /// Message of the exception.
+    pub value: Option<String>,
+    /// Stack where it was raised.
+    pub stacktrace: Stacktrace,
+    /// False for an exception that would have crashed the program.
+    pub handled: Option<bool>,
+    /// Number of the exception in its event, where the SDK sends a tree.
+    pub id: Option<u64>,
+    /// Number of the exception that contains it, or that it caused.
+    pub parent_id: Option<u64>,
+    /// True for an exception that only contains others.
+    pub is_group: bool,
+}
+
+/// Stack frames, innermost last.
+#[derive(Debug, Default)]
+pub struct Stacktrace {
+    /// The frames.
+    pub frames: Vec<Frame>,
+}
+
+/// One frame.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// Function name.
+    pub function: Option<String>,
+    /// Module or namespace.
+    pub module: Option<String>,
+    /// Source file.
+    pub filename: Option<String>,
+    /// Line in the source file.
+    pub lineno: Option<u64>,
+    /// Text of that line without its indentation.
+    pub context_line: Option<String>,
+    /// True for the application's own code.
+    pub in_app: Option<bool>,
+}
+
+impl Exception {
+    fn read(fields: &Fields<'_>) -> Self {
+        let mechanism = fields.object("mechanism");
+        Self {
+            class: fields.short("type", LABEL_BYTES_MAX),
+            value: fields.get("value").map(|value| {
+                // Sentry accepts any JSON here and shows it as text.
+                cut(fields::text(value).unwrap_or_else(|| value.get().to_owned()), VALUE_BYTES_MAX)
+            }),
+            stacktrace: Stacktrace::read(&fields.object("stacktrace")),
+            handled: mechanism.boolean("handled"),
+            id: mechanism.number("exception_id"),
+            parent_id: mechanism.number("parent_id"),
+            is_group: mechanism.boolean("is_exception_group") == Some(true),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.class.is_none() && self.value.is_none() && self.stacktrace.frames.is_empty()
+    }
+}
+
+impl Stacktrace {
+    /// Returns the innermost frame of the application's own code.
+    #[must_use]
+    pub fn innermost_in_app(&self) -> Option<&Frame> {
+        self.frames.iter().rev().find(|frame| frame.in_app == Some(true))
+    }
+
+    pub(super) fn read(fields: &Fields<'_>) -> Self {
+        let frames = fields.list("frames");
+        let innermost = frames.len().saturating_sub(FRAMES_MAX);
+        Self {
+            frames: frames[innermost..].iter().map(|frame| Frame::read(&Fields::of(Some(*frame)))).collect(),
+        }
+    }
+}
+
+impl Frame {
+    /// Returns the module, otherwise the file, otherwise an empty text.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.module.as_deref().or(self.filename.as_deref()).unwrap_or_default()
+    }
+
+    fn read(fields: &Fields<'_>) -> Self {
+        let line =
+            fields.text("context_line").map(|line| cut(line.trim().to_owned(), CONTEXT_LINE_BYTES_MAX));
+        Self {
+            function: fields.short("function", LABEL_BYTES_MAX),
+            module: fields.short("module", LABEL_BYTES_MAX),
+            filename: fields.short("filename", LABEL_BYTES_MAX),
+            lineno: fields.number("lineno"),
+            context_line: line.filter(|line| !line.is_empty()),
+            in_app: fields.boolean("in_app"),
+        }
+    }
+}
+
+/// Reads exceptions from `{"values": […]}`, from the bare list of older SDKs and of Go, or from a single exception.
+pub(super) fn exceptions(value: Option<&RawValue>) -> Vec<Exception> {
+    let entries = values(value);
+    let outermost = entries.len().saturating_sub(EXCEPTIONS_MAX);
+    let read = entries[outermost..].iter().map(|entry| Exception::read(&Fields::of(Some(*entry))));
+    read.filter(|exception| !exception.is_empty()).collect()
+}
