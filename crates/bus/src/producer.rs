@@ -166,6 +166,21 @@ impl Producer {
         self.send(client, Outgoing { topic, key, value, headers }, span).await
     }
 
+    /// Does the same for a topic that others read. Only a record that is too large otherwise is compressed, because the consumer of
+    /// another language may lack lz4.
+    pub(crate) async fn publish_replay(
+        &self,
+        record: Verbatim<'_>,
+        span: &Span,
+    ) -> Result<Published, PublishError> {
+        let Verbatim { topic, key, value, headers } = &record;
+        let plain = Outgoing { topic, key: *key, value: *value, headers: headers.clone() };
+        match self.send(&self.client, plain, span).await {
+            Err(PublishError::Unwritable { .. }) => self.publish_verbatim(record, span).await,
+            ended => ended,
+        }
+    }
+
     async fn send(
         &self,
         client: &Client,

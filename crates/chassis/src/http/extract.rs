@@ -1,5 +1,7 @@
 //! Extractors whose rejections are problems.
 
+use std::{fmt, marker::PhantomData};
+
 use axum::{
     body::Bytes,
     extract::{
@@ -8,14 +10,49 @@ use axum::{
     },
 };
 use http::StatusCode;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::slow_clients::BodyTooSlow;
 use crate::problem::Problem;
 
-/// A JSON body. Its content type is `application/json`, or another one of `application` that ends with `+json`.
-#[derive(Clone, Copy, Debug, Default, FromRequest)]
-#[from_request(via(axum::Json), rejection(Problem))]
+/// A JSON object as body. Its content type is `application/json`, or another one of `application` that ends with `+json`.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Json<T>(pub T);
+
+/// What is read from a JSON object. `serde` reads a struct from an array, too, by the order of its fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData)).map(Object)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let axum::Json(Object(value)) = axum::Json::from_request(request, state).await?;
+        Ok(Self(value))
+    }
+}
 
 /// The bytes of a body of any media type.
 #[derive(Clone, Debug, Default)]

@@ -229,7 +229,7 @@ async fn idle_connection_is_closed_after_deadline() {
 async fn slow_body_returns_408() {
     let server = serve(Http { stall_deadline_ms: 300, ..long_limits() }).await;
     let post = server.head("POST /body");
-    let head = format!("{post}content-type: application/json\r\ncontent-length: 5000\r\n\r\n[");
+    let head = format!("{post}content-type: application/json\r\ncontent-length: 5000\r\n\r\n{{");
     let mut slow = server.open(&head).await;
     let (mut read, mut write) = slow.split();
     let trickling = async {
@@ -246,7 +246,7 @@ async fn slow_body_returns_408() {
         () = trickling => {}
     }
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 408");
-    let whole = format!("{post}content-type: application/json\r\ncontent-length: 2\r\n\r\n[]");
+    let whole = format!("{post}content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}");
     assert_eq!(status(&mut server.open(&whole).await).await, Some(200), "a fast client is answered");
 }
 

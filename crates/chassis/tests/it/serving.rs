@@ -75,6 +75,7 @@ async fn errors_are_returned_as_problems() {
         ),
         (client.post(at("/number")).header("content-type", "application/json").body("{"), 400, "bad-request"),
         (client.post(at("/number")).json(&json!({ "number": "x" })), 422, "invalid-body"),
+        (client.post(at("/number")).json(&json!([7])), 422, "invalid-body"),
         (client.post(at("/number")).json(&json!({ "number": 1, "more": "x".repeat(100) })), 413, "too-large"),
         (client.get(at("/panic")), 500, "internal"),
     ];

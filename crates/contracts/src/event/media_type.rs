@@ -25,7 +25,7 @@ impl MediaType {
 
     /// Returns true for JSON: `application/json`, or a type with the suffix `+json`.
     pub(super) fn is_json(&self) -> bool {
-        self.0.ends_with("/json") || self.0.ends_with("+json")
+        self.0 == headers::APPLICATION_JSON || self.0.ends_with("+json")
     }
 
     /// Returns true for protobuf.

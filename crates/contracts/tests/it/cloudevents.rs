@@ -109,6 +109,7 @@ fn batches_and_unknown_formats_are_named() {
         ("application/cloudevents", one("application/cloudevents")),
         ("avro/binary", "unknown content type `avro/binary`".to_owned()),
         ("text/plain", "unknown content type `text/plain`".to_owned()),
+        ("text/json", "unknown content type `text/json`".to_owned()),
     ];
     for (content_type, reason) in cases {
         for pairs in [vec![], vec![header("ce_type", PLACE_BET), header("ce_id", "e-1")]] {

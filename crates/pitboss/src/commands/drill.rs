@@ -15,6 +15,7 @@ use crate::drill::platform::Platform;
 use crate::drill::summary::Summary;
 use crate::drill::{Console, Scenario, engine, scenarios};
 use crate::flag_file::FlagFile;
+use crate::interrupts::Interrupts;
 use crate::output::Output;
 use crate::player::Gateway;
 use crate::steps::print_line;
@@ -102,9 +103,10 @@ impl DrillArgs {
         let mut platform = Platform::new(context, (&target, &gateway), &flags, &settings, seed);
         let mut summary = Summary::new(scenario.name, scenario.title, seed, &left_out);
         flags.disarm_all()?;
+        let mut interrupts = Interrupts::listen()?;
         let ended = tokio::select! {
             ended = engine::run(&scenario, &mut platform, &mut person, &mut summary) => ended,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted: every fault is disarmed")),
+            () = interrupts.received() => Err(anyhow::anyhow!("interrupted: every fault is disarmed")),
         };
         flags.disarm_all()?;
         platform.close().await;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use faults::{Acts, FaultId, UnknownFault};
 use indicatif::ProgressBar;
@@ -72,6 +72,7 @@ impl VerifyArgs {
     /// Proves the selected faults, one after the other. Exit code 0 only if all of them are PROVEN, and after all rows if the names
     /// that were sent are the declared ones. With `--sabotage`: if none is PROVEN. No fault stays armed.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        self.check()?;
         let (checkout, output) = (context.checkout()?, &context.output);
         let target = context.target(&TargetArgs::default()).await?;
         sabotage::check(&target, self.sabotage).await?;
@@ -86,6 +87,23 @@ impl VerifyArgs {
         };
         flags.disarm_all()?;
         Ok(if holds? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Refuses what would only fail after the work.
+    fn check(&self) -> Result<()> {
+        if self.soak_s.is_none() && self.selected(0).is_empty() {
+            bail!("--quick leaves out every row that was named");
+        }
+        let Some(path) = &self.report else { return Ok(()) };
+        let shown = path.display();
+        if row_name(&shown.to_string()).is_ok() {
+            bail!("--report would write the file {shown}, which is the name of a row: put --report last");
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            bail!("cannot write {shown}: there is no such folder");
+        }
+        Ok(())
     }
 
     async fn prove_or_soak(&self, stage: &Stage<'_>, seed: u64) -> Result<bool> {
@@ -364,5 +382,16 @@ mod tests {
         assert_eq!(report(&[]).unwrap(), None);
         assert!(report(&["--soak-s", "5", "--report"]).is_err());
         assert!(report(&["--sabotage", "--report"]).is_err() && report(&["--sabotage", "--quick"]).is_ok());
+    }
+
+    #[test]
+    fn what_fails_after_the_work_is_refused_before() {
+        let check = |args: &[&str]| {
+            let args = ["verify"].iter().chain(args);
+            <Cli as clap::Parser>::try_parse_from(args).unwrap().verify.check()
+        };
+        assert!(check(&["--report", "consumer.slow"]).is_err(), "it is the name of a row");
+        assert!(check(&["--report", "missing/a.md"]).is_err() && check(&["--report", "a.md"]).is_ok());
+        assert!(check(&["notification.provider-down", "--quick"]).is_err() && check(&["--quick"]).is_ok());
     }
 }

@@ -47,6 +47,8 @@ pub struct Done {
     verb: Verb,
     dry_run: bool,
     left_out: u64,
+    /// False if some letters could not be read, so that they were not selected.
+    complete: bool,
     interrupted: bool,
     done: Vec<Value>,
     refused: Vec<Value>,
@@ -57,7 +59,8 @@ impl Done {
     #[must_use]
     pub fn new(verb: Verb, dry_run: bool, selected: &Selected) -> Self {
         let (done, refused) = (Vec::new(), Vec::new());
-        Self { verb, dry_run, left_out: selected.left_out, interrupted: false, done, refused }
+        let (left_out, complete) = (selected.left_out, !selected.is_incomplete);
+        Self { verb, dry_run, left_out, complete, interrupted: false, done, refused }
     }
 
     /// Adds a letter on which nothing was done.
@@ -165,6 +168,7 @@ impl Done {
             "done": self.done,
             "refused": self.refused,
             "left_out": self.left_out,
+            "complete": self.complete,
             "interrupted": self.interrupted,
         })
     }
@@ -201,7 +205,7 @@ impl Done {
     /// Returns true if everything was done that was asked for.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.refused.is_empty() && !self.interrupted
+        self.refused.is_empty() && self.complete && !self.interrupted
     }
 }
 
@@ -218,6 +222,9 @@ mod tests {
         assert!(done.holds());
         done.interrupted = true;
         assert!(!done.holds());
+        let partial = Selected { entries: Vec::new(), left_out: 0, is_incomplete: true, held };
+        let partial = Done::new(Verb::Replay, true, &partial);
+        assert!(!partial.holds() && partial.to_json()["complete"] == false, "some letters were not read");
         let mut done = Done::new(Verb::Discard, true, &selected);
         done.refuse("game/bets.commands/3".parse().unwrap(), "why");
         assert!(!done.holds());

@@ -62,7 +62,7 @@ pub(crate) async fn balance(State(app): State<App>, player: Player) -> Result<Js
 #[utoipa::path(get, path = "/api/v1/me/bets", tag = "me", security(("player" = [])), params(Page),
     responses(
         (status = 200, description = "A page of bets", body = HistoryPage),
-        (status = 400, description = "Invalid `limit`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Invalid `limit` or `before`", body = Problem, content_type = "application/problem+json"),
         TokenProblems, CommonProblems,
     ))]
 pub(crate) async fn history(

@@ -124,12 +124,13 @@ impl CopyStats {
 
     /// Counts a failed copy and logs a warning, at most one per [`WARN_INTERVAL`].
     pub(super) fn count_failed(&self, status: Option<u16>, reason: &str) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        // Locked before the count, so that no reader sees a failure without its error
+        let mut failures = self.failures();
         match status {
             Some(_) => self.count(&self.refused, "refused"),
             None => self.count(&self.unreachable, "unreachable"),
         }
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let mut failures = self.failures();
         failures.last_error = Some(LastError { at, status, reason: reason.to_owned() });
         if failures.warned.is_none_or(|warned| warned.elapsed() >= WARN_INTERVAL) {
             failures.warned = Some(Instant::now());

@@ -271,7 +271,7 @@ async fn publish(producer: &Producer, record: Outgoing<'_>) -> Result<Published,
     added.push((ENQUEUED_TIME.to_owned(), latency::enqueued_at(contracts::now_ms()).into()));
     headers.extend(added.into_iter().map(|(name, value)| (name, Some(value))));
     let record = Verbatim { topic, key, value, headers: native(&headers) };
-    producer.publish_verbatim(record, &span).await
+    producer.publish_replay(record, &span).await
 }
 
 /// Adds entries to the header `baggage`. They are left out if the header would exceed W3C's limit.
