@@ -87,7 +87,7 @@ impl Outside {
     /// Returns the same, and how many records behind the ends cannot be read yet.
     pub(crate) fn extents_and_held(&self, topic: &str) -> Result<(Ranges, Held), ClientError> {
         let client = &self.clients()?.high_watermarks;
-        // Each client has its own metadata of the topic, which the question renews
+        // Each client has its own metadata of the topic, which this request renews
         let high_watermarks = self.read(client, &self.partitions(client, topic)?, Offset::End)?;
         let partitions = self.partitions(self.records()?, topic)?;
         let extents = self.extents_of(&partitions)?;

@@ -30,10 +30,4 @@ impl Shutdown {
     pub fn is_requested(&self) -> bool {
         self.token.is_cancelled()
     }
-
-    /// The request as a token, for slow start-up code that must stop on shutdown.
-    #[must_use]
-    pub fn token(&self) -> CancellationToken {
-        self.token.clone()
-    }
 }

@@ -109,7 +109,7 @@ async fn bet(target: &Target, bet_id: &str) -> Result<Bet> {
     answer.json().await.with_context(|| format!("game's answer about {bet_id} is not a bet"))
 }
 
-/// The record with which an operator takes a bet back.
+/// The record by which an operator voids a bet.
 fn void(Bet { bet_id, player_id, .. }: &Bet) -> RawRecord {
     let data = json!({ "wagerId": bet_id, "playerId": player_id, "reason": REASON });
     let event = json!({ "type": EventType::VoidWager.as_str(), "data": data });
