@@ -34,6 +34,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The JSON form refuses unknown fields, because `ignore_unknown_fields` is not called. Names are camelCase, as in
     // proto3 JSON.
     pbjson_build::Builder::new().register_descriptors(&encoded)?.build(&PACKAGES)?;
+    replace_number_reader(&out)
+}
+
+/// Replaces the generator's reader of numbers, which accepts a plus sign, by that of this crate.
+fn replace_number_reader(out: &Path) -> Result<(), Box<dyn Error>> {
+    const GENERATED: &str = "::pbjson::private::NumberDeserialize";
+    let mut replaced = 0;
+    for package in PACKAGES {
+        let file = out.join(format!("{}.serde.rs", package.trim_start_matches('.')));
+        let code = std::fs::read_to_string(&file)?;
+        replaced += code.matches(GENERATED).count();
+        std::fs::write(&file, code.replace(GENERATED, "crate::json::Digits"))?;
+    }
+    if replaced == 0 {
+        return Err("the generated code reads numbers in an unknown way".into());
+    }
     Ok(())
 }
 

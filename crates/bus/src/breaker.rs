@@ -289,7 +289,7 @@ mod tests {
 
     /// Records of the failing partition wait in their lanes, and those of the others are fetched after the pause.
     #[test]
-    fn record_that_is_fetched_after_a_failure_gets_its_turn() {
+    fn record_fetched_after_failure_gets_its_turn() {
         let now = Instant::now();
         let mut breaker = open(now);
         let begun = now + PAUSE;

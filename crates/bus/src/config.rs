@@ -2,8 +2,10 @@
 //!
 //! The defaults were measured. A setting exists only where two deployments, or a test, need different values.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 use crate::names::Names;
@@ -15,7 +17,8 @@ const BREAKER_WAIT_MS_MIN: u64 = 2_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `host:port[,host:port…]` of the brokers that a client contacts first.
+    /// `host:port[,host:port…]` of the brokers that a client contacts first. An invalid address is refused when it is read.
+    #[serde(deserialize_with = "read_servers")]
     pub bootstrap_servers: String,
     /// Name of this process in the broker's logs, in group listings and in the `dlq-service` header.
     pub client_id: String,
@@ -148,7 +151,7 @@ impl Config {
                 problems.push(message.to_owned());
             }
         };
-        check(!self.bootstrap_servers.trim().is_empty(), "kafka.bootstrap_servers is empty");
+        check(are_servers(&self.bootstrap_servers), &format!("kafka.bootstrap_servers {SERVERS_PROBLEM}"));
         check(!self.client_id.trim().is_empty(), "kafka.client_id is empty");
         check((1..=1_024).contains(&self.lanes), "kafka.lanes is not between 1 and 1024");
         check(
@@ -247,9 +250,73 @@ impl Config {
     }
 }
 
+/// Problem of addresses that cannot be used.
+const SERVERS_PROBLEM: &str = "is not host:port[,host:port…]";
+/// Protocols that may stand in front of an address.
+const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+/// Reads the addresses of the brokers, so that a mistake is reported with those of other settings, before anything connects.
+fn read_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let servers = String::deserialize(deserializer)?;
+    if are_servers(&servers) { Ok(servers) } else { Err(D::Error::custom(SERVERS_PROBLEM)) }
+}
+
+/// Returns true for what librdkafka reads as addresses. It also permits a protocol in front, no port, and superfluous commas.
+fn are_servers(servers: &str) -> bool {
+    let mut given = servers.split(',').map(str::trim).filter(|server| !server.is_empty()).peekable();
+    given.peek().is_some() && given.all(is_server)
+}
+
+fn is_server(server: &str) -> bool {
+    let (protocol, address) = server.split_once("://").unwrap_or((PROTOCOLS[0], server));
+    if !PROTOCOLS.iter().any(|known| known.eq_ignore_ascii_case(protocol)) {
+        return false;
+    }
+    match address.rsplit_once(':') {
+        Some((host, port)) => is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => is_host(address),
+    }
+}
+
+/// A name or an IPv4 address, or an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn invalid_addresses_are_refused_when_read() {
+        let read = |servers: &str| {
+            serde_json::from_value::<Config>(serde_json::json!({ "bootstrap_servers": servers }))
+        };
+        for servers in
+            ["127.0.0.1:8120", "kafka:9092", "a:1, b_2.c-d:2", "[::1]:9092", "PLAINTEXT://h:1", "h", "a:1,"]
+        {
+            let config = read(servers).expect(servers);
+            assert_eq!(config.problems(), Vec::<String>::new(), "{servers}");
+        }
+        for servers in
+            ["", " ", "h:", ":9092", "h:0", "h:65536", "h:port", ",", "h/x:1", "::1:9092", "http://h:1"]
+        {
+            let error = read(servers).expect_err(servers).to_string();
+            assert_eq!(error, SERVERS_PROBLEM, "{servers}");
+            let config = Config { bootstrap_servers: servers.to_owned(), ..Config::default() };
+            assert_eq!(
+                config.problems(),
+                [format!("kafka.bootstrap_servers {SERVERS_PROBLEM}")],
+                "{servers}"
+            );
+        }
+    }
 
     #[test]
     fn defaults_have_no_problem() {

@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use crate::clients::Quiet;
 use crate::consumer::context::list_of;
 use crate::error::ClientError;
+use crate::leadership::await_leader;
 use crate::names::Names;
 use crate::partitions::TopicPartition;
 
@@ -26,8 +27,13 @@ pub(crate) type Offsets = BTreeMap<TopicPartition, i64>;
 /// Returns the number of partitions of a topic, 0 if there is no such topic.
 ///
 /// # Errors
-/// When the broker does not know at present, as while a topic has no leader. That is no missing topic.
+/// When the broker does not know at present, as while a topic has no leader for longer than [`await_leader`] waits. That is no
+/// missing topic.
 pub(crate) fn partition_count(client: &BaseConsumer<Quiet>, physical: &str) -> Result<i32, ClientError> {
+    await_leader(|| request_partition_count(client, physical))
+}
+
+fn request_partition_count(client: &BaseConsumer<Quiet>, physical: &str) -> Result<i32, ClientError> {
     const DOING: &str = "reading a topic's partitions";
     let metadata =
         client.fetch_metadata(Some(physical), REQUEST_TIMEOUT).map_err(ClientError::kafka(DOING))?;
@@ -55,11 +61,20 @@ pub(crate) fn read(
     partitions: &mut BTreeSet<TopicPartition>,
     which: Offset,
 ) -> Result<Offsets, ClientError> {
-    const DOING: &str = "reading the end offsets of partitions";
     // The elements of an empty list must not be read
     if partitions.is_empty() {
         return Ok(Offsets::new());
     }
+    await_leader(|| request_offsets(client, names, partitions, which))
+}
+
+fn request_offsets(
+    client: &BaseConsumer<Quiet>,
+    names: &Names,
+    partitions: &mut BTreeSet<TopicPartition>,
+    which: Offset,
+) -> Result<Offsets, ClientError> {
+    const DOING: &str = "reading the end offsets of partitions";
     let mut wanted = list_of(&*partitions, names);
     wanted.set_all_offsets(which).map_err(ClientError::kafka(DOING))?;
     let found = client.offsets_for_times(wanted, REQUEST_TIMEOUT).map_err(ClientError::kafka(DOING))?;

@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_connection_and_time_out_errors_are_unreachable() {
+    fn only_network_errors_are_unreachable() {
         use RDKafkaErrorCode as Code;
         let error = |source| ClientError::Kafka { doing: "testing", source };
         for code in [Code::AllBrokersDown, Code::BrokerTransportFailure, Code::OperationTimedOut] {

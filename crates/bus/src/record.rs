@@ -185,6 +185,21 @@ pub struct RawRecord {
     pub value: Bytes,
 }
 
+impl RawRecord {
+    /// Returns the record as a reader decodes it, for tests of programs that publish records. It has no place yet.
+    #[must_use]
+    pub fn view(&self) -> RecordView<'_> {
+        RecordView {
+            topic: &self.topic,
+            partition: 0,
+            offset: 0,
+            timestamp_ms: None,
+            headers: &self.headers,
+            value: &self.value,
+        }
+    }
+}
+
 pub(crate) fn to_native(headers: &[(String, Bytes)]) -> OwnedHeaders {
     headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |native, (name, value)| {
         native.insert(Header { key: name, value: Some(value.as_ref()) })

@@ -164,7 +164,8 @@ impl Processor {
         let work = async {
             match (decoded, handler) {
                 (Ok((event, _)), Some(handler)) => {
-                    let action = hook.map_or_else(HookAction::default, |hook| hook.before(record));
+                    let ask = |hook: &Arc<dyn RecordHook>| hook.before(record, self.can_move(record));
+                    let action = hook.map_or_else(HookAction::default, ask);
                     self.handle(task, event, handler.as_ref(), action).await
                 }
                 (Err(error), _) => (self.park_undecodable(task, &error).await, false),

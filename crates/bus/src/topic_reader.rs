@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::consumer::context::{list_of, offsets_of};
 use crate::ends::REQUEST_TIMEOUT;
 use crate::error::ClientError;
+use crate::leadership::await_leader;
 use crate::offsets::NextOffset;
 use crate::outside::{Held, Outside, POLL, Ranges};
 use crate::partitions::TopicPartition;
@@ -142,12 +143,11 @@ impl TopicReader {
         // librdkafka takes the time in the place of the offset
         let times = keys.iter().map(|key| (key, NextOffset(at_ms.max(0))));
         let times = offsets_of(times, self.outside.names()).map_err(ClientError::kafka(DOING))?;
-        let found = self
-            .outside
-            .records()?
-            .offsets_for_times(times, REQUEST_TIMEOUT)
-            .map_err(ClientError::kafka(DOING))?;
-        let found = numbers(&found, DOING)?;
+        let client = self.outside.records()?;
+        let found = await_leader(|| {
+            let found = client.offsets_for_times(times.clone(), REQUEST_TIMEOUT);
+            numbers(&found.map_err(ClientError::kafka(DOING))?, DOING)
+        })?;
         let offsets = extents.iter().map(|(partition, extent)| {
             let offset = found.get(partition).copied().unwrap_or(extent.end);
             (*partition, offset.clamp(extent.start, extent.end))

@@ -12,6 +12,7 @@
 //!
 //! All errors are collected, so that an operator can fix them in one round.
 
+mod addresses;
 mod load;
 mod numbers;
 mod redact;
@@ -28,6 +29,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use validator::Validate;
 
+pub use addresses::{host_and_port, http_url};
 pub use redact::redacted;
 pub use secret::Secret;
 pub use sections::{Budget, Drain, FaultsConfig, Http, Ops, Start, StartBudget, TelemetryConfig};

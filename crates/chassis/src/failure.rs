@@ -1,6 +1,6 @@
 //! Reason why a process failed, and the exit code that reports it to the supervisor.
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, fmt::Display, process::ExitCode};
 
 use crate::config::ConfigErrors;
 
@@ -29,6 +29,11 @@ impl Failure {
         Self::Missing { what: what.into(), source: source.into() }
     }
 
+    /// Creates a [`Failure::Configuration`] with one problem, which names the setting.
+    pub fn invalid_setting(problem: impl Display) -> Self {
+        Self::Configuration(ConfigErrors(vec![problem.to_string()]))
+    }
+
     /// Creates a [`Failure::Failed`].
     pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(source.into())
@@ -55,9 +60,24 @@ impl Failure {
     }
 }
 
+/// An error that lists invalid settings is a [`Failure::Configuration`], wherever it occurs.
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Failed(Box::new(error))
+        match invalid_settings(&error) {
+            Some(problems) => Self::Configuration(ConfigErrors(problems.to_vec())),
+            None => Self::Failed(Box::new(error)),
+        }
+    }
+}
+
+/// Returns the problems that an error of another crate lists.
+fn invalid_settings<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a [String]> {
+    if let Some(bus::ClientError::Config(problems)) = error.downcast_ref::<bus::ClientError>() {
+        return Some(problems);
+    }
+    match error.downcast_ref::<telemetry::InitError>() {
+        Some(telemetry::InitError::Invalid(problems)) => Some(problems),
+        _ => None,
     }
 }
 
@@ -89,10 +109,28 @@ mod tests {
     #[test]
     fn exit_code_depends_on_kind_of_failure() {
         assert_eq!(Failure::missing("kafka", "refused").exit_code(), 69);
+        assert_eq!(Failure::invalid_setting("mail.from: not an address").exit_code(), 64);
         assert_eq!(Failure::from(std::io::Error::other("gone")).exit_code(), 1);
         assert_eq!(
             Failure::missing("port 8100", std::io::Error::other("in use")).describe(),
             "port 8100: in use"
         );
+    }
+
+    #[test]
+    fn invalid_settings_are_bad_configuration() {
+        let config = bus::Config { lanes: 0, ..bus::Config::default() };
+        let failure = Failure::from(bus::Producer::new(&config).err().expect("refused"));
+        assert_eq!(failure.exit_code(), 64);
+        assert!(
+            failure.describe().contains("\n  kafka.lanes is not between 1 and 1024"),
+            "{}",
+            failure.describe()
+        );
+
+        let problem = "SENTRY_DSN is not a DSN".to_owned();
+        let failure = Failure::from(telemetry::InitError::Invalid(vec![problem]));
+        assert_eq!(failure.exit_code(), 64);
+        assert!(failure.describe().contains("SENTRY_DSN"), "{}", failure.describe());
     }
 }

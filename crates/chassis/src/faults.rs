@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::faults::request::BAGGAGE_KEY;
-use ::faults::{FaultId, Faults, InvalidFlag, Options, Subject, Values};
+use ::faults::{FaultId, Faults, InvalidFlag, Options, Place, Subject, Values};
 use bus::{HookAction, Record, RecordHook};
 use contracts::headers::CE_ID;
 use telemetry::metric::{self, Metric};
@@ -26,11 +26,18 @@ pub fn active(faults: &Faults, id: FaultId, player_id: Option<&str>, key: Option
 
 /// Returns true if [`active`] would count the fault as applied now. Nothing is marked or counted.
 ///
-/// A fault that needs preparation asks first, so that it counts as applied only when it can act.
+/// A fault that needs preparation asks first, so that it counts as applied only when it can act. `place` says what the code does
+/// with the answer.
 #[must_use]
-pub fn is_active(faults: &Faults, id: FaultId, player_id: Option<&str>, key: Option<&str>) -> bool {
+pub fn is_active(
+    faults: &Faults,
+    id: FaultId,
+    place: Place,
+    player_id: Option<&str>,
+    key: Option<&str>,
+) -> bool {
     let request = entry_of_request(faults);
-    faults.is_active(id, &Subject { player_id, key, request: request.as_deref() })
+    faults.is_active(id, place, &Subject { player_id, key, request: request.as_deref() })
 }
 
 /// The faults that the current request carries, signed or not. Without any this is one lookup in the request's baggage.
@@ -42,7 +49,7 @@ fn entry_of_request(faults: &Faults) -> Option<String> {
 fn apply(faults: &Faults, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
     let values = faults.evaluate(id, subject)?;
     telemetry::flags::applied(id.as_str());
-    (!faults.is_ineffective()).then_some(values)
+    faults.has_effect(id).then_some(values)
 }
 
 /// Returns the hook for a consumer, with the faults that act on any consumer.
@@ -54,7 +61,7 @@ pub fn record_hook(faults: &Faults) -> Arc<dyn RecordHook> {
 struct RecordFaults(Faults);
 
 impl RecordHook for RecordFaults {
-    fn before(&self, record: &Record) -> HookAction {
+    fn before(&self, record: &Record, can_move: bool) -> HookAction {
         let request = entry_of_request(&self.0);
         if self.0.is_idle(request.as_deref()) {
             return HookAction::default();
@@ -65,42 +72,43 @@ impl RecordHook for RecordFaults {
             key: record.header(CE_ID).and_then(|id| text(id)),
             request: request.as_deref(),
         };
-        self.action(&subject, record.partition, record.is_retry())
+        self.action(&subject, record.partition, can_move)
     }
 
     fn stalls(&self, _topic: &str, partition: i32) -> bool {
-        self.is_stuck(partition) && !self.0.is_ineffective()
+        // it is asked for every record, and answers without a lock while nothing is armed
+        let stuck = self.0.peek(FaultId::ConsumerStuck, Place::End, &Subject::default());
+        names_partition(stuck.as_ref(), partition) && !self.0.is_ineffective()
     }
 }
 
 impl RecordFaults {
-    fn action(&self, subject: &Subject<'_>, partition: i32, is_retry: bool) -> HookAction {
+    /// Asks for each fault only if it has an effect on this record, because a fault that is asked for counts as applied.
+    fn action(&self, subject: &Subject<'_>, partition: i32, can_move: bool) -> HookAction {
         let active = |id| apply(&self.0, id, subject);
-        // in the retry topic the record is handled as usual
-        let on_purpose = if is_retry { None } else { active(FaultId::ConsumerDelayedOnPurpose) };
+        if active(FaultId::ConsumerCrashLoop).is_some() {
+            return HookAction { crash: true, ..HookAction::default() };
+        }
+        let on_purpose = if can_move { active(FaultId::ConsumerDelayedOnPurpose) } else { None };
         let is_permanent = on_purpose.as_ref().is_some_and(|values| values.get("permanent") == 1);
+        // no subject: it acts on a partition, whoever its records belong to. Nothing is counted for the other partitions
+        let stuck = self.0.peek(FaultId::ConsumerStuck, Place::Before, &Subject::default());
         HookAction {
             delay: active(FaultId::ConsumerSlow).map(|values| milliseconds(values.get("delay_ms"))),
-            repeat: active(FaultId::ConsumerDuplicate).is_some(),
-            // no subject: it acts on a partition, whoever its records belong to
-            stall: self.is_stuck(partition)
+            // a record that moves is repeated where it is handled
+            repeat: on_purpose.is_none() && active(FaultId::ConsumerDuplicate).is_some(),
+            stall: names_partition(stuck.as_ref(), partition)
                 && apply(&self.0, FaultId::ConsumerStuck, &Subject::default()).is_some(),
-            crash: active(FaultId::ConsumerCrashLoop).is_some(),
+            crash: false,
             fail: on_purpose.is_some() && !is_permanent,
             reject: is_permanent,
         }
     }
+}
 
-    /// Returns true if the armed fault names this partition. Nothing is counted for the others.
-    fn is_stuck(&self, partition: i32) -> bool {
-        // it is asked for every record, and answers without a lock while nothing is armed
-        if !self.0.is_active(FaultId::ConsumerStuck, &Subject::default()) {
-            return false;
-        }
-        let armed = self.0.armed();
-        let stuck = armed.iter().find(|armed| armed.id == FaultId::ConsumerStuck);
-        stuck.is_some_and(|armed| armed.values.get("partition") == i64::from(partition))
-    }
+/// Returns true if the values of the fault `consumer.stuck` name this partition.
+fn names_partition(stuck: Option<&Values>, partition: i32) -> bool {
+    stuck.is_some_and(|values| values.get("partition") == i64::from(partition))
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -221,12 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn retried_record_is_not_delayed_again() {
+    fn only_a_record_that_can_move_is_delayed() {
         let flags = Flags::armed("notification", FaultId::ConsumerDelayedOnPurpose, &[]);
         let hook = RecordFaults(flags.faults());
-        let fails = |is_retry| hook.action(&Subject::default(), 0, is_retry).fail;
-        assert_eq!([false, true].map(fails), [true, false]);
-        assert!(!hook.action(&Subject::default(), 0, false).crash);
+        let fails = |can_move| hook.action(&Subject::default(), 0, can_move).fail;
+        assert_eq!([true, false].map(fails), [true, false]);
+        assert_eq!(flags.applied(FaultId::ConsumerDelayedOnPurpose), 1, "only an effect counts");
+        assert!(!hook.action(&Subject::default(), 0, true).crash);
     }
 
     #[test]
@@ -234,8 +243,45 @@ mod tests {
         let flags = Flags::armed("notification", FaultId::ConsumerDelayedOnPurpose, &[("permanent", 1)]);
         let hook = RecordFaults(flags.faults());
         let rejected = HookAction { reject: true, ..HookAction::default() };
-        assert_eq!(hook.action(&Subject::default(), 0, false), rejected);
-        assert_eq!(hook.action(&Subject::default(), 0, true), HookAction::default(), "in the retry topic");
+        assert_eq!(hook.action(&Subject::default(), 0, true), rejected);
+        assert_eq!(hook.action(&Subject::default(), 0, false), HookAction::default(), "in the retry topic");
+        assert_eq!(flags.applied(FaultId::ConsumerDelayedOnPurpose), 1, "only an effect counts");
+    }
+
+    #[test]
+    fn fault_behind_another_one_is_not_counted() {
+        let flags = Flags::scoped(
+            "notification",
+            &[
+                (FaultId::ConsumerDelayedOnPurpose, Scope::All, &[]),
+                (FaultId::ConsumerDuplicate, Scope::All, &[]),
+            ],
+        );
+        let hook = RecordFaults(flags.faults());
+        let of = |can_move| hook.action(&Subject::default(), 0, can_move);
+        assert_eq!(of(true), HookAction { fail: true, ..HookAction::default() });
+        assert_eq!(flags.applied(FaultId::ConsumerDuplicate), 0, "the record moves and is not repeated");
+        assert_eq!(of(false), HookAction { repeat: true, ..HookAction::default() });
+        let flags = Flags::scoped(
+            "game",
+            &[
+                (FaultId::ConsumerCrashLoop, Scope::All, &[]),
+                (FaultId::ConsumerSlow, Scope::All, &[("delay_ms", 70)]),
+            ],
+        );
+        let action = RecordFaults(flags.faults()).action(&Subject::default(), 0, false);
+        assert_eq!(action, HookAction { crash: true, ..HookAction::default() });
+        assert_eq!(flags.applied(FaultId::ConsumerSlow), 0, "the process ends before the record waits");
+    }
+
+    #[test]
+    fn services_of_delay_have_retry_topics() {
+        let groups = contracts::Group::ALL.iter().filter(|group| group.uses_retry_topics());
+        let mut services: Vec<&str> = groups.map(|group| group.as_str()).collect();
+        services.sort_unstable();
+        let mut defined = FaultId::ConsumerDelayedOnPurpose.definition().services.to_vec();
+        defined.sort_unstable();
+        assert_eq!(defined, services);
     }
 
     #[test]
@@ -253,9 +299,36 @@ mod tests {
         assert!(!hook.stalls("t", 3), "no record waits");
         assert_eq!((flags.applied(FaultId::ConsumerSlow), flags.applied(FaultId::ConsumerStuck)), (1, 1));
         let asked = flags.faults().ineffective();
-        assert!(is_active(&asked, FaultId::ConsumerSlow, None, None), "a fault that asks first is counted");
+        let is_counted = is_active(&asked, FaultId::ConsumerSlow, Place::Before, None, None);
+        assert!(is_counted, "a fault that asks first is counted");
         assert_eq!(active(&asked, FaultId::ConsumerSlow, None, None), None);
         assert_eq!(flags.applied(FaultId::ConsumerSlow), 2);
+    }
+
+    /// What `./pitboss verify --sabotage=reads` relies on: one read answers "off", and the others act.
+    #[test]
+    fn single_read_of_the_hook_can_be_off() {
+        let here = Scope::Service("notification".to_owned());
+        let stuck: &[testkit::faults::Flag<'_>] = &[(FaultId::ConsumerStuck, here, &[("partition", 3)])];
+        let with_off = |place: Place| {
+            let flags = Flags::scoped("notification", stuck);
+            let mut state = ::faults::State::read(&flags.file()).unwrap();
+            let fault = FaultId::ConsumerStuck;
+            state.make_ineffective(::faults::ReadSite { fault, place, service: "notification" });
+            state.write(&flags.file()).unwrap();
+            let hook = RecordFaults(Faults::watch(Options {
+                file: flags.file(),
+                service: "notification",
+                release: String::new(),
+                secret: Vec::new(),
+            }));
+            let stalls = hook.action(&Subject::default(), 3, false).stall;
+            (stalls, hook.stalls("t", 3), hook.0.applied())
+        };
+        let once = vec![(FaultId::ConsumerStuck, 1)];
+        assert_eq!(with_off(Place::Effect), (false, true, once.clone()), "counted as usual");
+        assert_eq!(with_off(Place::Before), (false, true, Vec::new()));
+        assert_eq!(with_off(Place::End), (true, false, once));
     }
 
     #[test]

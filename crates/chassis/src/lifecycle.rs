@@ -27,6 +27,9 @@ use crate::{
 
 /// Part under which the consumer of a group reports its readiness.
 const KAFKA: &str = "kafka";
+/// Reason where the limit of a phase ended before any attempt did, so no attempt could give one.
+const FIRST_ATTEMPT: &str =
+    "the first attempt did not end by then, so there is no other reason (is the limit too short?)";
 /// Pause before the next attempt in a phase of the start.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -129,7 +132,8 @@ impl Lifecycle {
     /// `&mut self` because a shared reference would make the service's future not `Send`.
     ///
     /// # Errors
-    /// [`Failure::Missing`] with the name: at the limit, or at once when a retry would not help.
+    /// [`Failure::Missing`] with the name: at the limit, or at once when a retry would not help. At the limit the reason is that of
+    /// the last attempt that ended, or that the first one did not end.
     pub async fn start_phase<T, E, F>(
         &mut self,
         name: &'static str,
@@ -166,7 +170,7 @@ impl Lifecycle {
             Ok(Err(error)) => Err(Failure::missing(format!("cannot use the {name}"), error)),
             Err(_) => {
                 let what = format!("cannot use the {name} within {limit_ms} ms (start.deadline_ms)");
-                let cause = last.map_or_else(|| BoxError::from("it did not answer"), BoxError::from);
+                let cause = last.map_or_else(|| BoxError::from(FIRST_ATTEMPT), BoxError::from);
                 Err(Failure::missing(what, cause))
             }
         }

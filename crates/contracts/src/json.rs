@@ -1,8 +1,14 @@
 //! JSON decoding with errors that name the field and the kind of mistake, and never contain a value.
 
+mod digits;
+mod unique_names;
+
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed as _};
+
+pub(crate) use digits::Digits;
+pub(crate) use unique_names::UniqueNames;
 
 /// Longest excerpt of a client's text (a field's name) in an error.
 const ECHO_CHARS_MAX: usize = 48;
@@ -16,6 +22,19 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str, part: &str) -> Result<T, Str
     })?;
     deserializer.end().map_err(|error| describe(".", &error, part))?;
     Ok(value)
+}
+
+/// Decodes the JSON form of a message, as [`read`] does, and refuses a field that occurs twice. The generated reader does not see
+/// that when the first value is null.
+pub(crate) fn read_message<T: DeserializeOwned>(text: &str, part: &str) -> Result<T, String> {
+    let message = read(text, part)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    match UniqueNames::OfFields.deserialize(tracked) {
+        Ok(()) => Ok(message),
+        Err(error) => Err(describe(&track.path().to_string(), &error, part)),
+    }
 }
 
 /// The JSON form of a message whose enum numbers all have names. It cannot fail, because such a message has only string

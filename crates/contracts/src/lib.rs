@@ -20,6 +20,7 @@ pub mod ids;
 mod json;
 pub mod message;
 pub mod parts;
+pub mod payments;
 pub mod proto;
 pub mod scorecard;
 pub mod topics;

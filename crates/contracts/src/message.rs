@@ -161,7 +161,7 @@ fn read_protobuf<M: Contract>(value: &[u8]) -> Result<Message, DecodeError> {
 }
 
 fn read_json<M: Contract>(text: &str) -> Result<Message, DecodeError> {
-    let message = json::read::<M>(text, "the data")
+    let message = json::read_message::<M>(text, "the data")
         .map_err(|problem| DecodeError::Json { what: M::EVENT_TYPE.as_str(), problem })?;
     validated(message)
 }

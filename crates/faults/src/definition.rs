@@ -2,6 +2,9 @@
 
 use crate::{FaultId, Scope};
 
+/// Service in the definition of a fault of every consumer.
+pub(crate) const EVERY_CONSUMER: &str = "any";
+
 /// Everything that is known about one fault.
 #[derive(Debug)]
 pub struct Definition {
@@ -179,6 +182,6 @@ impl Definition {
     }
 
     fn is_read_by(&self, service: &str) -> bool {
-        self.services.iter().any(|reader| *reader == "any" || *reader == service)
+        self.services.iter().any(|reader| *reader == EVERY_CONSUMER || *reader == service)
     }
 }

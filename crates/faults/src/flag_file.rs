@@ -3,19 +3,20 @@
 //! Every fault is a flag with the variants `on` (its parameters) and `off`. A fault that is not armed is `DISABLED`, with its
 //! default scope and values, so an operator can arm it by writing `ENABLED`. Only those targeting rules of flagd are accepted
 //! that are also written: `fractional` over `on` and `off`, and `if` with `==` on `player`, `release` or `service`. The end of a
-//! fault is in its metadata (`expires_at_ms`), because flagd's own time has whole seconds. Each flag is read separately: an invalid
-//! one is off, and the others work.
+//! fault is in its metadata (`expires_at_ms`), because flagd's own time has whole seconds. So is the read that answers "off"
+//! although the fault is armed (`ineffective_read`). Each flag is read separately: an invalid one is off, and the others work.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Armed, FaultId, InvalidFlag, Scope, State, Values};
+use crate::{Armed, FaultId, InvalidFlag, ReadSite, Scope, State, Values};
 
 const ON: &str = "on";
 const OFF: &str = "off";
 const EXPIRES_AT_MS: &str = "expires_at_ms";
+const INEFFECTIVE_READ: &str = "ineffective_read";
 /// Longest name and longest reason of an invalid flag that are shown, in characters.
 const NAME_CHARS_MAX: usize = 64;
 const REASON_CHARS_MAX: usize = 300;
@@ -49,13 +50,17 @@ pub(crate) fn parse(text: &str) -> Result<State, String> {
     let mut state = State::default();
     for (name, written) in file.flags {
         match armed_by(&name, &written) {
-            Ok(Some(fault)) => state.armed.push(fault),
+            Ok(Some((fault, ineffective))) => {
+                state.armed.push(fault);
+                state.ineffective.extend(ineffective);
+            }
             Ok(None) if is_default(&name, &written) => {}
             Ok(None) => drop(state.unarmed.insert(name, written)),
             Err(reason) => state.invalid.push(invalid(name, written, &reason)),
         }
     }
     state.armed.sort_by_key(|fault| fault.id);
+    state.ineffective.sort_by_key(|site| site.fault);
     Ok(state)
 }
 
@@ -64,9 +69,12 @@ fn is_default(name: &str, written: &Value) -> bool {
     name.parse::<FaultId>().is_ok_and(|id| *written == disabled(id))
 }
 
-/// The fault that a flag arms, or None if it arms none. The error says why it is invalid.
-fn armed_by(name: &str, written: &Value) -> Result<Option<Armed>, String> {
-    Flag::deserialize(written).map_err(|error| error.to_string())?.armed(name)
+/// The fault that a flag arms with its ineffective read, or None if it arms none. The error says why it is invalid.
+fn armed_by(name: &str, written: &Value) -> Result<Option<(Armed, Option<ReadSite>)>, String> {
+    let flag = Flag::deserialize(written).map_err(|error| error.to_string())?;
+    let Some(armed) = flag.armed(name)? else { return Ok(None) };
+    let ineffective = flag.ineffective_read(armed.id)?;
+    Ok(Some((armed, ineffective)))
 }
 
 fn invalid(name: String, written: Value, reason: &str) -> InvalidFlag {
@@ -94,7 +102,8 @@ pub(crate) fn render(state: &State) -> Result<String, String> {
         .into_iter()
         .map(|id| {
             let armed = state.armed.iter().find(|armed| armed.id == id);
-            (id.to_string(), armed.map_or_else(|| disabled(id), enabled))
+            let ineffective = state.ineffective.iter().find(|site| site.fault == id);
+            (id.to_string(), armed.map_or_else(|| disabled(id), |armed| enabled(armed, ineffective)))
         })
         .collect();
     let invalid = state.invalid.iter().map(|flag| (&flag.written.0, &flag.written.1));
@@ -107,8 +116,14 @@ pub(crate) fn render(state: &State) -> Result<String, String> {
     serde_json::to_string_pretty(&file).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
-fn enabled(armed: &Armed) -> Value {
-    flag("ENABLED", armed.id, &armed.scope, &armed.values, armed.expires_at_ms)
+fn enabled(armed: &Armed, ineffective: Option<&ReadSite>) -> Value {
+    let mut written = flag("ENABLED", armed.id, &armed.scope, &armed.values, armed.expires_at_ms);
+    if let Some(site) = ineffective
+        && let Some(metadata) = written.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.insert(INEFFECTIVE_READ.to_owned(), site.to_string().into());
+    }
+    written
 }
 
 fn disabled(id: FaultId) -> Value {
@@ -159,6 +174,14 @@ impl Flag {
             Some(value) => Some(value.as_i64().ok_or("`expires_at_ms` is not a whole number")?),
         };
         Ok(Some(Armed { id, scope, values, expires_at_ms }))
+    }
+
+    /// The read of the fault that answers "off", if there is one.
+    fn ineffective_read(&self, id: FaultId) -> Result<Option<ReadSite>, String> {
+        let Some(value) = self.metadata.get(INEFFECTIVE_READ) else { return Ok(None) };
+        let site = value.as_str().and_then(|text| text.parse::<ReadSite>().ok());
+        let site = site.filter(|site| site.fault == id);
+        site.map(Some).ok_or_else(|| "`ineffective_read` names no read of this fault".to_owned())
     }
 
     /// The scope of an enabled flag, or None if it always answers `off`.

@@ -3,7 +3,8 @@
 //! One fault through this crate: [`FaultId`] names it and its [`Definition`] describes it (parameters, limits, evidence,
 //! runbook). An operator arms it in the flag file ([`State`]) with a [`Scope`] and [`Values`]. Every service watches that file
 //! ([`Faults::watch`]). The code at the place that the fault names calls [`Faults::active`] with its [`Subject`] and breaks
-//! something if it gets values. One request can carry its own fault in signed baggage ([`request`]).
+//! something if it gets values. Each place that asks has a name ([`ReadSite`]). One request can carry its own fault in signed
+//! baggage ([`request`]).
 //!
 //! It guarantees that no fault is active unless the file or a signed request names it, that an unreadable file changes nothing, that
 //! an invalid flag is off and disturbs no other, and that an evaluation costs one relaxed load while nothing is armed.
@@ -19,6 +20,7 @@ mod definition;
 mod evaluation;
 mod fault_id;
 mod flag_file;
+mod read_site;
 mod registry;
 pub mod request;
 mod service_faults;
@@ -30,6 +32,7 @@ pub use contracts::now_ms;
 pub use definition::{Acts, Definition, MoneyVerdict, ParamSpec, ScopeKind};
 pub use evaluation::Subject;
 pub use fault_id::{FaultId, UnknownFault};
+pub use read_site::{Place, ReadSite, UnknownRead};
 pub use service_faults::{Faults, Options};
 pub use state::{Armed, InvalidFlag, Scope, State, StateError};
 pub use values::{ValueError, Values};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::watcher::{self, Check};
-use crate::{Armed, FaultId, InvalidFlag, Subject, Values, evaluation, now_ms, request};
+use crate::{Armed, FaultId, InvalidFlag, Place, State, Subject, Values, evaluation, now_ms, request};
 
 /// Settings of a process for the evaluation of faults.
 #[derive(Clone)]
@@ -35,7 +35,8 @@ struct Process {
     options: Options,
     /// True if a fault of the file may be active. It is all that is read on the fast path.
     is_any_armed: AtomicBool,
-    armed: RwLock<Arc<[Armed]>>,
+    /// What the file says, without its invalid flags.
+    state: RwLock<Arc<State>>,
     invalid: Mutex<Vec<InvalidFlag>>,
     problem: Mutex<Option<String>>,
     /// Number of times that each fault was active, by the place in [`FaultId::ALL`].
@@ -58,7 +59,7 @@ impl Faults {
         let process = Arc::new(Process {
             options,
             is_any_armed: AtomicBool::new(false),
-            armed: RwLock::new(Arc::from([])),
+            state: RwLock::default(),
             invalid: Mutex::default(),
             problem: Mutex::new(None),
             applied: [const { AtomicU64::new(0) }; FaultId::ALL.len()],
@@ -93,10 +94,19 @@ impl Faults {
     /// one of the file.
     #[must_use]
     pub fn active(&self, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
-        self.evaluate(id, subject).filter(|_| !self.is_ineffective)
+        self.evaluate(id, subject).filter(|_| self.has_effect(id))
     }
 
-    /// Does the same as [`Faults::active`], also for faults without effect. The caller must not apply the values of those.
+    /// Returns true if an active fault breaks something in this process: neither are all faults ineffective, nor is its effect
+    /// ([`crate::State::make_ineffective`]).
+    #[must_use]
+    pub fn has_effect(&self, id: FaultId) -> bool {
+        let is_off = |process: &Process| process.is_off(id, Place::Effect);
+        !self.is_ineffective && !self.process.as_deref().is_some_and(is_off)
+    }
+
+    /// Does the same as [`Faults::active`], also for faults without effect. The caller must not apply the values of those
+    /// ([`Faults::has_effect`]).
     #[must_use]
     pub fn evaluate(&self, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
         let process = self.process.as_deref()?;
@@ -117,23 +127,44 @@ impl Faults {
         self.process.as_deref().is_some_and(|process| !process.options.secret.is_empty())
     }
 
-    /// Returns true if an evaluation for this subject would count as applied. Nothing is counted.
+    /// The values that an evaluation for this subject would return and count. Nothing is counted.
     ///
-    /// Code that waits for a fault's end uses it.
+    /// Code beside the effect uses it, such as code that waits for the fault's end. `place` says what it does with the answer.
+    /// While nothing is armed and the request carries no fault, this is one relaxed load.
     #[must_use]
-    pub fn is_active(&self, id: FaultId, subject: &Subject<'_>) -> bool {
-        self.process.as_deref().is_some_and(|process| process.values(id, subject).is_some())
+    pub fn peek(&self, id: FaultId, place: Place, subject: &Subject<'_>) -> Option<Values> {
+        let process = self.process.as_deref()?;
+        process.values(id, subject).filter(|_| !process.is_off(id, place))
     }
 
-    /// The faults of the file that have not expired, of every scope.
+    /// Returns true if an evaluation for this subject would count as applied. See [`Faults::peek`].
+    #[must_use]
+    pub fn is_active(&self, id: FaultId, place: Place, subject: &Subject<'_>) -> bool {
+        self.peek(id, place, subject).is_some()
+    }
+
+    /// Returns how the file arms a fault that has not expired, whatever its scope.
+    ///
+    /// Code that has no subject yet uses it, such as code that prepares the effect. `place` says what it does with the answer.
+    #[must_use]
+    pub fn arming(&self, id: FaultId, place: Place) -> Option<Armed> {
+        let process = self.process.as_deref()?;
+        if !process.is_any_armed.load(Ordering::Relaxed) || process.is_off(id, place) {
+            return None;
+        }
+        let (state, now_ms) = (process.state(), now_ms());
+        state.armed.iter().find(|armed| armed.id == id && !armed.is_expired(now_ms)).cloned()
+    }
+
+    /// The faults of the file that have not expired, of every scope. It serves to show them: code that decides asks for one fault.
     #[must_use]
     pub fn armed(&self) -> Vec<Armed> {
         let Some(process) = &self.process else { return Vec::new() };
         if !process.is_any_armed.load(Ordering::Relaxed) {
-            return Vec::new(); // Consumers ask for each record.
+            return Vec::new();
         }
         let now_ms = now_ms();
-        process.armed().iter().filter(|armed| !armed.is_expired(now_ms)).cloned().collect()
+        process.state().armed.iter().filter(|armed| !armed.is_expired(now_ms)).cloned().collect()
     }
 
     /// Receipts: how often each fault was active in this process. Faults that never were are left out.
@@ -172,9 +203,10 @@ impl Process {
         match check {
             Check::Unchanged if self.is_any_armed.load(Ordering::Relaxed) => self.refresh(now_ms()),
             Check::Unchanged => {}
-            Check::Read(state) => {
-                *self.armed.write().unwrap_or_else(PoisonError::into_inner) = state.armed.into();
-                *self.invalid.lock().unwrap_or_else(PoisonError::into_inner) = state.invalid;
+            Check::Read(mut state) => {
+                let invalid = std::mem::take(&mut state.invalid);
+                *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+                *self.invalid.lock().unwrap_or_else(PoisonError::into_inner) = invalid;
                 self.refresh(now_ms());
                 self.set_problem(None);
             }
@@ -187,12 +219,20 @@ impl Process {
     }
 
     fn refresh(&self, now_ms: i64) {
-        let is_any_armed = self.armed().iter().any(|armed| !armed.is_expired(now_ms));
+        let is_any_armed = self.state().armed.iter().any(|armed| !armed.is_expired(now_ms));
         self.is_any_armed.store(is_any_armed, Ordering::Relaxed);
     }
 
-    fn armed(&self) -> Arc<[Armed]> {
-        Arc::clone(&self.armed.read().unwrap_or_else(PoisonError::into_inner))
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns true if this read answers "off" in this process although its fault is armed. It ends with the arming, so a fault of
+    /// a request acts after that. Nothing asks while nothing is armed.
+    fn is_off(&self, id: FaultId, place: Place) -> bool {
+        let (state, here) = (self.state(), (id, place, self.options.service));
+        let is_listed = state.ineffective.iter().any(|site| (site.fault, site.place, site.service) == here);
+        is_listed && state.armed.iter().any(|armed| armed.id == id && !armed.is_expired(now_ms()))
     }
 
     /// Nothing is armed, and the request carries no fault that this process can check.
@@ -215,8 +255,8 @@ impl Process {
         {
             return Some(values);
         }
-        let armed = self.armed();
-        let fault = armed.iter().find(|armed| armed.id == id && !armed.is_expired(now_ms))?;
+        let state = self.state();
+        let fault = state.armed.iter().find(|armed| armed.id == id && !armed.is_expired(now_ms))?;
         let Options { service, release, .. } = &self.options;
         let process = evaluation::Process { service, release: release.as_str() };
         fault.scope.covers(id, subject, process).then(|| fault.values.clone())

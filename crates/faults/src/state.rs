@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{FaultId, ScopeKind, Values, flag_file};
+use crate::{FaultId, ReadSite, ScopeKind, Values, flag_file};
 
 mod lock;
 
@@ -59,6 +59,8 @@ pub struct InvalidFlag {
 pub struct State {
     /// The armed faults, expired ones too. Each fault occurs once.
     pub armed: Vec<Armed>,
+    /// Reads that answer "off" although their fault is armed: at most one of each fault.
+    pub ineffective: Vec<ReadSite>,
     /// The flags that are invalid. A change of other flags keeps them as they are.
     pub invalid: Vec<InvalidFlag>,
     /// Flags that arm nothing and were changed by an operator, by name, as in the file. A change of other flags keeps them, and
@@ -203,7 +205,9 @@ impl State {
     }
 
     fn drop_expired(&mut self, now_ms: i64) {
-        self.armed.retain(|armed| !armed.is_expired(now_ms));
+        let Self { armed, ineffective, .. } = self;
+        armed.retain(|armed| !armed.is_expired(now_ms));
+        ineffective.retain(|site| armed.iter().any(|armed| armed.id == site.fault));
     }
 
     /// Arms a fault. It replaces an earlier state of the same fault, also an invalid or disabled one.
@@ -213,10 +217,19 @@ impl State {
         self.armed.push(armed);
     }
 
+    /// Lets one read of an armed fault answer "off", while its other reads act. It ends when the fault is armed again or disarmed.
+    ///
+    /// A row that holds in spite of that does not prove this read. `./pitboss verify --sabotage=reads` finds such rows.
+    pub fn make_ineffective(&mut self, site: ReadSite) {
+        self.ineffective.retain(|known| known.fault != site.fault);
+        self.ineffective.push(site);
+    }
+
     /// Disarms a fault. Returns true if it was armed, or if its flag was invalid.
     pub fn disarm(&mut self, id: FaultId) -> bool {
         let before = self.armed.len() + self.invalid.len();
         self.armed.retain(|armed| armed.id != id);
+        self.ineffective.retain(|site| site.fault != id);
         self.invalid.retain(|flag| flag.written.0 != id.as_str());
         self.armed.len() + self.invalid.len() < before
     }

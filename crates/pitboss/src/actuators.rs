@@ -23,6 +23,8 @@ mod reconciler;
 mod records;
 mod worker;
 
+pub(crate) use records::POISON_SOURCE;
+
 use runtime::Layout;
 use runtime::supervisor::{Companion, CompanionWork};
 

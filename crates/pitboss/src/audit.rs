@@ -17,6 +17,7 @@ mod bets;
 mod books;
 pub mod documents;
 pub mod event_rules;
+mod facts;
 mod ledger;
 pub mod mails;
 mod mark;

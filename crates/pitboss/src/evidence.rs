@@ -97,6 +97,14 @@ pub enum Evidence {
         /// Smallest number of them.
         count_min: usize,
     },
+    /// Reads of a cache that find nothing, beyond one for each removal of a key. A change removes what it makes outdated, so the
+    /// read after it misses in any case.
+    CacheMisses {
+        /// Service that sent the spans.
+        service: &'static str,
+        /// Smallest number of misses, without one for each `cache.remove` span.
+        count_min: usize,
+    },
     /// Spans with a number as attribute, within a band.
     SpanNumber {
         /// Service that sent them.
@@ -121,6 +129,13 @@ pub enum Evidence {
         /// Part of their description. Empty: any.
         description_contains: &'static str,
         /// Smallest number of them in one trace.
+        count_min: usize,
+    },
+    /// Records that a service handled more than once, by their place in the log.
+    RepeatedRecords {
+        /// The service.
+        service: &'static str,
+        /// Smallest number of such records.
         count_min: usize,
     },
     /// Services that have segments of one op in the same set of traces, among those in which another service has no segment.
@@ -216,6 +231,8 @@ pub enum Evidence {
     ClientReport {
         /// Service that sent them.
         service: &'static str,
+        /// Reason of the losses, as Sentry names it. Empty: any.
+        reason: &'static str,
         /// Smallest number of lost items.
         quantity_min: u64,
     },
@@ -294,7 +311,10 @@ impl Evidence {
     #[must_use]
     pub fn can_be_refuted(&self) -> bool {
         match self {
-            Self::Absent(_) | Self::SameTraces { .. } | Self::NotMeasured { .. } => true,
+            Self::Absent(_)
+            | Self::SameTraces { .. }
+            | Self::NotMeasured { .. }
+            | Self::CacheMisses { .. } => true,
             Self::Issue { groups_max, .. } => groups_max.is_some(),
             Self::All(several) | Self::Any(several) => several.iter().any(Self::can_be_refuted),
             _ => false,

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use faults::{Armed, FaultId, InvalidFlag, State};
+use faults::{Armed, FaultId, InvalidFlag, ReadSite, State};
 use runtime::Layout;
 
 /// The flag file.
@@ -42,6 +42,20 @@ impl FlagFile {
     /// When the file cannot be read or written.
     pub fn arm(&self, armed: Armed) -> Result<()> {
         Ok(State::update(&self.path, |state| state.arm(armed))?)
+    }
+
+    /// Arms a fault of which one read answers "off". Without a read it is armed as usual.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn arm_without(&self, armed: Armed, read: Option<ReadSite>) -> Result<()> {
+        let arm = |state: &mut State| {
+            state.arm(armed);
+            if let Some(site) = read {
+                state.make_ineffective(site);
+            }
+        };
+        Ok(State::update(&self.path, arm)?)
     }
 
     /// Disarms one fault. Returns true if it was armed.
@@ -82,6 +96,17 @@ mod tests {
 
     fn ids(file: &FlagFile) -> Vec<FaultId> {
         file.armed().unwrap().into_iter().map(|armed| armed.id).collect()
+    }
+
+    #[test]
+    fn read_is_off_for_one_arming() {
+        let (_folder, file) = file();
+        let reads = |file: &FlagFile| State::read(&file.path).unwrap().ineffective;
+        let site: ReadSite = "consumer.slow:effect@game".parse().unwrap();
+        file.arm_without(armed(FaultId::ConsumerSlow, None), Some(site)).unwrap();
+        assert_eq!(reads(&file), [site]);
+        file.arm_without(armed(FaultId::ConsumerSlow, None), None).unwrap();
+        assert!(reads(&file).is_empty() && file.armed().unwrap().len() == 1);
     }
 
     #[test]

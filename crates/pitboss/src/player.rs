@@ -14,6 +14,8 @@ use uuid::Uuid;
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause before a request is repeated that a busy service did not take.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Type of the problem with which the gateway refuses a bet in overload.
+const OVERLOADED: &str = "/problems/overloaded";
 
 /// The gateway of a running platform.
 #[derive(Clone, Debug)]
@@ -65,6 +67,14 @@ pub struct BetResult {
 }
 
 impl BetAnswer {
+    /// Returns true if the gateway refused the bet because the platform is overloaded. The bet has no effect then.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        let problem = serde_json::from_str::<serde_json::Value>(&self.body);
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+            && problem.is_ok_and(|problem| problem["type"] == OVERLOADED)
+    }
+
     /// Result of a bet that ended within the gateway's time.
     ///
     /// # Errors

@@ -3,12 +3,14 @@
 //! Each [`Row`] names a fault, the work that meets it, and the [`Evidence`] that has to reach the recorder. [`run`] puts a row
 //! through the same steps: rest, control, fault, recovery, audit. [`verdict`] then judges what was seen. [`soak`] is the opposite:
 //! a load without any fault, which has to show nothing. [`sabotage`] proves the proof: without the fault's effect no row may hold.
+//! [`reads`] does that with one read of a fault at a time.
 
 pub mod alerts;
 mod figures;
 mod money;
 mod phase;
 pub mod publish_report;
+pub mod reads;
 pub(crate) mod receipts;
 pub mod report;
 mod rows;
@@ -22,7 +24,7 @@ mod workload;
 
 use std::time::Duration;
 
-use faults::{FaultId, Scope};
+use faults::{FaultId, ReadSite, Scope};
 
 use crate::evidence::Evidence;
 
@@ -68,6 +70,8 @@ pub struct Row {
     pub lasts_until_applied: bool,
     /// Waits for a big win or for minutes, so `verify --quick` leaves it out.
     pub is_slow: bool,
+    /// Read of the fault that answers "off" while all others act. The row has to be red then.
+    pub ineffective: Option<ReadSite>,
 }
 
 /// Traffic for which the fault of a row is armed.
@@ -138,13 +142,17 @@ impl Row {
             exempt: &[],
             lasts_until_applied: false,
             is_slow: false,
+            ineffective: None,
         }
     }
 
-    /// Name of the row: that of its fault, with `@` and the variant if it is one.
+    /// Name of the row: that of its fault, with `@` and the variant if it is one. With an ineffective read it is that of the read.
     #[must_use]
     pub fn name(&self) -> String {
         let fault = self.fault;
+        if let Some(site) = self.ineffective {
+            return site.to_string();
+        }
         if self.variant.is_empty() { fault.to_string() } else { format!("{fault}@{}", self.variant) }
     }
 

@@ -6,6 +6,7 @@ pub mod describe;
 mod index;
 mod run;
 mod scanned_rows;
+mod uri;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,7 +28,8 @@ use crate::StoreError;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Connection string, e.g. `mongodb://127.0.0.1:8122/?directConnection=true`.
+    /// Connection string, e.g. `mongodb://127.0.0.1:8122/?directConnection=true`. An invalid one is refused when it is read.
+    #[serde(deserialize_with = "uri::read")]
     pub uri: String,
     /// Database of this service. No service reads another's.
     pub database: String,

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contracts::class::{Classify, ErrorClass};
-use deadpool_redis::redis::{self, AsyncConnectionConfig, FromRedisValue, RedisError};
+use deadpool_redis::redis::{
+    self, AsyncConnectionConfig, FromRedisValue, IntoConnectionInfo as _, RedisError,
+};
 use deadpool_redis::{Manager, Pool, Runtime};
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use telemetry::attributes;
 use telemetry::metric::{self, Metric};
@@ -18,7 +21,8 @@ use tracing::Instrument as _;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `redis://host:port[/database]`
+    /// `redis://host:port[/database]`. An invalid one is refused when it is read.
+    #[serde(deserialize_with = "read_url")]
     pub url: String,
     /// Maximum number of connections. A connection carries one command at a time.
     #[serde(default = "pool_size_max")]
@@ -26,6 +30,18 @@ pub struct Config {
     /// Time-out of one access, including connecting. Short, because another store is authoritative.
     #[serde(default = "operation_timeout_ms")]
     pub operation_timeout_ms: u64,
+}
+
+/// Problem of a URL that cannot be used.
+const URL_PROBLEM: &str = "is not a URL of Redis: expected redis://[user:password@]host[:port][/database]";
+
+/// Reads a URL. The error does not repeat it, because it may contain the password.
+fn read_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    match url.as_str().into_connection_info() {
+        Ok(_) => Ok(url),
+        Err(_) => Err(D::Error::custom(URL_PROBLEM)),
+    }
 }
 
 const fn pool_size_max() -> usize {
@@ -215,4 +231,21 @@ fn finish<R>(span: &tracing::Span, answer: Result<R, CacheError>) -> Result<R, C
         Err(_) => telemetry::spans::set_error(span, Status::Unavailable),
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_urls_are_refused_unquoted() {
+        let read = |url: &str| serde_json::from_value::<Config>(serde_json::json!({ "url": url }));
+        for url in ["redis://127.0.0.1:8123", "redis://u:p@redis:8123/1"] {
+            assert_eq!(read(url).map(|config| config.url).ok().as_deref(), Some(url));
+        }
+        for url in ["", "127.0.0.1:8123", "http://h", "redis://:hunter2@h:hunter2", "redis://h/hunter2"] {
+            let error = read(url).expect_err(url).to_string();
+            assert_eq!(error, URL_PROBLEM, "{url}");
+        }
+    }
 }

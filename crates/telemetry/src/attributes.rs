@@ -69,7 +69,7 @@ pub const CACHE_TTL: &str = "cache.ttl";
 pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
 /// Number of operations of different callers in one command of the database. Absent if it is one.
 pub const DB_OPERATION_BATCH_SIZE: &str = "db.operation.batch.size";
-/// Number of documents that a database operation returned or changed.
+/// Number of documents that a read of several documents returned.
 pub const DB_RESPONSE_RETURNED_ROWS: &str = "db.response.returned_rows";
 
 /// Returns every name under which a log field or metric label may be sent to Sentry. The type of its value selects one of them.

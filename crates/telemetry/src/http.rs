@@ -7,4 +7,4 @@ mod server;
 
 pub use client::{Client, ClientError, Options, RequestBuilder};
 pub use method::{OTHER_METHOD, known_method};
-pub use server::{ServerLayer, ServerService, TRACE_ID_HEADER, server_layer};
+pub use server::{ServerLayer, ServerService, TRACE_ID_HEADER, Unrecorded, server_layer};

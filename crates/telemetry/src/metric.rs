@@ -147,6 +147,12 @@ metrics! {
     BetsRtpRatio = "bets.rtp.ratio", Gauge, Ratio, Summed;
     /// Time from the request of a bet to its settled response at the gateway, in milliseconds.
     BetsLatency = "bets.latency", Distribution, Millisecond, Each;
+    /// Undecided bets of a gateway that are younger than the longest wait of a request.
+    BetsInFlight = "bets.in_flight", Gauge, None, Summed;
+    /// Bets that may be in flight in a gateway. It is there only while the platform is overloaded.
+    BetsInFlightLimit = "bets.in_flight.limit", Gauge, None, Summed;
+    /// Bets that a gateway refused because the platform was overloaded. Nothing of them was published.
+    BetsRefused = "bets.refused", Counter, None, Summed;
 
     /// Payouts that the published pay table owes for the decided bets, by `game`.
     GamePayoutOwed = "game.payout.owed", Counter, MinorUnit, Summed;
@@ -180,6 +186,8 @@ metrics! {
     HttpRequests = "http.server.requests", Counter, None, Summed;
     /// Time from request to response (or until the caller disconnected), in milliseconds, by `route`.
     HttpRequestDuration = "http.server.duration", Distribution, Millisecond, Local;
+    /// Requests that a rate limit refused, by `reason` (player, address, credentials: log-ins and registrations of an address).
+    RequestsRefused = "requests.refused", Counter, None, Summed;
 
     /// Findings of the last round of the money audit, by `check`. They stay 0.
     AuditFindings = "audit.findings", Gauge, None, Summed;

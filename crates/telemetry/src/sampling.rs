@@ -19,6 +19,8 @@ pub enum Request {
     DecideHere,
     /// Record, because an operator requested it.
     Record,
+    /// Do not record, whatever the caller decided, because such requests are only counted.
+    Skip,
 }
 
 /// Follows the parent, but decides with its own random number if the trace begins here or came from outside.
@@ -42,6 +44,7 @@ impl Sampler {
         }
         match context.get::<Request>() {
             Some(Request::Record) => true,
+            Some(Request::Skip) => false,
             Some(Request::DecideHere) => self.draw(trace_id),
             None if parent.is_valid() => parent.is_sampled(),
             None => self.draw(trace_id),
@@ -149,5 +152,16 @@ mod tests {
         assert!(never.decide(Some(&operator), TraceId::from(1_u128)));
         let always = Sampler::new(1.0);
         assert!(!always.decide(Some(&remote(1, TraceFlags::NOT_SAMPLED)), TraceId::from(1_u128)));
+    }
+
+    #[test]
+    fn skipped_request_is_never_recorded() {
+        let always = Sampler::new(1.0);
+        let continued = remote(1, TraceFlags::SAMPLED).with_value(Request::DecideHere);
+        assert!(always.decide(Some(&continued), TraceId::from(1_u128)));
+        for context in [continued, Context::new()] {
+            let skipped = context.with_value(Request::Skip);
+            assert!(!always.decide(Some(&skipped), TraceId::from(1_u128)));
+        }
     }
 }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::topics::Group;
-use faults::FaultId;
+use faults::{FaultId, Place};
 use store::StoreError;
 use store::mongo::{Mongo, ScannedRows, SlowQuery};
 use telemetry::propagation::TrustPolicy;
@@ -81,7 +81,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 /// Writes the rows of the fault `analytics.slow-aggregation` while it is armed, and drops them afterwards.
 fn keep_rows(lifecycle: &mut Lifecycle, rows: ScannedRows) {
     let faults = lifecycle.faults();
-    let is_armed = move || faults.armed().iter().any(|armed| armed.id == FaultId::AnalyticsSlowAggregation);
+    let is_armed = move || faults.arming(FaultId::AnalyticsSlowAggregation, Place::Preparation).is_some();
     lifecycle.background("rows of a slow aggregation", |stop| async move {
         stop.run_until_cancelled(rows.keep(is_armed)).await;
         Ok::<(), StoreError>(())

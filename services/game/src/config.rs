@@ -7,6 +7,9 @@ use validator::{Validate, ValidationError};
 
 use crate::domain::bet::StakeLimits;
 
+/// Bound of every largest stake. The product of a stake with the largest multiplier must not overflow.
+const MINOR_MAX_BOUND: i64 = 1_000_000_000;
+
 /// All settings of game.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
@@ -34,8 +37,8 @@ pub struct Stakes {
     /// Smallest stake.
     #[validate(range(min = 1))]
     pub minor_min: i64,
-    /// Largest stake. Its product with the largest multiplier must not overflow.
-    #[validate(range(min = 1, max = 1_000_000_000))]
+    /// Largest stake.
+    #[validate(range(min = 1, max = MINOR_MAX_BOUND))]
     pub minor_max: i64,
 }
 

@@ -1,7 +1,7 @@
 //! Rules of a bet without clock, network or store: `decide(rules, command, source) -> decision`.
 //!
-//! The module imports only `std`, `money` and `contracts`, which a test checks. Random numbers come in through
-//! [`slot_machine::StopSource`], so the generator stays outside too.
+//! The module imports only pure crates, which a test checks. Random numbers come in through [`slot_machine::StopSource`], so the
+//! generator stays outside too.
 
 pub mod bet;
 pub mod lifecycle;

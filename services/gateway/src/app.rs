@@ -13,9 +13,9 @@ use store::redis::Cache;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Tokens, config::Config, fault_file::FaultFile, peers::Peers, publisher::Publisher,
-    rate_limits::RateLimits, replies::Replies, request_faults::RequestFaults, sessions::Sessions,
-    waiters::Waiters,
+    admission::Admission, auth::Tokens, config::Config, fault_file::FaultFile, peers::Peers,
+    publisher::Publisher, rate_limits::RateLimits, replies::Replies, request_faults::RequestFaults,
+    sessions::Sessions, waiters::Waiters,
 };
 
 /// Number of applied restrictions that are kept for requests that start to wait after the event.
@@ -36,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) fault_file: FaultFile,
     pub(crate) rate_limits: RateLimits,
     pub(crate) waiters: Arc<Waiters>,
+    pub(crate) admission: Admission,
     pub(crate) recent_restrictions: RecentIds,
     pub(crate) replies: Replies,
     pub(crate) peers: Peers,
@@ -78,6 +79,7 @@ impl App {
             operator,
             rate_limits: RateLimits::new(&config.limits),
             waiters: Waiters::new(config.bets.waiters_max),
+            admission: Admission::new(&config.bets),
             recent_restrictions: RecentIds::default(),
             replies: Replies::new(Cache::new(&config.redis)?, config.bets.reply_ttl_s),
             peers: Peers::new(&config.peers, Internal::new(config.security.internal_token.clone()))?,

@@ -33,12 +33,16 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Peers {
     /// The user service: sessions, profiles, history.
+    #[validate(custom(function = "chassis::config::http_url"))]
     pub user: Url,
     /// The game service: bets by id, pay tables.
+    #[validate(custom(function = "chassis::config::http_url"))]
     pub game: Url,
     /// The payment service: balances, payments by id, the card provider's webhook.
+    #[validate(custom(function = "chassis::config::http_url"))]
     pub payment: Url,
     /// The recorder's pages as a browser reaches them. The gateway only links to them.
+    #[validate(custom(function = "chassis::config::http_url"))]
     pub recorder: Url,
     /// Time limit of one call.
     #[validate(range(min = 10, max = 60_000))]
@@ -74,8 +78,9 @@ impl Security {
     }
 }
 
-/// Waiting for the outcomes of writes.
+/// Waiting for the outcomes of writes, and the admission of bets.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "check_bets", skip_on_field_errors = false))]
 pub struct Bets {
     /// Time after which a write is answered with 202.
     #[validate(range(min = 1, max = 30_000))]
@@ -86,6 +91,15 @@ pub struct Bets {
     /// Time that a reply stays in the cache.
     #[validate(range(min = 1))]
     pub reply_ttl_s: u64,
+    /// Number of bets in flight below which a first overload is never assumed.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub in_flight_min: usize,
+    /// Time to an outcome that is slow, as a multiple of the shortest measured time.
+    #[validate(range(min = 2, max = 1_000))]
+    pub slow_ratio: u32,
+    /// Time for which most outcomes have to be slow before a first overload is assumed.
+    #[validate(range(min = 1, max = 60_000))]
+    pub overload_after_ms: u64,
 }
 
 /// The cache of open sessions.
@@ -122,12 +136,28 @@ pub struct Limits {
     /// Burst of log-ins and registrations of one address.
     #[validate(range(min = 1))]
     pub credentials_per_address_burst: u32,
+    /// Of the requests of one address that a limit refused, the number per second that gets a transaction. The others are only
+    /// counted, so that a flood does not become a flood of telemetry.
+    #[validate(range(min = 1))]
+    pub refusals_recorded_per_address_per_s: u32,
+    /// The same number for all addresses together.
+    #[validate(range(min = 1))]
+    pub refusals_recorded_per_s: u32,
     /// Largest number of keys in each limit's map of players or addresses.
     #[validate(range(min = 1, max = 1_000_000))]
     pub keys_max: usize,
 }
 
 impl ServiceConfig for Config {}
+
+/// Without this rule bets would be refused for want of waiters before an overload could be noticed.
+fn check_bets(bets: &Bets) -> Result<(), ValidationError> {
+    if bets.in_flight_min <= bets.waiters_max {
+        return Ok(());
+    }
+    let message = "bets.in_flight_min must be at most bets.waiters_max: more bets are never in flight";
+    Err(ValidationError::new("in_flight_min").with_message(message.into()))
+}
 
 /// A short token could be guessed. An empty one disables the operator.
 fn empty_or_long(token: &Secret) -> Result<(), ValidationError> {

@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use bus::{Delivery, HandleAny, HandlerError, Outcome, Router};
+use contracts::proto::common::v1::RejectReason;
 use contracts::{EventType, Message, Topic};
 
 use crate::app::App;
@@ -62,5 +63,41 @@ pub(crate) fn complete(app: &App, message: &Message) -> bool {
         Message::CommandConflict(event) => (&event.command_id, Answer::Conflict),
         _ => return false,
     };
+    if is_early(message) {
+        app.admission.answered_early(command_id);
+    } else {
+        app.admission.decided(command_id);
+    }
     app.waiters.answer(command_id, &answer)
+}
+
+/// Returns true for an answer to a bet that game gives without payment: to a second request under its id, and to a bet against the
+/// rules.
+fn is_early(message: &Message) -> bool {
+    match message {
+        Message::BetConflict(_) => true,
+        Message::BetRejected(event) => matches!(
+            event.reason(),
+            RejectReason::UnknownGame | RejectReason::InvalidStake | RejectReason::CurrencyNotHeld
+        ),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::proto::bets::v1::{BetConflict, BetRejected, BetSettled};
+
+    use super::*;
+
+    #[test]
+    fn answers_without_payment_are_early() {
+        let rejected = |reason: RejectReason| {
+            Message::from(BetRejected { reason: reason.into(), ..BetRejected::default() })
+        };
+        assert!(is_early(&BetConflict::default().into()));
+        assert!(is_early(&rejected(RejectReason::InvalidStake)));
+        assert!(!is_early(&rejected(RejectReason::InsufficientFunds)));
+        assert!(!is_early(&BetSettled::default().into()));
+    }
 }

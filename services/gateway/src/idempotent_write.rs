@@ -1,8 +1,12 @@
 //! Handles one write from its key to its answer.
 //!
-//! It guarantees four things. The command's id is derived from player, route and key, so publishing it again is harmless. A
+//! It guarantees five things. The command's id is derived from player, route and key, so publishing it again is harmless. A
 //! repeated key gets the same bytes: from the waiters, from the cache, or from the service that owns the outcome. The same key
-//! with another body is refused without an effect. A 202 follows the broker's acknowledgement.
+//! with another body is refused without an effect. A 202 follows the broker's acknowledgement. In overload only new bets are
+//! refused, and nothing of them is published.
+//!
+//! The cache has the original answer on purpose, also for a bet that was voided since: a client that repeats a request asks what
+//! that request did. `GET` shows the present state, as the owner does once the cache has forgotten the answer.
 
 use std::time::Duration;
 
@@ -13,7 +17,7 @@ use axum::{
 use bytes::Bytes;
 use chassis::{http::IdempotencyKey, problem::Problem};
 use contracts::{
-    Event, Message, RequestHash,
+    Event, EventId, Message, RequestHash,
     class::{Classify as _, ErrorClass},
     ids,
 };
@@ -22,6 +26,7 @@ use telemetry::metric::{self, Metric};
 use tokio::time::Instant;
 
 use crate::{
+    admission,
     app::App,
     auth::Bearer,
     clock_skew::ClockSkew,
@@ -33,7 +38,7 @@ use crate::{
 /// Source name in the commands.
 const SOURCE: &str = "/pitboss/gateway";
 /// Part of the wait that is reserved for the look-up at the owner when the outcome event does not arrive.
-const LOOK_UP: Duration = Duration::from_millis(250);
+pub(crate) const LOOK_UP: Duration = Duration::from_millis(250);
 /// Detail of a 503 when the broker did not acknowledge in time.
 const NOT_ACKNOWLEDGED: &str =
     "the broker has not acknowledged the command: repeat the request with the same Idempotency-Key";
@@ -75,10 +80,7 @@ pub(crate) async fn perform(app: &App, write: Write) -> Result<Response, Problem
     if let Some(cached) = cached {
         return cached_response(cached, &request_hash);
     }
-    let mut waiter = app.waiters.join(&id, &request_hash).map_err(|error| match error {
-        JoinError::OtherRequest => Problem::idempotency_conflict(),
-        JoinError::Full => Problem::unavailable("too many requests are waiting for their outcome"),
-    })?;
+    let mut waiter = join(app, &write, &id, &request_hash).await?;
     let skew = ClockSkew::of(&app.faults, &write.player.id, id.as_str());
     let mut command = Event::command(id, SOURCE, request_hash.clone(), write.message.clone());
     if let Some(skew) = skew {
@@ -95,6 +97,26 @@ pub(crate) async fn perform(app: &App, write: Write) -> Result<Response, Problem
         deadline,
     };
     pending.answer(&mut waiter).await
+}
+
+/// Starts to wait for the command. A new bet needs its admission. A bet that was accepted before is admitted without it.
+async fn join(app: &App, write: &Write, id: &EventId, request_hash: &RequestHash) -> Result<Waiter, Problem> {
+    let is_bet = write.owner == Owner::Game;
+    let admit = || if is_bet { app.admission.admit(id) } else { Ok(()) };
+    let mut joined = app.waiters.join_or_admit(id, request_hash, admit);
+    if matches!(joined, Err(JoinError::Overloaded(_)))
+        && app.replies.was_accepted(id.as_str(), &write.player.id).await
+    {
+        joined = app.waiters.join_or_admit(id, request_hash, || {
+            app.admission.admit_known(id);
+            Ok(())
+        });
+    }
+    joined.map_err(|error| match error {
+        JoinError::OtherRequest => Problem::idempotency_conflict(),
+        JoinError::Full => Problem::unavailable("too many requests are waiting for their outcome"),
+        JoinError::Overloaded(refusal) => admission::problem(refusal),
+    })
 }
 
 /// One request that waits for the outcome of its command.
@@ -148,6 +170,8 @@ impl PendingWrite<'_> {
         match tokio::time::timeout_at(self.deadline, publishing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
+                // If it was published after all, only the count of its outcome is missing.
+                self.app.admission.cancel(&self.command.id);
                 if error.class() == ErrorClass::Fatal {
                     self.app.publisher_failed.cancel();
                 }

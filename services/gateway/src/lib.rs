@@ -4,6 +4,7 @@
 //!
 //! 1. [`routes`] — `POST /api/v1/bets`: authenticates (`auth`), limits the rate (`rate_limits`) and parses the body (`domain`).
 //! 2. `idempotent_write` — derives the command's id from the key. It repeats a known reply or joins the `waiters` of the command.
+//!    In overload `admission` refuses a new bet.
 //! 3. `publisher` — publishes the command and waits for the acknowledgement.
 //! 4. `handlers` — answers the waiters with the outcome event. If none arrives in time, `outcome_lookup` reads it from the owning
 //!    service. An undecided bet is answered with 202.
@@ -11,6 +12,7 @@
 //! It guarantees four things. The same key gives the same command and the same bytes. A 202 follows the broker's acknowledgement.
 //! A player never sees another player's data. Everything that clients can fill is bounded.
 
+mod admission;
 mod app;
 mod auth;
 mod clock_skew;
@@ -68,6 +70,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     lifecycle.serve(router(&gateway, &config, lifecycle.http()));
     let stop_deadline = config.kafka.stop_deadline();
     lifecycle.consume("outcomes", stop_deadline, |stop, ready| tail.run(stop, move |is| ready.set(is)));
+    let reported = gateway.clone();
+    lifecycle.background("admission", |stop| async move { reported.admission.report(stop).await });
     let publisher_failed = gateway.publisher_failed.clone();
     lifecycle.background("producer", |stop| stop_when_publisher_fails(publisher_failed, stop));
     lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
@@ -93,7 +97,7 @@ fn router(gateway: &app::App, config: &Config, http: &Http) -> axum::Router {
     let trust = TrustPolicy::outside(config.security.public_keys().map(str::to_owned))
         .with_operator(move |headers| operator.is(headers))
         .with_own_entry(faults::request::BAGGAGE_KEY, move |headers| request_faults.entry(headers));
-    chassis::http::layered(routes::router(gateway), http, trust)
+    routes::limited(chassis::http::layered(routes::router(gateway), http, trust), gateway)
 }
 
 /// The gateway without Kafka, for tests: its routes over any [`Publisher`], with events from [`Standalone::receive`].

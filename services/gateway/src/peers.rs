@@ -26,6 +26,7 @@ use crate::{
         pay_table::PayTable,
         payment::StoredPayment,
         player::{Balances, Profile, Registered},
+        restriction::StoredRestriction,
     },
     rate_limits::network_of,
 };
@@ -217,6 +218,12 @@ impl Peers {
     pub(crate) async fn payment(&self, payment_id: &str) -> Result<Option<StoredPayment>, Problem> {
         let url = path(&self.payment, &["internal", "v1", "payments", payment_id]);
         optional(send(self.call(Method::GET, &url, "/internal/v1/payments/{payment_id}")).await?)
+    }
+
+    /// Returns the payment service's record of a restriction, by the id of its event. `None` until the ledger has it.
+    pub(crate) async fn restriction(&self, cause_id: &str) -> Result<Option<StoredRestriction>, Problem> {
+        let url = path(&self.payment, &["internal", "v1", "restrictions", cause_id]);
+        optional(send(self.call(Method::GET, &url, "/internal/v1/restrictions/{cause_id}")).await?)
     }
 
     /// Returns the player's balances. They are empty for a player whom the ledger does not know yet.

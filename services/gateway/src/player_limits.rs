@@ -1,4 +1,7 @@
-//! Sets limits and self-exclusion. The user service stores them, and the payment service's event completes the request.
+//! Sets limits and self-exclusion. The user service stores them, and the payment service's event completes the request. A request
+//! whose event came long ago is completed by a look-up there.
+
+use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,7 +17,7 @@ use crate::{
         answer::{Answer, json_bytes},
         restriction::{self, RestrictionResult, RestrictionStatus},
     },
-    idempotent_write::{cached_response, final_response, json_response},
+    idempotent_write::{LOOK_UP, cached_response, final_response, json_response},
     waiters::{JoinError, Progress},
 };
 
@@ -47,7 +50,7 @@ pub(crate) async fn perform<B: Serialize>(
     // The user service gets the derived id as its key, so keys of two players or two routes never collide there.
     let Restriction { method, resource, .. } = restriction;
     let cause = app.peers.restrict(method, &player.id, resource, id.as_str(), body).await?;
-    let Some(answer) = wait_for(app, &cause, request_hash).await? else {
+    let Some(answer) = wait_for(app, &player.id, &cause, request_hash).await? else {
         let pending = RestrictionResult { status: RestrictionStatus::Pending };
         return Ok(json_response(StatusCode::ACCEPTED, json_bytes(&pending)));
     };
@@ -55,8 +58,14 @@ pub(crate) async fn perform<B: Serialize>(
     Ok(final_response(answer))
 }
 
-/// Waits for the event that this change is enforced. Returns `None` when it does not arrive in time.
-async fn wait_for(app: &App, cause: &str, request_hash: &RequestHash) -> Result<Option<Bytes>, Problem> {
+/// Waits for the event that this change is enforced, and then asks the payment service. Returns `None` when neither says so in
+/// time.
+async fn wait_for(
+    app: &App,
+    player_id: &str,
+    cause: &str,
+    request_hash: &RequestHash,
+) -> Result<Option<Bytes>, Problem> {
     let Ok(cause_id) = cause.parse::<EventId>() else {
         tracing::error!("the user service returned an invalid event id");
         return Err(Problem::internal());
@@ -64,15 +73,24 @@ async fn wait_for(app: &App, cause: &str, request_hash: &RequestHash) -> Result<
     let mut waiter = match app.waiters.join(&cause_id, request_hash) {
         Ok(waiter) => waiter,
         Err(JoinError::OtherRequest) => return Err(Problem::idempotency_conflict()),
-        Err(JoinError::Full) => return Ok(None),
+        Err(JoinError::Full | JoinError::Overloaded(_)) => return Ok(None),
     };
     waiter.set_published();
     // The waiter joins before this check, so either the event finds the waiter or the check finds the event.
     if app.recent_restrictions.contains(cause) {
         app.waiters.answer(cause, &restriction::applied());
     }
-    Ok(match waiter.wait(app.wait).await {
+    let look_up_wait = LOOK_UP.min(app.wait / 4);
+    Ok(match waiter.wait(app.wait - look_up_wait).await {
         Progress::Answered(Answer::Result(body)) => Some(body),
-        _ => None,
+        _ => look_up(app, player_id, cause, look_up_wait.max(LOOK_UP / 2)).await,
     })
+}
+
+/// Looks the restriction up at the payment service, because its event came long ago for an old key, or not in time. Returns `None`
+/// when the ledger does not have it, or the service does not answer.
+async fn look_up(app: &App, player_id: &str, cause: &str, within: Duration) -> Option<Bytes> {
+    let found = tokio::time::timeout(within, app.peers.restriction(cause)).await.ok()?.ok()??;
+    // An operator can have given another player's event the id of this one.
+    (found.player_id == player_id).then(restriction::applied_body)
 }

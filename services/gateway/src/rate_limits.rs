@@ -4,6 +4,9 @@
 //! a flood of them takes nothing from the bets of the same address. The user service limits attempts per account, because its
 //! replicas share that count.
 //!
+//! Each refusal is counted (`requests.refused`). Of those at a limit per address only a few per second get a transaction, and they
+//! are logged at most once a minute, so a flood costs little beyond its answers.
+//!
 //! It guarantees bounded memory, because any client can add keys to a map. A full map evicts its idle keys. As long as it is
 //! full, all its requests share one allowance.
 
@@ -11,7 +14,7 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use chassis::problem::Problem;
@@ -20,6 +23,7 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use telemetry::metric::{self, Metric};
 
 use crate::config::Limits;
 
@@ -31,6 +35,48 @@ pub(crate) struct RateLimits {
     players: Bounded<String>,
     addresses: Bounded<IpAddr>,
     credentials: Bounded<IpAddr>,
+    recorded_of_address: Bounded<IpAddr>,
+    recorded: DefaultDirectRateLimiter,
+    log_lines: DefaultDirectRateLimiter,
+    /// Refusals since the last log line.
+    unlogged: AtomicU64,
+}
+
+/// A limit, as the reason of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    Player,
+    Address,
+    Credentials,
+}
+
+impl Limit {
+    /// Name in metrics.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Player => "player",
+            Self::Address => "address",
+            Self::Credentials => "credentials",
+        }
+    }
+
+    /// Name in answers.
+    const fn scope(self) -> &'static str {
+        match self {
+            Self::Player => "player",
+            Self::Address => "address",
+            Self::Credentials => "address for log-ins and registrations",
+        }
+    }
+}
+
+/// Refusal of a request whose address has reached its limit. [`RateLimits::answer`] makes the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    limit: Limit,
+    wait_s: u64,
+    /// True if the request is one of the few that get a transaction.
+    pub(crate) is_recorded: bool,
 }
 
 impl RateLimits {
@@ -43,22 +89,55 @@ impl RateLimits {
                 limits.credentials_per_address_burst,
                 limits.keys_max,
             ),
+            recorded_of_address: Bounded::new(
+                limits.refusals_recorded_per_address_per_s,
+                limits.refusals_recorded_per_address_per_s,
+                limits.keys_max,
+            ),
+            recorded: RateLimiter::direct(quota(
+                limits.refusals_recorded_per_s,
+                limits.refusals_recorded_per_s,
+            )),
+            log_lines: RateLimiter::direct(Quota::per_minute(NonZeroU32::MIN)),
+            unlogged: AtomicU64::new(0),
         }
     }
 
     /// Counts one request of this player.
     pub(crate) fn check_player(&self, player_id: &str) -> Result<(), Problem> {
-        self.players.check(player_id.to_owned()).map_err(|wait_s| too_many("player", wait_s))
+        self.players.check(player_id.to_owned()).map_err(|wait_s| refused(Limit::Player, wait_s))
     }
 
     /// Counts one request of this address. `has_password` selects the limit of log-ins and registrations.
-    pub(crate) fn check_address(&self, address: IpAddr, has_password: bool) -> Result<(), Problem> {
-        let (limiter, scope) = if has_password {
-            (&self.credentials, "address for log-ins and registrations")
+    pub(crate) fn check_address(&self, address: IpAddr, has_password: bool) -> Result<(), Refusal> {
+        let (limiter, limit) = if has_password {
+            (&self.credentials, Limit::Credentials)
         } else {
-            (&self.addresses, "address")
+            (&self.addresses, Limit::Address)
         };
-        limiter.check(network_of(address)).map_err(|wait_s| too_many(scope, wait_s))
+        let network = network_of(address);
+        limiter.check(network).map_err(|wait_s| Refusal { limit, wait_s, is_recorded: self.records(network) })
+    }
+
+    /// Answers a refused request. It counts the refusal, and logs it together with others.
+    pub(crate) fn answer(&self, refusal: Refusal) -> Problem {
+        if let Some(count) = self.count_to_log(refusal.is_recorded) {
+            tracing::warn!(count, "requests were refused because their addresses had reached a limit");
+        }
+        refused(refusal.limit, refusal.wait_s)
+    }
+
+    /// Returns true if a refused request of this network gets a transaction.
+    fn records(&self, network: IpAddr) -> bool {
+        self.recorded_of_address.check(network).is_ok() && self.recorded.check().is_ok()
+    }
+
+    /// Counts a refusal. Returns the number of those that were not logged, if a line is due. Only a recorded request writes one,
+    /// so that its trace shows an example.
+    fn count_to_log(&self, is_recorded: bool) -> Option<u64> {
+        self.unlogged.fetch_add(1, Ordering::Relaxed);
+        let is_due = is_recorded && self.log_lines.check().is_ok();
+        is_due.then(|| self.unlogged.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -72,10 +151,18 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-fn too_many(scope: &str, wait_s: u64) -> Problem {
+fn refused(limit: Limit, wait_s: u64) -> Problem {
+    metric::count(Metric::RequestsRefused, 1, &[("reason", limit.as_str())]);
+    let scope = limit.scope();
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
         .detail(format!("the limit per {scope} is reached"))
         .header(RETRY_AFTER, HeaderValue::from(wait_s))
+}
+
+fn quota(per_s: u32, burst: u32) -> Quota {
+    let one = NonZeroU32::MIN;
+    Quota::per_second(NonZeroU32::new(per_s).unwrap_or(one))
+        .allow_burst(NonZeroU32::new(burst).unwrap_or(one))
 }
 
 /// A rate limiter by key with a bounded map.
@@ -90,9 +177,7 @@ struct Bounded<K: Hash + Eq + Clone> {
 
 impl<K: Hash + Eq + Clone> Bounded<K> {
     fn new(per_s: u32, burst: u32, keys_max: usize) -> Self {
-        let one = NonZeroU32::MIN;
-        let quota = Quota::per_second(NonZeroU32::new(per_s).unwrap_or(one))
-            .allow_burst(NonZeroU32::new(burst).unwrap_or(one));
+        let quota = quota(per_s, burst);
         Self {
             by_key: RateLimiter::keyed(quota),
             shared: RateLimiter::direct(quota),
@@ -154,25 +239,58 @@ mod tests {
 
     #[test]
     fn every_limit_has_bounded_keys() {
-        let limits = RateLimits::new(&Limits {
-            per_player_per_s: 1,
-            per_player_burst: 1,
-            per_address_per_s: 1,
-            per_address_burst: 1,
-            credentials_per_address_per_s: 1,
-            credentials_per_address_burst: 1,
-            keys_max: 100,
-        });
+        let limits = RateLimits::new(&limits(1));
         for number in 0..5_000_u32 {
             let address = IpAddr::from(number.to_be_bytes());
             limits.check_address(address, true).ok();
             limits.check_address(address, false).ok();
             limits.check_player(&number.to_string()).ok();
         }
-        let keys =
-            [limits.players.by_key.len(), limits.addresses.by_key.len(), limits.credentials.by_key.len()];
+        let by_address = [&limits.addresses, &limits.credentials, &limits.recorded_of_address];
+        let mut keys = vec![limits.players.by_key.len()];
+        keys.extend(by_address.map(|limiter| limiter.by_key.len()));
         let keys_max = 100 + COUNT_EVERY as usize;
         assert!(keys.iter().all(|keys| *keys <= keys_max), "{keys:?}, limit {keys_max}");
+    }
+
+    /// Limits of one request, and of these refusals with a transaction.
+    fn limits(refusals_recorded: u32) -> Limits {
+        Limits {
+            per_player_per_s: 1,
+            per_player_burst: 1,
+            per_address_per_s: 1,
+            per_address_burst: 1,
+            credentials_per_address_per_s: 1,
+            credentials_per_address_burst: 1,
+            refusals_recorded_per_address_per_s: refusals_recorded,
+            refusals_recorded_per_s: refusals_recorded.saturating_mul(2),
+            keys_max: 100,
+        }
+    }
+
+    #[test]
+    fn few_refusals_are_recorded() {
+        let limits = RateLimits::new(&limits(3));
+        let started = std::time::Instant::now();
+        let recorded = |last: u8| {
+            let address = IpAddr::from([192, 0, 2, last]);
+            let refusals = (0..1_000).filter_map(|_| limits.check_address(address, true).err());
+            refusals.filter(|refusal| refusal.is_recorded).count()
+        };
+        let counts: Vec<usize> = (0..4).map(recorded).collect();
+        let later = usize::try_from(started.elapsed().as_secs()).unwrap() + 1;
+        assert!(counts[0] >= 3 && counts.iter().all(|count| *count <= 3 + 3 * later), "{counts:?}");
+        let all: usize = counts.iter().sum();
+        assert!(all <= 6 + 6 * later, "{counts:?} of all addresses");
+    }
+
+    #[test]
+    fn refusals_are_logged_together() {
+        let limits = RateLimits::new(&limits(1));
+        assert_eq!(limits.count_to_log(false), None);
+        assert_eq!(limits.count_to_log(true), Some(2));
+        assert_eq!(limits.count_to_log(true), None, "a line was written just now");
+        assert_eq!(limits.unlogged.load(Ordering::Relaxed), 1);
     }
 
     #[test]

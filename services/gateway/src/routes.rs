@@ -23,8 +23,9 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use telemetry::http::Unrecorded;
 
-use crate::app::App;
+use crate::{app::App, rate_limits::Refusal};
 
 /// Paths whose POST hashes a password.
 const CREDENTIALS: [&str; 2] = ["/api/v1/players", "/api/v1/sessions"];
@@ -63,20 +64,37 @@ pub(crate) fn router(app: &App) -> Router {
     // Unknown paths pass the same layers, so they are rate-limited too.
     chassis::http::with_problems(table().with_state(app.clone()))
         .layer(middleware::from_fn_with_state(app.clone(), check_faults))
-        .layer(middleware::from_fn_with_state(app.clone(), limit_address))
+        .layer(middleware::from_fn_with_state(app.clone(), answer_refused))
         .layer(middleware::from_fn(security_headers))
 }
 
-/// Counts every request to its address before any other work. The operator is exempt.
-async fn limit_address(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Limits the requests of each address. It belongs around the layer of traces, because it decides which refused requests get a
+/// transaction.
+pub(crate) fn limited(router: Router, app: &App) -> Router {
+    router.layer(middleware::from_fn_with_state(app.clone(), limit_address))
+}
+
+/// Counts every request to its address before any other work, and marks those beyond the limit. The operator is exempt.
+async fn limit_address(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     if let Some(address) = peer
         && !app.operator.is(request.headers())
-        && let Err(problem) = app.rate_limits.check_address(address, has_password(&request))
+        && let Err(refusal) = app.rate_limits.check_address(address, has_password(&request))
     {
-        return problem.into_response();
+        request.extensions_mut().insert(refusal);
+        if !refusal.is_recorded {
+            request.extensions_mut().insert(Unrecorded);
+        }
     }
     next.run(request).await
+}
+
+/// Answers a request that [`limit_address`] marked, without reading its body.
+async fn answer_refused(State(app): State<App>, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Refusal>().copied() {
+        Some(refusal) => app.rate_limits.answer(refusal).into_response(),
+        None => next.run(request).await,
+    }
 }
 
 /// Refuses an operator's request with invalid faults.

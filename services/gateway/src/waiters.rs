@@ -12,7 +12,7 @@ use std::{
 use contracts::{EventId, RequestHash};
 use tokio::sync::watch;
 
-use crate::domain::answer::Answer;
+use crate::domain::{answer::Answer, overload::Refusal};
 
 /// Progress of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) enum JoinError {
     Full,
     /// The key is in flight with another request.
     OtherRequest,
+    /// The command is new, and the platform is overloaded.
+    Overloaded(Refusal),
 }
 
 /// The commands in flight of this process, with their waiters.
@@ -70,11 +72,22 @@ impl Waiters {
         id: &EventId,
         request_hash: &RequestHash,
     ) -> Result<Waiter, JoinError> {
+        self.join_or_admit(id, request_hash, || Ok(()))
+    }
+
+    /// Like [`Waiters::join`], but `admit` may refuse a command that is not in flight.
+    pub(crate) fn join_or_admit(
+        self: &Arc<Self>,
+        id: &EventId,
+        request_hash: &RequestHash,
+        admit: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<Waiter, JoinError> {
         let mut commands = self.lock();
         let is_full = commands.len() >= self.commands_max;
         let command = match commands.entry(id.clone()) {
             Entry::Vacant(_) if is_full => return Err(JoinError::Full),
             Entry::Vacant(vacant) => {
+                admit().map_err(JoinError::Overloaded)?;
                 let progress = watch::Sender::new(Progress::Abandoned);
                 vacant.insert(Command { request_hash: request_hash.clone(), progress, waiters: 0 })
             }
@@ -232,6 +245,17 @@ mod tests {
         let waiters = Waiters::new(10);
         let _first = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
         assert_eq!(waiters.join(&id("a"), &hash("dice")).err(), Some(JoinError::OtherRequest));
+    }
+
+    #[tokio::test]
+    async fn overload_refuses_only_new_commands() {
+        let waiters = Waiters::new(10);
+        let refusal = Refusal { retry_after_s: 1 };
+        let refused = || waiters.join_or_admit(&id("a"), &hash("slots"), || Err(refusal));
+        assert_eq!(refused().err(), Some(JoinError::Overloaded(refusal)));
+        assert_eq!(waiters.len(), 0, "a refused request does not wait");
+        let _first = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
+        assert!(refused().is_ok(), "the same command joins the one in flight");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use chassis::config::ServiceConfig;
 use chassis::internal::Security;
+use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
@@ -29,7 +30,7 @@ impl ServiceConfig for Config {}
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Peers {
     /// `host:port` of the mail server.
-    #[validate(length(min = 3, max = 260))]
+    #[validate(length(max = 260), custom(function = "chassis::config::host_and_port"))]
     pub smtp: String,
 }
 
@@ -38,6 +39,7 @@ pub struct Peers {
 #[validate(schema(function = "check_pauses", skip_on_field_errors = false))]
 pub struct MailConfig {
     /// Sender.
+    #[validate(custom(function = "check_sender"))]
     pub from: String,
     /// Domain of Message-IDs, and the name that the mail server gets in EHLO.
     #[validate(length(min = 1, max = 200))]
@@ -66,6 +68,13 @@ pub struct MailConfig {
     /// Time-out of the mail server for each step.
     #[validate(nested)]
     pub timeouts: SmtpTimeouts,
+}
+
+fn check_sender(from: &str) -> Result<(), ValidationError> {
+    if from.parse::<Mailbox>().is_ok() {
+        return Ok(());
+    }
+    Err(ValidationError::new("address").with_message("is not an e-mail address".into()))
 }
 
 fn check_pauses(mail: &MailConfig) -> Result<(), ValidationError> {
@@ -110,5 +119,18 @@ mod tests {
         };
         assert_eq!(errors("5000"), "");
         assert!(errors("4999").contains("pause_ms_min is larger than pause_ms_max"));
+    }
+
+    #[test]
+    fn invalid_mail_addresses_are_refused() {
+        let environment = [
+            ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
+            ("PITBOSS__PEERS__SMTP", "mail.example"),
+            ("PITBOSS__MAIL__FROM", "Casino"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let loaded = chassis::config::load::<Config>(include_str!("defaults.toml"), None, environment.into());
+        let expected = ["mail.from: is not an e-mail address", "peers.smtp: is not host:port"];
+        assert_eq!(loaded.expect_err("refused").lines(), expected);
     }
 }

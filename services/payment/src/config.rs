@@ -1,6 +1,7 @@
 //! Configuration of payment. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
 use chassis::config::{Secret, ServiceConfig};
+use contracts::payments::OPEN_MS_MAX;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
@@ -14,6 +15,7 @@ pub struct Config {
     /// Connection to the document store.
     pub mongo: store::mongo::Config,
     /// Addresses of other services.
+    #[validate(nested)]
     pub peers: Peers,
     /// Tokens and webhook secrets.
     #[validate(nested)]
@@ -30,9 +32,10 @@ pub struct Config {
 }
 
 /// Addresses of other services.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Peers {
     /// Base URL of the card provider, such as `http://127.0.0.1:8116`.
+    #[validate(custom(function = "chassis::config::http_url"))]
     pub partners: String,
 }
 
@@ -52,7 +55,7 @@ pub struct Security {
 
 /// `[provider]`: limits of the pool.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
-#[validate(schema(function = "check_lease", skip_on_field_errors = false))]
+#[validate(schema(function = "check_times", skip_on_field_errors = false))]
 pub struct ProviderConfig {
     /// Largest number of requests in flight. At most half and at least a quarter of them are for due payments. A single slot
     /// would have to serve both kinds, and new payments would always take it.
@@ -71,11 +74,17 @@ pub struct ProviderConfig {
     #[validate(range(min = 10, max = 600_000))]
     pub sweep_interval_ms: u64,
     /// Attempts without an outcome after which a payment is parked. An attempt that did not reach the provider never parks it.
+    /// All attempts and reports together have to fit into the time for which a payment may be open.
     #[validate(range(min = 1, max = 1_000_000))]
     pub attempts_max: i64,
     /// Age at which an open payment is reported, once.
     #[validate(range(min = 100, max = 86_400_000))]
     pub escalate_after_ms: u64,
+}
+
+fn check_times(provider: &ProviderConfig) -> Result<(), ValidationError> {
+    check_lease(provider)?;
+    check_open_time(provider)
 }
 
 fn check_lease(provider: &ProviderConfig) -> Result<(), ValidationError> {
@@ -87,6 +96,18 @@ fn check_lease(provider: &ProviderConfig) -> Result<(), ValidationError> {
         "lease_ms has to exceed {longest_ms}, the time of all rounds with this timeout_ms and a margin"
     );
     Err(ValidationError::new("lease").with_message(message.into()))
+}
+
+/// Other parts rely on it that a payment ends or is parked within a time.
+fn check_open_time(provider: &ProviderConfig) -> Result<(), ValidationError> {
+    let open_ms = rounds::open_ms_max(provider);
+    if open_ms <= OPEN_MS_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "with this attempts_max, timeout_ms, lease_ms and sweep_interval_ms a payment can be open for {open_ms} ms, and the longest time is {OPEN_MS_MAX} ms"
+    );
+    Err(ValidationError::new("open_time").with_message(message.into()))
 }
 
 /// Smallest ratio of `sweep_older_than_ms` to `trim_interval_ms`.
@@ -156,10 +177,22 @@ mod tests {
 
     /// Otherwise a second start would be needed to find the second problem.
     #[test]
-    fn value_out_of_range_does_not_hide_rule_for_two_settings() {
+    fn range_error_hides_no_rule_of_two_settings() {
         let refused = load_with("PITBOSS__PROVIDER__TIMEOUT_MS", "60001").unwrap_err().to_string();
         assert!(refused.contains("provider.timeout_ms"), "{refused}");
         assert!(refused.contains("lease_ms has to exceed"), "{refused}");
+    }
+
+    #[test]
+    fn settings_with_a_longer_open_time_are_refused() {
+        let open_ms = |attempts_max: i64| {
+            let loaded = load_with("PITBOSS__PROVIDER__ATTEMPTS_MAX", &attempts_max.to_string());
+            loaded.map(|config| rounds::open_ms_max(&config.provider))
+        };
+        let by_default = open_ms(60).unwrap();
+        assert!((47 * 60_000..=OPEN_MS_MAX).contains(&by_default), "{by_default}");
+        let refused = open_ms(62).unwrap_err().to_string();
+        assert!(refused.contains("a payment can be open for"), "{refused}");
     }
 
     #[test]
@@ -172,6 +205,24 @@ mod tests {
             let refused = wait(text).unwrap_err().to_string();
             assert!(refused.contains("limits.loosen_after_ms"), "{refused}");
         }
+    }
+
+    /// As bad configuration, before anything connects. None of the values may be shown.
+    #[test]
+    fn invalid_addresses_are_refused() {
+        for (name, setting) in [
+            ("PITBOSS__MONGO__URI", "mongo.uri"),
+            ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", "kafka.bootstrap_servers"),
+            ("PITBOSS__PEERS__PARTNERS", "peers.partners"),
+        ] {
+            for value in ["hunter2://hunter2", "hunter2:hunter2", "mongodb://u:hunter2"] {
+                let refused = load_with(name, value).expect_err(name);
+                let [line] = refused.lines() else { panic!("{refused}") };
+                assert!(line.starts_with(&format!("{setting}: ")) && !line.contains("hunter2"), "{line}");
+            }
+        }
+        let options = load_with("PITBOSS__MONGO__URI", "mongodb://h/?w=-1").expect_err("refused").to_string();
+        assert!(options.contains("mongo.uri: has an option with an invalid value"), "{options}");
     }
 
     #[test]

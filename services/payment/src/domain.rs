@@ -14,7 +14,7 @@ mod restrictions;
 mod void;
 mod wager;
 
-pub use account::{AccountState, LaterLimit, LaterLimits, LimitSet, LossDay};
+pub use account::{AccountState, LaterLimit, Limit, LimitSet, Limits, LossDay};
 pub use command::{Command, PaymentKind, PendingPayment, ProviderReport, Wager, WagerVoid};
 pub use decision::{DecideError, Decision, Outcome};
 pub use payment::PROVIDER;

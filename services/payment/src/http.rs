@@ -1,7 +1,8 @@
-//! Internal HTTP interface of payment: balances, payments and the provider's webhook. Only the gateway calls it.
+//! Internal HTTP interface of payment: balances, payments, restrictions and the provider's webhook. Only the gateway calls it.
 
 mod balances;
 mod payments;
+mod restrictions;
 mod webhook;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub fn routes(app: App) -> Router {
     Router::new()
         .route("/internal/v1/accounts/{player_id}/balances", get(balances::get))
         .route("/internal/v1/payments/{payment_id}", get(payments::get))
+        .route("/internal/v1/restrictions/{cause_id}", get(restrictions::get))
         .route("/internal/v1/webhooks/card-provider", post(webhook::post))
         .with_state(Arc::new(app))
 }

@@ -50,9 +50,7 @@ pub fn main() -> std::process::ExitCode {
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let store_ready = lifecycle.readiness().register("mongo");
-    let mongo = Mongo::open(&config.mongo)
-        .await
-        .map_err(|error| Failure::missing("cannot use the document store", error))?;
+    let mongo = Mongo::open(&config.mongo).await.map_err(Failure::invalid_setting)?;
     let producer = Producer::new(&config.kafka)?;
     let (new_payments, waiting_payments) = mpsc::channel(config.provider.waiting_max);
     let intents = Intents::new(&mongo, new_payments, config.provider.lease_ms);

@@ -21,7 +21,7 @@ pub mod sessions;
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::Group;
-use faults::FaultId;
+use faults::{FaultId, Place};
 use store::StoreError;
 use store::mongo::{Mongo, ScannedRows, SlowQuery};
 use store::redis::Cache;
@@ -92,7 +92,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 /// Writes the rows of the fault `user.slow-query` while it is armed, and drops them afterwards.
 fn keep_rows(lifecycle: &mut Lifecycle, rows: ScannedRows) {
     let faults = lifecycle.faults();
-    let is_armed = move || faults.armed().iter().any(|armed| armed.id == FaultId::UserSlowQuery);
+    let is_armed = move || faults.arming(FaultId::UserSlowQuery, Place::Preparation).is_some();
     lifecycle.background("rows of a slow query", |stop| async move {
         stop.run_until_cancelled(rows.keep(is_armed)).await;
         Ok::<(), StoreError>(())

@@ -26,7 +26,7 @@ pub struct WireConfig {
     /// Address to listen on.
     pub address: SocketAddr,
     /// The broker, as `host:port`.
-    #[validate(length(min = 3))]
+    #[validate(custom(function = "chassis::config::host_and_port"))]
     pub upstream: String,
     /// Largest number of clients at a time. A further one is disconnected at once.
     #[validate(range(min = 1, max = 10_000))]
@@ -83,5 +83,12 @@ mod tests {
         let config: Config =
             chassis::config::load(include_str!("defaults.toml"), None, environment.into()).unwrap();
         assert_eq!(config.more_connections_max(), 140);
+    }
+
+    #[test]
+    fn upstream_without_port_is_refused() {
+        let environment = [("PITBOSS__WIRE__UPSTREAM".to_owned(), "kafka".to_owned())];
+        let loaded = chassis::config::load::<Config>(include_str!("defaults.toml"), None, environment.into());
+        assert_eq!(loaded.expect_err("refused").lines(), ["wire.upstream: is not host:port"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use faults::{Armed, FaultId, Faults};
+use faults::{Armed, FaultId, Faults, Place};
 
 /// The two faults, and how many answers were lost since the first was armed. Clones share their state.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ impl WireFaults {
     /// Returns true if the answer to a produce request gets lost now. It counts as applied then.
     pub(crate) fn loses_answer(&self) -> bool {
         let mut lost = self.lost();
-        let arming = self.armed(FaultId::KafkaReplyLost);
+        let arming = self.faults.arming(FaultId::KafkaReplyLost, Place::Before);
         if lost.arming != arming {
             *lost = Lost { arming, count: 0 };
         }
@@ -45,12 +45,12 @@ impl WireFaults {
 
     /// Returns true as long as silent connections stay silent.
     pub(crate) fn keeps_silent(&self) -> bool {
-        self.armed(FaultId::KafkaHalfOpen).is_some()
+        self.faults.arming(FaultId::KafkaHalfOpen, Place::End).is_some()
     }
 
     /// Forgets an arming that has ended, so that the same arming counts again.
     pub(crate) fn forget_disarmed(&self) {
-        if self.armed(FaultId::KafkaReplyLost).is_none() {
+        if self.faults.arming(FaultId::KafkaReplyLost, Place::End).is_none() {
             *self.lost() = Lost::default();
         }
     }
@@ -58,10 +58,6 @@ impl WireFaults {
     /// Both faults concern all connections, so nothing about the connection decides.
     fn active(&self, id: FaultId) -> Option<faults::Values> {
         chassis::faults::active(&self.faults, id, None, None)
-    }
-
-    fn armed(&self, id: FaultId) -> Option<Armed> {
-        self.faults.armed().into_iter().find(|armed| armed.id == id)
     }
 
     fn lost(&self) -> MutexGuard<'_, Lost> {

@@ -9,7 +9,7 @@ use tracing::Span;
 use super::{InPlace, Processor, RecordTask, TaskResult, abandoned};
 use crate::error::ConsumerError;
 use crate::handler::HandlerError;
-use crate::hook::HookAction;
+use crate::hook::{HookAction, REJECTED_ON_PURPOSE};
 use crate::record::Record;
 
 /// Interval at which a stalled record asks its hook again.
@@ -22,7 +22,7 @@ struct FailedOnPurpose;
 
 /// Error of an attempt after which a hook wants a dead letter.
 #[derive(Debug, thiserror::Error)]
-#[error("the record was rejected on purpose, so that it becomes a dead letter")]
+#[error("{}", REJECTED_ON_PURPOSE)]
 struct RejectedOnPurpose;
 
 impl RecordTask {
@@ -58,9 +58,15 @@ impl Processor {
         None
     }
 
-    /// Returns the error of an attempt that must fail: in the record's own topic, and only if the record can move to a retry topic.
+    /// Returns true if a record may leave its topic after a failure on purpose: it is in its own topic, and its group has retry
+    /// topics.
+    pub(super) fn can_move(&self, record: &Record) -> bool {
+        matches!(self.retry.in_place, InPlace::Limited { .. }) && !record.is_retry()
+    }
+
+    /// Returns the error of an attempt that must fail, if the record can move.
     pub(super) fn failure_on_purpose(&self, task: &RecordTask, action: HookAction) -> Option<HandlerError> {
-        if !matches!(self.retry.in_place, InPlace::Limited { .. }) || task.record.is_retry() {
+        if !self.can_move(&task.record) {
             return None;
         }
         let rejected = action.reject.then(|| HandlerError::poison(RejectedOnPurpose));

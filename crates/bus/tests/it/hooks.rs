@@ -22,7 +22,7 @@ struct ByPlayer {
 }
 
 impl RecordHook for ByPlayer {
-    fn before(&self, record: &Record) -> HookAction {
+    fn before(&self, record: &Record, _: bool) -> HookAction {
         self.calls.fetch_add(1, Ordering::SeqCst);
         match record.key.as_deref() {
             Some(b"slow") => HookAction { delay: Some(DELAY), ..HookAction::default() },
@@ -115,7 +115,7 @@ struct StalledPartition {
 }
 
 impl RecordHook for StalledPartition {
-    fn before(&self, record: &Record) -> HookAction {
+    fn before(&self, record: &Record, _: bool) -> HookAction {
         let stall = self.stalls(&record.topic, record.partition);
         self.stalled.fetch_add(usize::from(stall), Ordering::SeqCst);
         HookAction { stall, ..HookAction::default() }
@@ -158,7 +158,7 @@ async fn stalled_partition_holds_no_other() {
 struct AtPlayer(HookAction);
 
 impl RecordHook for AtPlayer {
-    fn before(&self, record: &Record) -> HookAction {
+    fn before(&self, record: &Record, _: bool) -> HookAction {
         if record.key.as_deref() == Some(b"chosen") { self.0 } else { HookAction::default() }
     }
 }
@@ -218,5 +218,46 @@ async fn rejected_record_becomes_a_dead_letter() {
     let letter = stored(&config, &Topic::PlayersEvents.dlq(Group::Notification), 1).await.remove(0);
     consumer.stop().await.expect("stops in order");
     assert_eq!(letter.header(headers::DLQ_ERROR_CLASS).as_deref(), Some("poison"));
+    assert_eq!(letter.header(headers::DLQ_ERROR_MESSAGE).as_deref(), Some(bus::REJECTED_ON_PURPOSE));
     assert_eq!((letter.header(headers::DLQ_ATTEMPTS).as_deref(), handler.seen().len()), (Some("1"), 0));
+}
+
+/// Makes every record fail, and keeps for each call whether the record is in a retry topic and whether it can move.
+#[derive(Default)]
+struct Asked(std::sync::Mutex<Vec<(bool, bool)>>);
+
+impl RecordHook for Asked {
+    fn before(&self, record: &Record, can_move: bool) -> HookAction {
+        self.0.lock().expect("not poisoned").push((record.is_retry(), can_move));
+        HookAction { fail: true, ..HookAction::default() }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hook_knows_which_record_can_move() {
+    let fast = |config| bus::Config {
+        retry_in_place_max: 1,
+        retry_backoff_min_ms: 1,
+        retry_topic_delay_ms: 100,
+        ..config
+    };
+    let notification = fast(broker_for(Group::Notification).await);
+    let game = fast(broker_for(Group::Game).await);
+    let handler = TestHandler::all();
+    let (moved, stayed) = (Arc::new(Asked::default()), Arc::new(Asked::default()));
+    let of_notification = Running::start_with_hook(
+        &notification,
+        Group::Notification,
+        preferences(handler.clone()),
+        moved.clone(),
+    );
+    let of_game = Running::start_with_hook(&game, Group::Game, bets(handler.clone()), stayed.clone());
+    publish_all(&Producer::new(&notification).expect("a producer"), &[preference("p", 1)]).await;
+    publish_all(&Producer::new(&game).expect("a producer"), &[place_bet("p", 1)]).await;
+    handler.wait_for(2).await;
+    of_notification.stop().await.expect("stops in order");
+    of_game.stop().await.expect("stops in order");
+    let asked = |hook: &Asked| hook.0.lock().expect("not poisoned").clone();
+    assert_eq!(asked(&moved), [(false, true), (true, false)], "it moves once");
+    assert_eq!(asked(&stayed), [(false, false)], "no record leaves a topic that decides about money");
 }

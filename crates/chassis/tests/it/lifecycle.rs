@@ -256,7 +256,27 @@ async fn start_ends_at_limit_with_last_failure() {
     let (refused, silent) = (refused.describe(), silent.describe());
     assert!(refused.starts_with("cannot use the document store within "), "{refused}");
     assert!(refused.ends_with(" ms (start.deadline_ms): no server"), "{refused}");
-    assert_eq!(silent, "cannot use the cache within 0 ms (start.deadline_ms): it did not answer");
+    let reason =
+        "the first attempt did not end by then, so there is no other reason (is the limit too short?)";
+    assert_eq!(silent, format!("cannot use the cache within 0 ms (start.deadline_ms): {reason}"));
+}
+
+/// The second attempt never ends, so the reason is that of the first.
+#[tokio::test]
+async fn limit_in_second_attempt_names_first_reason() {
+    let mut listeners = listeners(1_000, &[]).await;
+    listeners.common.start = Start { deadline_ms: 2_000 };
+    let mut lifecycle = Lifecycle::start(listeners, Shutdown::new());
+    let has_failed = AtomicBool::new(false);
+    let open = || async {
+        if has_failed.swap(true, Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        Err::<(), _>(StoreFailed(ErrorClass::Transient))
+    };
+    let failure = lifecycle.start_phase("document store", open).await.expect_err("a failure");
+    let described = failure.describe();
+    assert!(described.ends_with(" ms (start.deadline_ms): no server"), "{described}");
 }
 
 #[tokio::test]

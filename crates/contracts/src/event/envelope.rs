@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::json::UniqueNames;
 
 /// The attributes that the decoder reads, and the data. Null means "not set". Other names are extensions and ignored.
 #[derive(Debug, Default)]
@@ -72,7 +74,7 @@ impl Envelope {
             "traceparent" => self.traceparent = text_or_nothing(map)?,
             "tracestate" => self.tracestate = text_or_nothing(map)?,
             _ => {
-                map.next_value::<IgnoredAny>()?;
+                map.next_value_seed(UniqueNames::Written)?;
                 let miscased = NAMES.into_iter().find(|known| known.eq_ignore_ascii_case(name));
                 self.miscased = self.miscased.or(miscased);
             }

@@ -137,14 +137,92 @@ fn only_transfers_have_an_upper_limit() {
 
 #[test]
 fn inexact_amounts_are_refused() {
-    for minor in ["1.5", "\"1.5\"", "1e2", "\"1e2\"", "\" 1\"", "\"\"", "true", "9223372036854775808", "[1]"]
-    {
+    for minor in [
+        "1.5",
+        "\"1.5\"",
+        "1e2",
+        "\"1e2\"",
+        "\"+100\"",
+        "\"+0\"",
+        "\"-\"",
+        "\" 1\"",
+        "\"\"",
+        "true",
+        "9223372036854775808",
+        "[1]",
+    ] {
         let line = bet(&format!(
             r#"{{"playerId":"p","game":"slots","stake":{{"minor":{minor},"currency":"EUR"}}}}"#
         ));
         let message = line_refusal(&line);
         assert!(message.contains("stake.minor"), "{minor}: {message}");
     }
+}
+
+/// A message that decodes to the same value without the repetition is refused with it, at any depth and after null.
+#[test]
+fn repeated_fields_are_refused_after_null() {
+    let stake = r#""stake":{"minor":"100","currency":"EUR"}"#;
+    let head = r#""playerId":"p","game":"slots""#;
+    let repeated = bet(&format!(r#"{{{head},"stake":null,{stake}}}"#));
+    let reason = "casino.bets.v1.PlaceBet: duplicate field `stake` at line 1 column 51 of the data";
+    assert_eq!(line_refusal(&repeated), reason);
+    line_refusal(&bet(&format!(r#"{{{head},{stake},"stake":null}}"#)));
+
+    let topic = "casino.players.events.v1";
+    let limits = |data: &str| format!(r#"{{"type":"casino.players.v1.LimitsChanged","data":{data}}}"#);
+    for data in [
+        r#"{"playerId":"p","maxStake":null,"maxStake":null}"#,
+        r#"{"playerId":"p","max_stake":null,"maxStake":{"minor":5,"currency":"EUR"}}"#,
+        r#"{"playerId":"p","maxStake":null,"max_stake":{"minor":5,"currency":"EUR"}}"#,
+    ] {
+        let message = refusal(topic, &[], limits(data).as_bytes());
+        assert!(message.contains("duplicate field `max"), "{data}: {message}");
+    }
+    // The same in binary mode.
+    let headers = [header("ce_type", "casino.bets.v1.PlaceBet"), header("content-type", "application/json")];
+    let value = format!(r#"{{{head},"stake":null,{stake}}}"#);
+    assert_eq!(refusal(TOPIC, &headers, value.as_bytes()), reason);
+}
+
+/// An array is never read by the order of fields.
+#[test]
+fn array_is_no_message_at_any_depth() {
+    for data in ["[]", r#"["p","slots",null]"#, r#"{"playerId":"p","game":"slots","stake":["100","EUR"]}"#] {
+        let message = line_refusal(&bet(data));
+        assert!(message.contains("wrong type"), "{data}: {message}");
+    }
+}
+
+#[test]
+fn all_numbers_refuse_a_plus_sign() {
+    let item = |number: &str| {
+        let data = format!(r#"{{"playerId":"p","factId":"f","number":{number},"count":2}}"#);
+        format!(r#"{{"type":"casino.analytics.v1.FactItem","data":{data}}}"#)
+    };
+    let decode = |text: &str| {
+        let topic = "casino.analytics.items.v1";
+        let value = text.as_bytes();
+        Event::decode(&RecordView { topic, partition: 0, offset: 0, timestamp_ms: None, headers: &[], value })
+    };
+    assert!(decode(&item("\"1\"")).is_ok(), "the event is otherwise valid");
+    let refused = decode(&item("\"+1\"")).expect_err("refused").to_string();
+    assert!(refused.contains("field `number`"), "{refused}");
+}
+
+#[test]
+fn repeated_names_in_extensions_are_refused() {
+    let data = r#""data":{"playerId":"p","game":"slots","stake":{"minor":"100","currency":"EUR"}}"#;
+    let line = |value: &str| format!(r#"{{"type":"casino.bets.v1.PlaceBet","extension":{value},{data}}}"#);
+    for value in [r#"{"a":1,"a":1}"#, r#"{"a":null,"a":1}"#, r#"[{"b":{"c":1,"c":2}}]"#] {
+        let message = line_refusal(&line(value));
+        assert!(message.contains("duplicate field"), "{value}: {message}");
+    }
+    let line = line(r#"{"a_b":{"a":1},"aB":[{"a":1},{"a":2}]}"#);
+    let value = line.as_bytes();
+    let record =
+        RecordView { topic: TOPIC, partition: 0, offset: 0, timestamp_ms: None, headers: &[], value };
+    assert!(Event::decode(&record).is_ok(), "the same name in different objects is no repetition");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Shape of the workspace: dependencies between crates, imports of a `domain/`, length of files.
 
+mod bare_chain;
 mod compose;
+mod counted_events;
 mod deadlines;
 mod dependency_rule;
 mod domain_is_pure;

@@ -246,6 +246,22 @@ fn any_scope(id: FaultId) -> BoxedStrategy<Scope> {
     proptest::strategy::Union::new(scopes).boxed()
 }
 
+#[test]
+fn ineffective_read_is_in_the_metadata() {
+    let mut all = state(vec![slow(Scope::All)]);
+    let site: ReadSite = "consumer.slow:effect@game".parse().unwrap();
+    all.make_ineffective(site);
+    let text = render(&all).unwrap();
+    assert_eq!(parse(&text).unwrap(), all);
+    let mut file: Value = serde_json::from_str(&text).unwrap();
+    let flag = &mut file["flags"]["consumer.slow"];
+    assert_eq!(flag["metadata"]["ineffective_read"], "consumer.slow:effect@game");
+    for unknown in ["consumer.duplicate:effect@game", "consumer.slow:effect@wire", "effect"] {
+        flag["metadata"]["ineffective_read"] = unknown.into();
+        assert_eq!(reason(&one(flag)), "`ineffective_read` names no read of this fault", "{unknown}");
+    }
+}
+
 fn any_armed(id: FaultId) -> impl Strategy<Value = Armed> {
     let values: Vec<_> =
         id.definition().params.iter().map(|spec| (Just(spec.name), spec.min..=spec.max)).collect();

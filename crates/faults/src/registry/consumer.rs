@@ -141,7 +141,7 @@ pub(crate) static CRASH_LOOP: LazyLock<Definition> = LazyLock::new(|| Definition
 pub(crate) static DELAYED_ON_PURPOSE: LazyLock<Definition> = LazyLock::new(|| Definition {
     id: FaultId::ConsumerDelayedOnPurpose,
     acts: Acts::InService,
-    services: &["any"],
+    services: &["notification", "analytics"],
     title: "Records wait in the retry topic until they are due",
     breaks: "The first tries of a record fail for now, so it moves to the retry topic of its group and is \
              handled when it is due. With `permanent=1` its first try fails for good, as with a release that \

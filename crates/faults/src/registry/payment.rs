@@ -54,8 +54,8 @@ pub(crate) static PROVIDER_SLOW: Definition = Definition {
     scopes: scopes::KEYS_AND_REQUESTS,
     safety: "Payment's pool limits the requests in flight, each has a time-out, and no consumer lane waits \
              for them. A request without an answer is looked up, and its key never moves money twice. A \
-             payment is parked and reported after 60 attempts without an outcome, which takes about half an \
-             hour, so longer delays need an end (`--for`).",
+             payment is parked and reported after 60 attempts without an outcome, which takes up to 47 \
+             minutes, so longer delays need an end (`--for`).",
     evidence: &[
         "`http.client` spans in payment that last at least `delay_ms` or until the time-out.",
         "p95 of deposits and withdrawals above its usual value.",

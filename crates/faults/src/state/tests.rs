@@ -63,6 +63,26 @@ fn arming_replaces_and_disarming_removes() {
     assert!(!state.disarm(FaultId::ConsumerSlow));
 }
 
+/// Otherwise the fault would stay without effect when an operator arms it.
+#[test]
+fn ineffective_read_ends_with_its_arming() {
+    let site = |name: &str| name.parse::<ReadSite>().unwrap();
+    let (game, user) = (site("consumer.slow:effect@game"), site("consumer.slow:effect@user"));
+    let mut state = State::default();
+    state.arm(armed(FaultId::ConsumerSlow));
+    state.make_ineffective(game);
+    state.make_ineffective(user);
+    assert_eq!(state.ineffective, [user], "one of each fault");
+    state.arm(armed(FaultId::ConsumerSlow));
+    assert!(state.ineffective.is_empty(), "another arming");
+    state.make_ineffective(game);
+    assert!(state.disarm(FaultId::ConsumerSlow) && state.ineffective.is_empty());
+    state.arm(Armed { expires_at_ms: Some(7), ..armed(FaultId::ConsumerSlow) });
+    state.make_ineffective(game);
+    state.drop_expired(7);
+    assert_eq!(state, State::default());
+}
+
 #[test]
 fn fault_expires_at_its_time() {
     let fault = Armed { expires_at_ms: Some(100), ..armed(FaultId::ConsumerSlow) };

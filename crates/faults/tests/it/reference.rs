@@ -43,7 +43,9 @@ an issue shows what changed just before it. The author is `operator`, or `expiry
 
 With the setting `faults.ineffective` (`PITBOSS__FAULTS__INEFFECTIVE=true`) the services count each fault as applied and do
 nothing else. It serves to find evidence that does not depend on its fault ([EVIDENCE](EVIDENCE.md)). A service warns about it
-at its start, and its metric `faults.ineffective` is 1.
+at its start, and its metric `faults.ineffective` is 1. The metadata `ineffective_read` of one flag does the same with one
+read of its fault, such as `consumer.slow:effect@game`, until the fault is armed again, disarmed or expired.
+`./pitboss verify --sabotage=reads` writes it.
 
 ";
 

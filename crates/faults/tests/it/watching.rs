@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use faults::{Armed, FaultId, Faults, Options, Scope, State, Subject, Values, now_ms, request};
+use faults::{Armed, FaultId, Faults, Options, Place, Scope, State, Subject, Values, now_ms, request};
 use tempfile::TempDir;
 
 const SECRET: &[u8] = b"a secret of this test";
@@ -26,13 +26,17 @@ impl World {
         Self { _folder: folder, file }
     }
 
-    fn watch(&self) -> Faults {
-        Faults::watch(Options {
+    fn options(&self) -> Options {
+        Options {
             file: self.file.clone(),
             service: "game",
             release: "pitboss@1.0.0".to_owned(),
             secret: SECRET.to_vec(),
-        })
+        }
+    }
+
+    fn watch(&self) -> Faults {
+        Faults::watch(self.options())
     }
 
     fn write(&self, armed: &[Armed]) {
@@ -142,12 +146,61 @@ fn ineffective_fault_counts_and_answers_off() {
     let faults = world.watch().ineffective();
     assert!(faults.is_ineffective() && !world.watch().is_ineffective());
     assert_eq!(delay_ms(&faults), None);
-    assert!(faults.is_active(SLOW, &Subject::default()), "it would count");
+    assert!(faults.is_active(SLOW, Place::Before, &Subject::default()), "it would count");
     let request = request::sign(&[(SLOW, Vec::new())], now_ms() + 60_000, SECRET);
     let with_request = Subject { request: Some(&request), ..Subject::default() };
     assert_eq!(faults.active(SLOW, &with_request), None);
     assert_eq!(faults.clone().applied(), [(SLOW, 2)]);
     assert!(faults.evaluate(SLOW, &Subject::default()).is_some());
+}
+
+#[test]
+fn single_read_answers_off_and_others_act() {
+    let world = World::new();
+    let nothing = Subject::default();
+    let mut state = State { armed: vec![slow(70)], ..State::default() };
+    state.make_ineffective("consumer.slow:effect@game".parse().unwrap());
+    state.write(&world.file).unwrap();
+    let faults = world.watch();
+    assert_eq!((delay_ms(&faults), faults.applied()), (None, vec![(SLOW, 1)]), "counted as usual");
+    assert!(!faults.has_effect(SLOW) && faults.has_effect(FaultId::ConsumerStuck));
+    assert!(faults.is_active(SLOW, Place::Before, &nothing) && faults.arming(SLOW, Place::End).is_some());
+    let elsewhere = Faults::watch(Options { service: "user", ..world.options() });
+    assert_eq!(delay_ms(&elsewhere), Some(70), "the read of another service");
+}
+
+#[test]
+fn read_is_off_until_its_arming_expires() {
+    let world = World::new();
+    let request = request::sign(&[(SLOW, Vec::new())], now_ms() + 60_000, SECRET);
+    let with_request = Subject { request: Some(&request), ..Subject::default() };
+    for (expires_at_ms, acts) in [(now_ms() + 60_000, false), (1, true)] {
+        let armed = Armed { expires_at_ms: Some(expires_at_ms), ..slow(70) };
+        let mut state = State { armed: vec![armed], ..State::default() };
+        state.make_ineffective("consumer.slow:effect@game".parse().unwrap());
+        state.write(&world.file).unwrap();
+        let faults = world.watch();
+        assert_eq!(faults.active(SLOW, &with_request).is_some(), acts, "{expires_at_ms}");
+    }
+}
+
+#[test]
+fn read_beside_the_effect_can_be_off() {
+    let world = World::new();
+    let id = FaultId::KafkaReplyLost;
+    let values = Values::defaults(id);
+    let mut state = State::default();
+    state.arm(Armed { id, scope: Scope::All, values, expires_at_ms: None });
+    state.make_ineffective("kafka.reply-lost:before@wire".parse().unwrap());
+    state.write(&world.file).unwrap();
+    let faults = Faults::watch(Options { service: "wire", ..world.options() });
+    let nothing = Subject::default();
+    assert!(faults.arming(id, Place::Before).is_none() && faults.arming(id, Place::End).is_some());
+    assert!(faults.peek(id, Place::Before, &nothing).is_none() && faults.is_active(id, Place::End, &nothing));
+    assert!(faults.active(id, &nothing).is_some());
+    state.arm(Armed { id, scope: Scope::All, values: Values::defaults(id), expires_at_ms: None });
+    state.write(&world.file).unwrap();
+    wait_for("the next arming has all reads", || faults.arming(id, Place::Before).is_some());
 }
 
 #[test]

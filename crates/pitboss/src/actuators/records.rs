@@ -21,7 +21,7 @@ const OVERLONG_BYTES: usize = 10_000;
 /// A value that is neither JSON nor protobuf of any event: no protobuf field begins with these bytes.
 const POISON: [u8; 8] = [0xff, 0xfe, 0xfd, 0x00, 0xff, 0xfe, 0xfd, 0x00];
 /// Producer that these records name. It is not a Pitboss service.
-const POISON_SOURCE: &str = "/foreign/bet-import";
+pub(crate) const POISON_SOURCE: &str = "/foreign/bet-import";
 
 /// Trace headers of one record, in their order.
 type TraceHeaders = Vec<(&'static str, Vec<u8>)>;
@@ -140,20 +140,7 @@ fn conflicting_headers(number: i64) -> TraceHeaders {
 mod tests {
     use std::collections::BTreeSet;
 
-    use contracts::RecordView;
-
     use super::*;
-
-    fn view(record: &RawRecord) -> RecordView<'_> {
-        RecordView {
-            topic: &record.topic,
-            partition: 0,
-            offset: 0,
-            timestamp_ms: None,
-            headers: &record.headers,
-            value: &record.value,
-        }
-    }
 
     #[test]
     fn bets_are_valid_with_any_trace_headers() {
@@ -161,7 +148,7 @@ mod tests {
         for number in 0..20 {
             for headers in [hostile_headers(number), conflicting_headers(number)] {
                 let record = bet(&player_id, headers);
-                let event = contracts::Event::decode(&view(&record)).unwrap();
+                let event = contracts::Event::decode(&record.view()).unwrap();
                 assert_eq!(event.message.event_type(), EventType::PlaceBet);
             }
         }
@@ -170,12 +157,12 @@ mod tests {
     #[test]
     fn poison_is_no_event() {
         let record = poison();
-        let error = contracts::Event::decode(&view(&record)).unwrap_err();
+        let error = contracts::Event::decode(&record.view()).unwrap_err();
         assert!(matches!(error, contracts::DecodeError::Protobuf { .. }), "{error}");
         let source = contracts::headers::last(&record.headers, CE_SOURCE).unwrap();
         assert_eq!(source, POISON_SOURCE, "a reader finds the producer by it");
         let bare = RawRecord { headers: Vec::new(), ..record };
-        contracts::Event::decode(&view(&bare)).unwrap_err();
+        contracts::Event::decode(&bare.view()).unwrap_err();
     }
 
     #[test]

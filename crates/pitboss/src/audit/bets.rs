@@ -9,6 +9,7 @@ use store::bson::Document;
 
 use super::books::{Source, by_id, decode};
 use super::documents::{Bet, Fact, HistoryEntry};
+use super::facts::Judged;
 use super::report::CheckId;
 use super::tally::{Subject, Tally, Verdict};
 use super::violation::Violation;
@@ -66,17 +67,14 @@ impl Auditor {
     async fn examine_facts(&self, settled: &[&Bet], tally: &mut Tally) -> Result<()> {
         let ids: Vec<String> = settled.iter().filter_map(|bet| rules::fact_id(bet)).collect();
         let facts = by_id(&self.books.facts, &ids).await?;
-        for bet in settled {
-            let fact = rules::fact_id(bet).map_or(Ok(None), |id| found::<Fact>(&facts, &id));
+        let judge = |bet: &&Bet| {
             let at_ms = bet.ended_at.unwrap_or(bet.decided_at).timestamp_millis();
             let is_young = self.is_pending(&bet.player_id, at_ms);
-            let verdict = match fact {
-                Ok(fact) => rules::fact(bet, fact.as_ref(), is_young),
-                Err(what) => Verdict::Differs(what),
-            };
-            tally.record(CheckId::Facts, &subject(bet), verdict, &[]);
-        }
-        Ok(())
+            let rule = |fact: Option<&Fact>| rules::fact(bet, fact, is_young);
+            Judged::new(subject(bet), rules::fact_id(bet).as_deref(), &facts, rule)
+        };
+        let judged: Vec<Judged> = settled.iter().map(judge).collect();
+        self.record_facts(CheckId::Facts, judged, tally).await
     }
 
     async fn examine_histories(&self, bets: &[Bet], tally: &mut Tally) -> Result<()> {

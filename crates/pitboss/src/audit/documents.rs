@@ -339,27 +339,31 @@ pub struct Fact {
     pub out_minor: i64,
 }
 
-/// Notification in `notification.sent`. Older builds stored no counters.
+/// Notification in `notification.sent`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Notification {
     /// `<event>/<channel>`.
     #[serde(rename = "_id")]
     pub id: String,
-    /// Attempts, each stored before its e-mail is handed over.
+    /// `waiting`, `due`, `claimed`, `sent`, `skipped`, `refused` or `parked`.
     #[serde(default)]
-    pub attempts: i64,
-    /// Attempts with an unknown outcome, also one of an older build.
+    pub state: String,
+    /// Attempts, each stored before its e-mail is handed over. Those with an unknown outcome are among them, also the one that an
+    /// older build had begun. `None` in a document without counters.
     #[serde(default)]
-    pub unknown: i64,
+    pub attempts: Option<i64>,
     /// Attempts that have certainly not delivered the e-mail.
     #[serde(default)]
     pub put_off: i64,
 }
 
 impl Notification {
-    /// Returns the largest number of times that its e-mail can have arrived. An attempt that was put off has not delivered it.
+    /// Returns the largest number of times that its e-mail can have arrived. An attempt that was put off has not delivered it, nor
+    /// has the last one if it ended with a refusal, without a contact, or because the player wants no e-mail.
     #[must_use]
     pub fn deliveries_max(&self) -> i64 {
-        self.attempts.saturating_sub(self.put_off).max(self.unknown.saturating_add(1))
+        let Some(attempts) = self.attempts else { return 1 };
+        let ended_without_one = matches!(self.state.as_str(), "waiting" | "skipped" | "refused");
+        attempts.saturating_sub(self.put_off).saturating_sub(i64::from(ended_without_one)).max(0)
     }
 }

@@ -7,6 +7,7 @@ use store::bson::Document;
 use super::bets::found;
 use super::books::{Source, by_id};
 use super::documents::{Fact, HistoryEntry, Intent, Payment, Row};
+use super::facts::Judged;
 use super::ledger::subject;
 use super::report::CheckId;
 use super::tally::{Subject, Tally, Verdict};
@@ -74,14 +75,12 @@ impl Auditor {
         let event_id = |row: &Row| row.entry.event.as_ref().map(|event| event.id.clone());
         let ids: Vec<String> = payments.iter().filter_map(|(row, _)| event_id(row)).collect();
         let facts = by_id(&self.books.facts, &ids).await?;
-        for (row, payment) in payments {
+        let judge = |(row, payment): &(&Row, Payment)| {
             let is_young = self.is_pending(&row.player_id, row.entry.at.timestamp_millis());
-            let verdict = match event_id(row).map_or(Ok(None), |id| found::<Fact>(&facts, &id)) {
-                Ok(fact) => rules::payment_fact(payment, fact.as_ref(), is_young),
-                Err(what) => Verdict::Differs(what),
-            };
-            tally.record(CheckId::PaymentFacts, &subject(row), verdict, &[]);
-        }
-        Ok(())
+            let rule = |fact: Option<&Fact>| rules::payment_fact(payment, fact, is_young);
+            Judged::new(subject(row), event_id(row).as_deref(), &facts, rule)
+        };
+        let judged: Vec<Judged> = payments.iter().map(judge).collect();
+        self.record_facts(CheckId::PaymentFacts, judged, tally).await
     }
 }

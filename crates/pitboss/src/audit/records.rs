@@ -14,6 +14,7 @@ use store::bson::Document;
 use super::bets::found;
 use super::books::{Source, by_id};
 use super::documents::{Bet, Fact, Row};
+use super::facts::Judged;
 use super::published::TOPICS;
 use super::report::CheckId;
 use super::tally::{Subject, Tally, Verdict};
@@ -179,17 +180,16 @@ impl Auditor {
             observed.iter().filter(|one| event_rules::counted(&one.event.message).is_some()).collect();
         let facts =
             by_id(&self.books.facts, &unique(counted.iter().map(|one| one.event.id.to_string()))).await?;
-        for one in counted {
+        let judge = |one: &&Observed<'_>| {
             let is_young = one.record.timestamp_ms.is_some_and(|at_ms| self.is_young(at_ms));
-            let verdict = match found::<Fact>(&facts, one.event.id.as_str()) {
-                Ok(fact) => event_rules::event_fact(&one.event, fact.as_ref(), is_young),
-                Err(what) => Some(Verdict::Differs(what)),
+            // Only events that analytics counts are here.
+            let rule = |fact: Option<&Fact>| {
+                event_rules::event_fact(&one.event, fact, is_young).unwrap_or(Verdict::Agrees)
             };
-            if let Some(verdict) = verdict {
-                tally.record(CheckId::EventFacts, &one.subject, verdict, &[]);
-            }
-        }
-        Ok(())
+            Judged::new(one.subject.clone(), Some(one.event.id.as_str()), &facts, rule)
+        };
+        let judged: Vec<Judged> = counted.iter().map(judge).collect();
+        self.record_facts(CheckId::EventFacts, judged, tally).await
     }
 
     /// Examines commands that their group has completed. A command that cannot be read must be a dead letter. A group passes types

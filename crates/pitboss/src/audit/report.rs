@@ -200,6 +200,9 @@ pub struct Check {
     /// Number of records that cannot be checked, because the broker has deleted their counterparts. They are not among the checked
     /// ones.
     pub deleted: u64,
+    /// Number of records without their counterpart, because what it follows from is an open dead letter. They are not among the
+    /// checked ones.
+    pub parked: u64,
     /// True if the platform has no data for this check.
     pub empty: bool,
     /// Violations, those that were examined.
@@ -220,7 +223,7 @@ impl Check {
     /// and does not count as data.
     #[must_use]
     pub fn has_evidence(&self) -> bool {
-        self.empty || self.checked + self.in_flight + self.deleted > 0
+        self.empty || self.checked + self.in_flight + self.deleted + self.parked > 0
     }
 
     /// Returns the number of violations. Unexamined suspects count only beside confirmed ones.
@@ -281,6 +284,7 @@ fn check_json(check: &Check) -> Value {
         "checked": check.checked,
         "in_flight": check.in_flight,
         "deleted": check.deleted,
+        "parked": check.parked,
         "empty": check.empty,
         "clean": check.is_clean(),
         "violations": check.violations(),

@@ -75,6 +75,8 @@ pub enum Verdict {
     InFlight,
     /// Its counterpart cannot be read any more, because the broker has deleted it.
     Deleted,
+    /// Its counterpart is not there, because the record that it follows from is an open dead letter.
+    Parked,
     /// It violates the check.
     Differs(Violation),
 }
@@ -84,6 +86,7 @@ struct Count {
     checked: u64,
     in_flight: u64,
     deleted: u64,
+    parked: u64,
     suspects: u64,
     unexamined: u64,
 }
@@ -133,6 +136,11 @@ impl Tally {
                 self.keep_open(subject.clone());
             }
             Verdict::Deleted => self.count(check).deleted += 1,
+            Verdict::Parked => {
+                // It is read again until an operator replays or discards the letter.
+                self.count(check).parked += 1;
+                self.keep_open(subject.clone());
+            }
             Verdict::Differs(violation) => {
                 self.checked(check, 1);
                 self.suspect(check, subject, violation, others);
@@ -233,7 +241,8 @@ impl Tally {
 
     /// Returns the number of records that a check has seen.
     pub(super) fn seen(&self, check: CheckId) -> u64 {
-        self.counts.get(&check).map_or(0, |count| count.checked + count.in_flight + count.deleted)
+        let seen = |count: &Count| count.checked + count.in_flight + count.deleted + count.parked;
+        self.counts.get(&check).map_or(0, seen)
     }
 
     /// Returns the result of one check.
@@ -246,6 +255,7 @@ impl Tally {
             checked: count.checked,
             in_flight: count.in_flight,
             deleted: count.deleted,
+            parked: count.parked,
             empty,
             findings: own.map(|(_, finding)| finding.clone()).collect(),
             unexamined: count.unexamined,
@@ -299,6 +309,16 @@ mod tests {
         let check = tally.result(CheckId::BetEvents, false);
         assert_eq!((check.checked, check.deleted, check.violations()), (0, 1, 0));
         assert!(check.is_clean() && tally.seen(CheckId::BetEvents) == 1);
+    }
+
+    #[test]
+    fn parked_counterpart_stays_open_and_is_no_finding() {
+        let mut tally = Tally::bounded();
+        tally.record(CheckId::Facts, &bet("parked"), Verdict::Parked, &[]);
+        let check = tally.result(CheckId::Facts, false);
+        assert_eq!((check.checked, check.parked, check.violations()), (0, 1, 0));
+        assert!(check.is_clean() && tally.seen(CheckId::Facts) == 1);
+        assert_eq!(tally.open(), Some(BTreeSet::from([bet("parked")])));
     }
 
     #[test]

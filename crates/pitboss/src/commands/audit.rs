@@ -138,7 +138,7 @@ fn continuation(report: &Report, has_file: bool) -> String {
 fn print_findings(report: &Report, output: &Output) {
     report.held.iter().for_each(|(topic, count)| output.line(&held_note(topic, *count)));
     for check in &report.checks {
-        for note in [deleted_note(check), unexamined_note(check)].into_iter().flatten() {
+        for note in [deleted_note(check), parked_note(check), unexamined_note(check)].into_iter().flatten() {
             output.line(&note);
         }
         for finding in check.findings.iter().take(FINDINGS_SHOWN) {
@@ -164,6 +164,16 @@ fn deleted_note(check: &Check) -> Option<String> {
     let Check { name, deleted, .. } = check;
     (*deleted > 0)
         .then(|| format!("{name}: {deleted} not checkable, because the broker may have deleted their events"))
+}
+
+/// Says how many records lack their counterpart because of a dead letter, if there are any.
+fn parked_note(check: &Check) -> Option<String> {
+    let Check { name, parked, .. } = check;
+    (*parked > 0).then(|| {
+        format!(
+            "{name}: {parked} missing until their open dead letters are replayed (./pitboss dlq list --group analytics)"
+        )
+    })
 }
 
 /// Says how many suspects a check could not examine again, if they are not counted as violations.
@@ -208,10 +218,12 @@ fn result(check: &Check) -> (&'static str, Color) {
         ("NOTHING CHECKED", Color::Red)
     } else if check.empty {
         ("no data", Color::Blue)
-    } else if check.checked + check.in_flight == 0 {
-        ("deleted", Color::Blue)
-    } else {
+    } else if check.checked + check.in_flight > 0 {
         ("holds", Color::Green)
+    } else if check.parked > 0 {
+        ("parked", Color::Blue)
+    } else {
+        ("deleted", Color::Blue)
     }
 }
 
@@ -231,7 +243,17 @@ mod tests {
             pointers: vec!["payment.ledger _id=p/1".to_owned()],
         };
         let findings = vec![finding; findings];
-        Check { name, promise: "I1", checked, in_flight: 0, deleted: 0, empty, findings, unexamined: 0 }
+        Check {
+            name,
+            promise: "I1",
+            checked,
+            in_flight: 0,
+            deleted: 0,
+            parked: 0,
+            empty,
+            findings,
+            unexamined: 0,
+        }
     }
 
     pub(super) fn report(checks: Vec<Check>) -> Report {
@@ -268,6 +290,18 @@ mod tests {
         assert_eq!(result(&deleted).0, "deleted");
         assert_eq!(deleted_note(&check("a", 7, false, 0)), None);
         assert!(report(vec![deleted]).is_clean());
+    }
+
+    #[test]
+    fn parked_records_are_named_and_no_failure() {
+        let parked = Check { parked: 3, ..check("facts", 0, false, 0) };
+        assert!(parked_note(&parked).unwrap().starts_with("facts: 3 missing until their open dead letters"));
+        assert_eq!(result(&parked).0, "parked");
+        assert_eq!(result(&Check { checked: 7, ..parked.clone() }).0, "holds");
+        assert_eq!(parked_note(&check("facts", 7, false, 0)), None);
+        let report = report(vec![parked]);
+        assert!(report.is_clean());
+        assert_eq!(report.to_json()["checks"][0]["parked"], 3);
     }
 
     #[test]

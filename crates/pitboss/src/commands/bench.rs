@@ -1,11 +1,18 @@
-//! `pitboss bench`: measures what a bet costs, whether it costs more than with another build or after many earlier bets, and what
-//! faults cost that are not armed.
+//! `pitboss bench`: measures what a bet costs, and what becomes of bets above saturation.
+//!
+//! A bet is compared with one without our code, with another build, and after many earlier bets. Faults that are not armed are measured
+//! by themselves.
 //!
 //! For `bench history` two platforms run side by side, one with few stored bets and one with many. They get the same load in turns
 //! (A B B A), so that other work of the machine affects both. This is repeated for each number of players that share the history.
 
+mod chain;
+mod comparison;
 mod cost;
 mod evaluation;
+mod order_statistics;
+mod overload;
+mod page;
 mod pairs;
 
 use std::fmt;
@@ -27,14 +34,14 @@ use crate::steps::print_line;
 const PORT_BASES: [u16; 2] = [28_100, 28_300];
 /// Rate at which history is created, in bets a second. It is well below the limit of one player's lane.
 const FILL_RATE_PER_S: u64 = 60;
-/// Stake of each bet that `cost` and `pairs` send, in minor units.
+/// Stake of each bet that `cost`, `chain`, `overload` and `pairs` send, in minor units.
 const STAKE_MINOR: i64 = 100;
 /// Currency of their players.
 const CURRENCY: &str = "EUR";
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks. `cost` measures the running platform, and the others need none.
+/// Benchmarks. `cost`, `chain` and `overload` measure the running platform, and the others need none.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -49,8 +56,12 @@ enum Bench {
     Faults(evaluation::FaultsArgs),
     /// Cost of a settled bet on the running platform: CPU time by process, and counted requests and records
     Cost(cost::CostArgs),
+    /// Throughput, latency and cost of a bet on the running platform divided by those of the least that settles one as durably
+    Chain(chain::ChainArgs),
     /// Cost and latency of a bet with this build divided by those with another checkout's, measured alternately on two platforms
     Pairs(pairs::PairsArgs),
+    /// Bets at twice the rate that saturates the running platform, compared with bets below it
+    Overload(overload::OverloadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -99,14 +110,16 @@ struct Figures {
 }
 
 impl BenchArgs {
-    /// Runs the benchmark. Exit code 0 only if every figure is within its limit. `cost` has no limits, and `pairs` has one only on
-    /// request, but every bet has to be answered.
+    /// Runs the benchmark. Exit code 0 only if every figure is within its limit. `cost` and `chain` have no limits, and `pairs` has
+    /// one only on request, but every bet has to be answered.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let holds = match &self.benchmark {
             Bench::History(args) => run_history(args, context)?,
             Bench::Faults(args) => run_faults(args, context)?,
             Bench::Cost(args) => args.run(context).await?,
+            Bench::Chain(args) => args.run(context).await?,
             Bench::Pairs(args) => args.run(context).await?,
+            Bench::Overload(args) => args.run(context).await?,
         };
         Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -222,11 +235,11 @@ impl Side {
         Ok(())
     }
 
-    /// Returns the p50 of one load run. A run with an error is not a measurement.
+    /// Returns the p50 of one load run. A run with an error or a refused bet is not a measurement.
     fn p50_ms(&mut self, rate_per_s: u64, seconds: u64) -> Result<f64> {
         let (holds, report) = self.load(rate_per_s, seconds)?;
-        if !holds {
-            bail!("a measurement on the platform at {} had errors: {report}", self.port_base);
+        if !holds || refuses(&report) {
+            bail!("a measurement on the platform at {} had errors or refused bets: {report}", self.port_base);
         }
         report["latency_ms"]["p50"].as_f64().context("the report of `load` has no p50")
     }
@@ -282,6 +295,12 @@ impl fmt::Display for Figures {
     }
 }
 
+/// Returns true unless the report of a load says that no bet was refused. Refused bets have no latency, so those of an overloaded
+/// platform would look fast.
+fn refuses(report: &Value) -> bool {
+    report["refused"].as_u64() != Some(0)
+}
+
 /// The middle value. For an even number of values, the mean of the two in the middle.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -296,7 +315,15 @@ fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use serde_json::json;
+
+    use super::{median, refuses};
+
+    #[test]
+    fn run_with_refused_bets_is_no_measurement() {
+        assert!(!refuses(&json!({ "refused": 0 })));
+        assert!(refuses(&json!({ "refused": 3 })) && refuses(&json!({})));
+    }
 
     #[test]
     fn median_of_odd_even_and_no_values() {

@@ -125,12 +125,24 @@ impl LoadArgs {
 
 /// Sends the plan's bets with a live line, and counts the outcomes. Returns when the last bet has ended.
 pub(super) async fn send(gateway: &Gateway, players: &[Player], plan: &Plan, output: &Output) -> Tally {
+    send_each(gateway, players, plan, output, |_| {}).await
+}
+
+/// Like [`send`], and calls `on_outcome` for each outcome as it comes.
+pub(super) async fn send_each(
+    gateway: &Gateway,
+    players: &[Player],
+    plan: &Plan,
+    output: &Output,
+    mut on_outcome: impl FnMut(&Outcome),
+) -> Tally {
     let live = output.spinner("first bets");
     let (sender, mut outcomes) = mpsc::channel::<Outcome>(OUTCOMES_MAX);
     let mut tally = Tally::default();
     let count = async {
         let mut drawn = Instant::now();
         while let Some(outcome) = outcomes.recv().await {
+            on_outcome(&outcome);
             tally.add(outcome);
             if drawn.elapsed() >= LIVE_INTERVAL {
                 live.set_message(tally.live_line());

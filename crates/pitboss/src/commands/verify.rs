@@ -24,8 +24,9 @@ use crate::verify::report::{Outcome, Report, Skipped};
 use crate::verify::run::Runner;
 use crate::verify::run::flow::Flow;
 use crate::verify::run::names::Coverage;
+use crate::verify::sabotage::Sabotage;
 use crate::verify::soak::{Finding, Soak, soak};
-use crate::verify::{Means, Row, publish_report, rows, sabotage, scorecard};
+use crate::verify::{Means, Row, publish_report, reads, rows, sabotage, scorecard};
 
 /// Page that `--report` writes unless it names another one.
 const SCORECARD: &str = "docs/scorecard.md";
@@ -51,9 +52,11 @@ pub struct VerifyArgs {
     /// Write the scorecard of all runs [default file: docs/scorecard.md]
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = SCORECARD)]
     report: Option<PathBuf>,
-    /// Instead: on a platform whose faults have no effect, where no row may hold (PITBOSS__FAULTS__INEFFECTIVE=true ./pitboss up)
-    #[arg(long, conflicts_with_all = ["runs", "report"])]
-    sabotage: bool,
+    /// Instead: on a platform whose faults have no effect, where no row may hold (PITBOSS__FAULTS__INEFFECTIVE=true ./pitboss up).
+    /// With `reads`: on the usual platform, where no row may hold without one of the reads of its fault
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "faults", conflicts_with_all = ["runs", "report"])]
+    sabotage: Option<Sabotage>,
     /// Instead: load without any fault for this time, which has to show nothing
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["names", "quick", "runs", "report", "sabotage"],
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -75,7 +78,7 @@ impl VerifyArgs {
         self.check()?;
         let (checkout, output) = (context.checkout()?, &context.output);
         let target = context.target(&TargetArgs::default()).await?;
-        sabotage::check(&target, self.sabotage).await?;
+        sabotage::check(&target, self.sabotage == Some(Sabotage::Faults)).await?;
         let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
         let flags = FlagFile::of(&checkout.layout);
         let stage = Stage { target: &target, gateway: &gateway, flags: &flags, output };
@@ -92,7 +95,9 @@ impl VerifyArgs {
     /// Refuses what would only fail after the work.
     fn check(&self) -> Result<()> {
         if self.soak_s.is_none() && self.selected(0).is_empty() {
-            bail!("--quick leaves out every row that was named");
+            bail!(
+                "nothing is left to run: --quick leaves out slow rows, and --sabotage=reads faults that are read once"
+            );
         }
         let Some(path) = &self.report else { return Ok(()) };
         let shown = path.display();
@@ -110,7 +115,7 @@ impl VerifyArgs {
         if let Some(soak_s) = self.soak_s {
             return soaked(stage, seed, Duration::from_secs(soak_s)).await;
         }
-        if self.sabotage {
+        if self.sabotage.is_some() {
             let (report, _) = self.prove(stage, seed).await?;
             show_sabotage(&report, stage.output)?;
             return Ok(sabotage::holds(&report));
@@ -134,9 +139,9 @@ impl VerifyArgs {
         Ok(runs.iter().all(Report::holds) && coverages.iter().all(Coverage::holds))
     }
 
-    /// Returns true if no row is left out, and every fault has its effect.
+    /// Returns true if no row is left out, and every read of a fault has its effect.
     fn is_whole(&self) -> bool {
-        self.names.is_empty() && !self.quick && !self.sabotage
+        self.names.is_empty() && !self.quick && self.sabotage.is_none()
     }
 
     /// Puts the selected rows through their phases, in the order of the seed. After all rows it also compares the names that were
@@ -172,7 +177,11 @@ impl VerifyArgs {
     fn selected(&self, seed: u64) -> Vec<Row> {
         let is_named = |row: &Row| self.names.is_empty() || self.names.contains(&row.name());
         let is_wanted = |row: &Row| is_named(row) && !(self.quick && row.is_slow);
-        let mut shuffled: Vec<Row> = rows().into_iter().filter(is_wanted).collect();
+        let wanted = rows().into_iter().filter(is_wanted);
+        let mut shuffled: Vec<Row> = match self.sabotage {
+            Some(Sabotage::Reads) => wanted.flat_map(|row| reads::rows_without_a_read(&row)).collect(),
+            Some(Sabotage::Faults) | None => wanted.collect(),
+        };
         shuffled.shuffle(&mut StdRng::seed_from_u64(seed));
         let mut selected: Vec<Row> = Vec::with_capacity(shuffled.len());
         while let Some(first) = shuffled.first() {
@@ -297,7 +306,7 @@ mod tests {
 
     fn args(names: &[&str], quick: bool) -> VerifyArgs {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        VerifyArgs { names, seed: None, quick, runs: 1, report: None, sabotage: false, soak_s: None }
+        VerifyArgs { names, seed: None, quick, runs: 1, report: None, sabotage: None, soak_s: None }
     }
 
     fn order(names: &[&str], quick: bool, seed: u64) -> Vec<String> {
@@ -382,6 +391,24 @@ mod tests {
         assert_eq!(report(&[]).unwrap(), None);
         assert!(report(&["--soak-s", "5", "--report"]).is_err());
         assert!(report(&["--sabotage", "--report"]).is_err() && report(&["--sabotage", "--quick"]).is_ok());
+    }
+
+    #[test]
+    fn sabotage_is_of_faults_or_of_reads() {
+        let parsed = |args: &[&str]| {
+            let args = ["verify"].iter().chain(args);
+            <Cli as clap::Parser>::try_parse_from(args).map(|cli| cli.verify)
+        };
+        let what = |args: &[&str]| parsed(args).unwrap().sabotage;
+        assert_eq!([what(&["--sabotage"]), what(&[])], [Some(Sabotage::Faults), None]);
+        assert_eq!(what(&["--sabotage", "consumer.slow"]), Some(Sabotage::Faults), "a row, and no value");
+        assert!(parsed(&["--sabotage=reads", "--runs", "2"]).is_err());
+        let reads = parsed(&["--sabotage=reads", "consumer.slow", "user.slow-query"]).unwrap();
+        let names: Vec<String> = reads.selected(1).iter().map(Row::name).collect();
+        assert_eq!(names.len(), 5 + 2, "{names:?}");
+        assert!(names.iter().any(|name| name == "user.slow-query:before@user"), "{names:?}");
+        assert!(reads.check().is_ok() && !reads.is_whole());
+        assert!(parsed(&["--sabotage=reads", "game.cpu-spike"]).unwrap().check().is_err(), "it is read once");
     }
 
     #[test]

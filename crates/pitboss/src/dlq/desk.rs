@@ -134,11 +134,25 @@ impl Desk {
         &self,
         filter: &FilterArgs,
         closed_too: bool,
+        bounds: (Keep, usize),
+    ) -> Result<Selected> {
+        let filter = filter.clone();
+        self.select_where(move |letter| filter.matches(letter), closed_too, bounds).await
+    }
+
+    /// [`Desk::select`] by any condition.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn select_where(
+        &self,
+        is_selected: impl Fn(&Letter) -> bool + Send + 'static,
+        closed_too: bool,
         (keep, letters_max): (Keep, usize),
     ) -> Result<Selected> {
         let limits = Limits { letters_max, bytes_max: LETTERS_BYTES_MAX, deadline: READ_DEADLINE, keep };
-        let (filter, history) = (filter.clone(), Arc::clone(&self.history));
-        let wanted = move |letter: &Letter| filter.matches(letter) && (closed_too || history.is_open(letter));
+        let history = Arc::clone(&self.history);
+        let wanted = move |letter: &Letter| is_selected(letter) && (closed_too || history.is_open(letter));
         let read = self.reader.letters(limits, wanted).await?;
         let entries = unite(read.letters, &self.history);
         let held = Held { letters: read.held, actions: self.actions_held };

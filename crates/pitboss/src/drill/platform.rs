@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use faults::{Armed, Values};
 use time::OffsetDateTime;
 
+use self::letters::Caused;
 use super::addresses::Addresses;
 use super::stage::{Audited, Compensated, LettersDone, Moment, Normal, Stage, Watched};
 use super::watcher::Watcher;
@@ -53,6 +54,8 @@ pub(crate) struct Platform<'a> {
     /// Observation of the last load without a fault.
     normal: Option<Observation>,
     armed: Option<ArmedFault<'a>>,
+    /// Dead letters that this drill caused.
+    caused: Caused,
     /// Client for dead letters, after the first action. The telemetry of a process starts only once.
     clerk: Option<Clerk>,
 }
@@ -83,6 +86,7 @@ impl<'a> Platform<'a> {
             players: Vec::new(),
             normal: None,
             armed: None,
+            caused: Caused::default(),
             clerk: None,
         }
     }
@@ -142,6 +146,7 @@ impl Stage for Platform<'_> {
         let at = Instant::now();
         let expires_at_ms = Some(faults::now_ms().saturating_add(ARMED_MS_MAX));
         let scope = broken.scope.clone();
+        self.caused.add(row.fault);
         self.flags.arm(Armed { id: row.fault, scope, values: values.clone(), expires_at_ms })?;
         tokio::time::sleep(PICK_UP).await;
         match row.begins {
@@ -238,7 +243,8 @@ impl Stage for Platform<'_> {
 
     async fn letters(&mut self, action: LetterAction) -> Result<LettersDone> {
         let window = Window::open(self.means.target).await?;
-        letters::act(self.context, (self.began, window), &mut self.clerk, action).await
+        let of_drill = (&mut self.clerk, &mut self.caused);
+        letters::act(self.context, (self.began, window), of_drill, action).await
     }
 
     fn trace_addresses(&self, trace_id: &str) -> Vec<String> {

@@ -14,6 +14,8 @@ const LAG_SECONDS: &str = "pitboss.consumer.lag.seconds";
 const GROUP: &str = "messaging.consumer.group.name";
 const TOPIC: &str = "messaging.destination.name";
 const PARTITION: &str = "messaging.destination.partition.id";
+/// Name of a record's place in its partition in Sentry.
+const OFFSET: &str = "messaging.kafka.offset";
 /// Difference of two medians that says nothing on a machine that does other work as well.
 const LATENCY_SLACK_MS: f64 = 25.0;
 /// One slow unit of so many can be due to the machine.
@@ -30,8 +32,10 @@ impl Evidence {
             | Self::SpanStatus { .. }
             | Self::SegmentStatus { .. }
             | Self::SpanAttribute { .. }
+            | Self::CacheMisses { .. }
             | Self::SpanNumber { .. } => self.find_spans(seen),
             Self::SpansInTrace { .. } | Self::SameTraces { .. } => self.find_traces(seen),
+            Self::RepeatedRecords { service, count_min } => repeated_records(seen, service, *count_min),
             Self::MetricRatio { .. }
             | Self::MetricAbove { .. }
             | Self::MetricPeak { .. }
@@ -114,6 +118,15 @@ impl Evidence {
             Self::SpanAttribute { service, op, name, value, count_min } => {
                 let has_value = |span: &Span| span.op == *op && attribute_is(span, name, value);
                 seen.spans(service, *count_min, has_value, &format!("{name} of {op} of {service}"))
+            }
+            Self::CacheMisses { service, count_min } => {
+                let of_service = seen.transactions.iter().filter(|t| is_of(&t.service, service));
+                let removed =
+                    of_service.flat_map(|t| &t.spans).filter(|span| span.op == "cache.remove").count();
+                let is_missed =
+                    |span: &Span| span.op == "cache.get" && attribute_is(span, "cache.hit", "false");
+                let count_min = count_min.saturating_add(removed);
+                seen.spans(service, count_min, is_missed, &format!("missed cache.get of {service}"))
             }
             Self::SpanNumber { service, op, name, min, max, count_min } => {
                 let in_band = |span: &Span| {
@@ -207,8 +220,10 @@ impl Evidence {
                 let place = format!("missed check-in of {monitor}");
                 seen.monitors.iter().any(is_missed).then(|| Sighting::metric(place))
             }
-            Self::ClientReport { service, quantity_min } => {
-                let reports = seen.client_reports.iter().filter(|report| is_of(&report.service, service));
+            Self::ClientReport { service, reason, quantity_min } => {
+                let reports = seen.client_reports.iter().filter(|report| {
+                    is_of(&report.service, service) && (reason.is_empty() || report.reason == *reason)
+                });
                 let lost: u64 = reports.map(|report| report.quantity).sum();
                 (lost >= *quantity_min && lost > 0)
                     .then(|| Sighting::metric(format!("client reports of {lost} lost items")))
@@ -280,6 +295,29 @@ fn not_measured(
     let is_missing = published >= published_min.max(1) && !is_measured && age_s >= f64::from(age_s_min);
     let place = format!("{published} records on {topic}, none of them handled by {group} for {age_s:.0} s");
     is_missing.then(|| Sighting::metric(place))
+}
+
+/// The records of which a service has several transactions. A record that was published again has another place in the log.
+fn repeated_records(seen: &Observation, service: &str, count_min: usize) -> Option<Sighting> {
+    let mut counts: BTreeMap<(&str, &str, &str, i64), usize> = BTreeMap::new();
+    let mut trace_id = None;
+    let segments = seen.segments().filter(|(transaction, _)| is_of(&transaction.service, service));
+    for (transaction, segment) in segments.filter(|(_, segment)| segment.op == "queue.process") {
+        let offset = segment.data.get(OFFSET).and_then(serde_json::Value::as_i64);
+        let (Some(topic), Some(partition), Some(offset)) =
+            (segment.text(TOPIC), segment.text(PARTITION), offset)
+        else {
+            continue;
+        };
+        let count = counts.entry((transaction.service.as_str(), topic, partition, offset)).or_default();
+        *count += 1;
+        if *count == 2 && trace_id.is_none() {
+            trace_id = Some(transaction.trace_id.clone());
+        }
+    }
+    let repeated = counts.into_values().filter(|count| *count > 1).count();
+    let place = format!("{repeated} records that {service} handled more than once");
+    (repeated >= count_min && repeated > 0).then_some(Sighting { place, trace_id })
 }
 
 /// The largest value of a gauge for each partition of each group.

@@ -32,6 +32,8 @@ pub struct Observation {
 pub struct ClientReport {
     /// Service that sent it.
     pub service: String,
+    /// Reason of the losses, as Sentry names it.
+    pub reason: String,
     /// Number of lost items.
     pub quantity: u64,
 }

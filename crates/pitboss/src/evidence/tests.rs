@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -110,6 +110,33 @@ fn attribute_needs_its_value() {
         holds(&Evidence::SpanAttribute { service, op, name, value, count_min: 1 })
     };
     assert!(attribute("partners") && !attribute("elsewhere"));
+}
+
+#[test]
+fn misses_after_removals_do_not_count() {
+    let span = |op: &str, hit: Value| json!({ "span_id": "cc", "op": op, "data": { "cache.hit": hit } });
+    let read = |spans: Vec<Value>| {
+        let payload = json!({
+            "transaction": "GET /internal/v1/sessions", "start_timestamp": 10.0, "timestamp": 12.5,
+            "contexts": { "trace": { "trace_id": "ab".repeat(16), "span_id": "aa", "op": "http.server" } },
+            "spans": spans,
+        });
+        Observation {
+            transactions: vec![Transaction::read("user", &payload).unwrap()],
+            ..Observation::default()
+        }
+    };
+    let holds =
+        |spans, count_min| Evidence::CacheMisses { service: "user", count_min }.find(&read(spans)).is_some();
+    let (missed, hit, removed) = (
+        || span("cache.get", json!(false)),
+        || span("cache.get", json!(true)),
+        || span("cache.remove", Value::Null),
+    );
+    assert!(holds(vec![missed(), hit(), missed()], 2));
+    assert!(!holds(vec![missed(), hit(), hit()], 2));
+    assert!(!holds(vec![missed(), removed(), missed()], 2));
+    assert!(holds(vec![missed(), removed(), missed(), missed()], 2));
 }
 
 #[test]
@@ -308,6 +335,30 @@ fn spans_are_counted_by_trace() {
     assert_eq!(records(["a", "b", "c"]).busiest_partition("user"), None);
 }
 
+/// Otherwise the repetitions of one consumer, which publish again, would prove that of the next one.
+#[test]
+fn repeated_record_has_one_place_in_the_log() {
+    let record = |service: &str, topic: &str, offset: i64| {
+        let payload = json!({
+            "transaction": topic, "start_timestamp": 10.0, "timestamp": 10.1,
+            "contexts": { "trace": {
+                "trace_id": "a", "span_id": "aa", "op": "queue.process", "status": "ok", "data": {
+                    "messaging.destination.name": topic, "messaging.destination.partition.id": "4",
+                    "messaging.kafka.offset": offset,
+                },
+            }},
+        });
+        Transaction::read(service, &payload).unwrap()
+    };
+    let two = Evidence::RepeatedRecords { service: "game", count_min: 2 };
+    let mut seen = vec![record("game", "bets", 7), record("game", "bets", 7), record("game", "bets", 8)];
+    seen.extend([record("game", "payments", 7), record("user", "bets", 8), record("user", "bets", 8)]);
+    assert!(two.find(&of(seen.clone())).is_none(), "only one record of game");
+    seen.push(record("game", "bets", 8));
+    assert!(two.find(&of(seen)).is_some_and(|sighting| sighting.trace_id.is_some()));
+    assert_eq!(two.to_string(), "2 or more records that game handled more than once");
+}
+
 #[test]
 fn services_hold_same_traces_without_edge() {
     let same = Evidence::SameTraces {
@@ -341,10 +392,15 @@ fn load_is_compared_with_its_control() {
 /// Otherwise a control, a recovery or a soak could never show that telemetry was lost.
 #[test]
 fn loss_counts_without_a_control_to_compare_with() {
-    let lost = Evidence::ClientReport { service: "gateway", quantity_min: 1 };
+    let lost = Evidence::ClientReport { service: "gateway", reason: "", quantity_min: 1 };
     let evidence = Evidence::All(vec![lost, Evidence::LoadUnaffected { p50_ratio_max: 2.0 }]);
     let seen = |reports: &[u64], load| {
-        let report = |quantity: &u64| ClientReport { service: "gateway".to_owned(), quantity: *quantity };
+        let (service, reason) = ("gateway", "send_error");
+        let report = |quantity: &u64| ClientReport {
+            service: service.to_owned(),
+            reason: reason.to_owned(),
+            quantity: *quantity,
+        };
         Observation { client_reports: reports.iter().map(report).collect(), load, ..Observation::default() }
     };
     let load = |control_p50_ms| Some(Load { units: 10, failed: 1, slow: 0, p50_ms: 10.0, control_p50_ms });
@@ -356,10 +412,20 @@ fn loss_counts_without_a_control_to_compare_with() {
 
 #[test]
 fn reported_losses_add_up() {
-    let report = |quantity| ClientReport { service: "game".to_owned(), quantity };
-    let seen = Observation { client_reports: vec![report(2), report(3)], ..Observation::default() };
-    let lost = |service, quantity_min| Evidence::ClientReport { service, quantity_min }.find(&seen).is_some();
+    let report = |reason: &str, quantity| ClientReport {
+        service: "game".to_owned(),
+        reason: reason.to_owned(),
+        quantity,
+    };
+    let client_reports = vec![report("send_error", 2), report("network_error", 3)];
+    let seen = Observation { client_reports, ..Observation::default() };
+    let lost_by = |service, reason, quantity_min| {
+        Evidence::ClientReport { service, reason, quantity_min }.find(&seen).is_some()
+    };
+    let lost = |service, quantity_min| lost_by(service, "", quantity_min);
     assert!(lost("game", 5) && lost("", 0) && !lost("game", 6) && !lost("user", 0));
+    assert!(lost_by("game", "network_error", 3) && !lost_by("game", "network_error", 4));
+    assert!(!lost_by("game", "ratelimit_backoff", 0));
 }
 
 #[test]

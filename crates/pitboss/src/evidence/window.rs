@@ -116,11 +116,14 @@ impl Observation {
             Some("profile" | "profile_chunk") => self.profiles.extend(Profile::read(service, payload)),
             Some("client_report") => {
                 let lost = payload.get("discarded_events").and_then(Value::as_array).into_iter().flatten();
-                // What the sampler chose not to record is no loss.
-                let lost =
-                    lost.filter(|lost| lost.get("reason").and_then(Value::as_str) != Some("sample_rate"));
-                let quantity: u64 = lost.filter_map(|lost| lost.get("quantity")?.as_u64()).sum();
-                self.client_reports.push(ClientReport { service: service.to_owned(), quantity });
+                self.client_reports.extend(lost.filter_map(|lost| {
+                    let reason = lost.get("reason").and_then(Value::as_str).unwrap_or_default();
+                    let quantity = lost.get("quantity")?.as_u64()?;
+                    let report =
+                        ClientReport { service: service.to_owned(), reason: reason.to_owned(), quantity };
+                    // What the sampler chose not to record is no loss.
+                    (reason != "sample_rate").then_some(report)
+                }));
             }
             _ => {}
         }

@@ -15,8 +15,11 @@ impl fmt::Display for Evidence {
             | Self::SpanStatus { .. }
             | Self::SegmentStatus { .. }
             | Self::SpanAttribute { .. }
+            | Self::CacheMisses { .. }
             | Self::SpanNumber { .. } => self.span_words(f),
-            Self::SpansInTrace { .. } | Self::SameTraces { .. } => self.trace_words(f),
+            Self::SpansInTrace { .. } | Self::SameTraces { .. } | Self::RepeatedRecords { .. } => {
+                self.trace_words(f)
+            }
             Self::MetricRatio { .. }
             | Self::MetricAbove { .. }
             | Self::MetricPeak { .. }
@@ -83,6 +86,11 @@ impl Evidence {
             Self::SpanAttribute { service, op, name, value, count_min } => {
                 write!(f, "{count_min} or more {op} spans of {} with {name} = {value}", any(service))
             }
+            Self::CacheMisses { service, count_min } => write!(
+                f,
+                "{count_min} or more cache.get spans of {} with cache.hit = false, without one for each cache.remove span",
+                any(service)
+            ),
             Self::SpanNumber { service, op, name, min, max, count_min } => {
                 let service = any(service);
                 write!(f, "{count_min} or more {op} spans of {service} with {name} ")?;
@@ -97,6 +105,9 @@ impl Evidence {
             Self::SpansInTrace { service, op, description_contains, count_min } => {
                 write!(f, "a trace with {count_min} or more {op} spans of {}", any(service))?;
                 naming(f, description_contains)
+            }
+            Self::RepeatedRecords { service, count_min } => {
+                write!(f, "{count_min} or more records that {} handled more than once", any(service))
             }
             Self::SameTraces { services, op, without_service, without_op, traces_min } => {
                 let services = services.join(", ");
@@ -148,9 +159,10 @@ impl Evidence {
                 write!(f, "functions named {function_contains}")
             }
             Self::CheckInMissed { monitor } => write!(f, "a missed check-in of the monitor {monitor}"),
-            Self::ClientReport { service, quantity_min } => {
+            Self::ClientReport { service, reason, quantity_min } => {
                 let service = any(service);
-                write!(f, "client reports of {service} about {quantity_min} or more lost items")
+                write!(f, "client reports of {service} about {quantity_min} or more lost items")?;
+                if reason.is_empty() { Ok(()) } else { write!(f, " for the reason {reason}") }
             }
             Self::P95Above { duration_ms, count_min } => {
                 write!(f, "p95 of one service and op above {duration_ms} ms, ")?;

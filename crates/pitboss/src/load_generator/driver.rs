@@ -88,6 +88,7 @@ fn kind_of(answer: &BetAnswer) -> Kind {
             Err(_) => Kind::Malformed,
         },
         202 => Kind::NotInTime,
+        503 if answer.is_overloaded() => Kind::Refused,
         status => Kind::Status(status),
     }
 }

@@ -19,6 +19,8 @@ pub enum Kind {
     Settled,
     /// 200 with a bet that was rejected for a business reason. This is not an error.
     Rejected,
+    /// 503 because the platform is overloaded: refused early and without an effect. This is not an error.
+    Refused,
     /// 202: accepted, but not settled within the gateway's time.
     NotInTime,
     /// 200 with a body that is not a bet.
@@ -40,6 +42,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Settled => f.write_str("settled"),
             Self::Rejected => f.write_str("rejected"),
+            Self::Refused => f.write_str("refused"),
             Self::NotInTime => f.write_str("not_in_time"),
             Self::Malformed => f.write_str("malformed"),
             Self::Status(status) => write!(f, "http_{status}"),
@@ -106,7 +109,9 @@ pub struct WarmUp {
     pub sent: u64,
     /// Bets that were settled in time.
     pub settled: u64,
-    /// Bets that were neither settled nor rejected, by kind.
+    /// Bets that were refused because the platform was overloaded.
+    pub refused: u64,
+    /// Bets that were neither settled nor rejected nor refused, by kind.
     pub errors: BTreeMap<String, u64>,
     /// Latencies, as in the report.
     pub latency_ms: LatencyMs,
@@ -114,8 +119,8 @@ pub struct WarmUp {
 
 impl From<Report> for WarmUp {
     fn from(report: Report) -> Self {
-        let Report { duration_s, sent, settled, errors, latency_ms, .. } = report;
-        Self { duration_s, sent, settled, errors, latency_ms }
+        let Report { duration_s, sent, settled, refused, errors, latency_ms, .. } = report;
+        Self { duration_s, sent, settled, refused, errors, latency_ms }
     }
 }
 
@@ -134,9 +139,11 @@ pub struct Report {
     pub settled: u64,
     /// Bets that were rejected for a business reason.
     pub rejected: u64,
+    /// Bets that were refused because the platform was overloaded. They had no effect.
+    pub refused: u64,
     /// All others by kind.
     pub errors: BTreeMap<String, u64>,
-    /// Time from the intended sending to the complete answer.
+    /// Time from the intended sending to the complete answer, without refused bets.
     pub latency_ms: LatencyMs,
     /// Present if there was a warm-up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +171,10 @@ impl Tally {
     /// Counts one outcome.
     pub fn add(&mut self, outcome: Outcome) {
         let latency_us = u64::try_from(outcome.latency.as_micros()).unwrap_or(LATENCY_MAX_US);
-        self.latency_us.saturating_record(latency_us.min(LATENCY_MAX_US));
+        // A refusal is fast, so it would hide how long the accepted bets take.
+        if outcome.kind != Kind::Refused {
+            self.latency_us.saturating_record(latency_us.min(LATENCY_MAX_US));
+        }
         *self.kinds.entry(outcome.kind).or_default() += 1;
         if outcome.kind == Kind::Settled {
             self.trace_ids.extend(outcome.trace_id);
@@ -177,15 +187,27 @@ impl Tally {
         self.kinds.values().sum()
     }
 
-    /// Number of bets that were neither settled nor rejected, by kind.
+    /// Number of bets that were refused because the platform was overloaded.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.count(Kind::Refused)
+    }
+
+    /// Number of bets that were neither settled nor rejected nor refused, by kind.
     #[must_use]
     pub fn errors(&self) -> BTreeMap<String, u64> {
-        let fine = [Kind::Settled, Kind::Rejected];
+        let fine = [Kind::Settled, Kind::Rejected, Kind::Refused];
         self.kinds
             .iter()
             .filter(|(kind, _)| !fine.contains(kind))
             .map(|(kind, n)| (kind.to_string(), *n))
             .collect()
+    }
+
+    /// Errors and refusals by kind, for a measurement that needs every bet.
+    #[must_use]
+    pub fn errors_and_refusals(&self) -> BTreeMap<String, u64> {
+        and_refusals(self.errors(), self.refused())
     }
 
     /// Percentiles so far.
@@ -201,26 +223,27 @@ impl Tally {
         let latency = self.latency_ms();
         let errors: u64 = self.errors().values().sum();
         format!(
-            "{} bets · p50 {:.1} ms · p95 {:.1} ms · p99 {:.1} ms · max {:.0} ms · {errors} errors",
+            "{} bets · p50 {:.1} ms · p95 {:.1} ms · p99 {:.1} ms · max {:.0} ms · {} refused · {errors} errors",
             self.ended(),
             latency.p50,
             latency.p95,
             latency.p99,
-            latency.max
+            latency.max,
+            self.refused()
         )
     }
 
     /// The report, without memory and traces.
     #[must_use]
     pub fn report(&self, rate_per_s: Option<f64>, took: Duration) -> Report {
-        let count = |kind| self.kinds.get(&kind).copied().unwrap_or(0);
         Report {
             rate_per_s,
             duration_s: took.as_secs_f64(),
-            settled_per_s: count(Kind::Settled) as f64 / took.as_secs_f64(),
+            settled_per_s: self.count(Kind::Settled) as f64 / took.as_secs_f64(),
             sent: self.ended(),
-            settled: count(Kind::Settled),
-            rejected: count(Kind::Rejected),
+            settled: self.count(Kind::Settled),
+            rejected: self.count(Kind::Rejected),
+            refused: self.refused(),
             errors: self.errors(),
             latency_ms: self.latency_ms(),
             warm_up: None,
@@ -228,16 +251,29 @@ impl Tally {
             traces: None,
         }
     }
+
+    /// Number of bets that ended in this way.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.kinds.get(&kind).copied().unwrap_or(0)
+    }
 }
 
 impl Report {
-    /// Returns `true` if every bet was answered with a result and every settled bet's trace is complete, with no losses.
+    /// Returns `true` if every bet that was not refused was answered with a result, at least one was, and every settled bet's trace
+    /// is complete, with no losses.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.sent > 0
+        self.sent > self.refused
             && self.errors.is_empty()
             && self.warm_up.as_ref().is_none_or(|warm_up| warm_up.errors.is_empty())
             && self.traces.as_ref().is_none_or(|traces| self.all_traced(traces))
+    }
+
+    /// Errors and refusals by kind, for a measurement that needs every bet.
+    #[must_use]
+    pub fn errors_and_refusals(&self) -> BTreeMap<String, u64> {
+        and_refusals(self.errors.clone(), self.refused)
     }
 
     /// Every settled bet must have named its trace. There must be one, because no traces at all would count as complete.
@@ -253,6 +289,13 @@ impl Report {
     fn all_settled(&self) -> u64 {
         self.settled + self.warm_up.as_ref().map_or(0, |warm_up| warm_up.settled)
     }
+}
+
+fn and_refusals(mut errors: BTreeMap<String, u64>, refused: u64) -> BTreeMap<String, u64> {
+    if refused > 0 {
+        errors.insert(Kind::Refused.to_string(), refused);
+    }
+    errors
 }
 
 impl fmt::Display for LatencyMs {
@@ -272,15 +315,19 @@ impl fmt::Display for Report {
             self.sent, self.duration_s, self.settled_per_s
         )?;
         writeln!(f, "latency from the scheduled send time: {}", self.latency_ms)?;
-        write!(f, "settled {} · rejected {} · errors ", self.settled, self.rejected)?;
+        let Self { settled, rejected, refused, .. } = self;
+        write!(f, "settled {settled} · rejected {rejected} · refused in overload {refused} · errors ")?;
         if self.errors.is_empty() {
             writeln!(f, "none")?;
         }
         for (kind, count) in &self.errors {
             writeln!(f, "{kind} {count}  ")?;
         }
-        if let Some(WarmUp { duration_s, sent, errors, latency_ms, .. }) = &self.warm_up {
-            write!(f, "warm-up: {sent} bets in {duration_s:.0} s: {latency_ms} · errors ")?;
+        if let Some(WarmUp { duration_s, sent, refused, errors, latency_ms, .. }) = &self.warm_up {
+            write!(
+                f,
+                "warm-up: {sent} bets in {duration_s:.0} s: {latency_ms} · refused {refused} · errors "
+            )?;
             let list: Vec<String> = errors.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
             writeln!(f, "{}", if list.is_empty() { "none".to_owned() } else { list.join("  ") })?;
         }
@@ -328,6 +375,20 @@ mod tests {
         assert!(!report.holds());
         assert!((report.latency_ms.p50 - 50.0).abs() < 1.0, "{:?}", report.latency_ms);
         assert!((report.latency_ms.max - 500.0).abs() < 1.0, "{:?}", report.latency_ms);
+    }
+
+    #[test]
+    fn refused_bet_is_no_error_and_no_latency() {
+        let mut tally = Tally::default();
+        tally.add(outcome(Kind::Refused, 1));
+        assert!(!tally.report(None, Duration::from_secs(1)).holds(), "no bet was accepted");
+        tally.add(outcome(Kind::Settled, 40));
+        let report = tally.report(Some(2.0), Duration::from_secs(1));
+        assert!(report.holds(), "{report}");
+        assert_eq!((report.sent, report.settled, report.refused), (2, 1, 1));
+        assert!((report.latency_ms.p50 - 40.0).abs() < 1.0, "{:?}", report.latency_ms);
+        assert!(report.to_string().contains("refused in overload 1"), "{report}");
+        assert!(tally.live_line().contains("1 refused"), "{}", tally.live_line());
     }
 
     #[test]

@@ -69,6 +69,7 @@ mod tests {
                 checked: 1,
                 in_flight: 0,
                 deleted: 0,
+                parked: 0,
                 empty: false,
                 findings: violated.contains(&id).then_some(finding).into_iter().collect(),
                 unexamined: 0,

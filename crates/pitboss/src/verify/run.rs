@@ -252,7 +252,7 @@ impl<'a> Runner<'a> {
 
     fn arm_for(&self, row: &Row, scope: Scope, values: Values) -> Result<()> {
         let expires_at_ms = Some(faults::now_ms().saturating_add(ARMED_MS_MAX));
-        self.flags.arm(Armed { id: row.fault, scope, values, expires_at_ms })
+        self.flags.arm_without(Armed { id: row.fault, scope, values, expires_at_ms }, row.ineffective)
     }
 
     /// Repeats the work until all parts are ready, most units succeed, and nothing is shown or raised. Returns the time from

@@ -1,12 +1,13 @@
 //! The proof of the proof: on a platform whose faults have no effect, no row may hold.
 //!
 //! Such a platform evaluates every fault and counts it as applied, and nothing breaks. A row that is PROVEN there would be proven
-//! by the injector's word alone. A row that is red shows that its evidence comes from the effect.
+//! by the injector's word alone. A row that is red shows that its evidence comes from the effect. The same is demanded of a row of
+//! which one read is ineffective ([`super::reads`]), on the usual platform.
 
 use anyhow::{Result, bail};
 use comfy_table::Table;
 use contracts::parts::Part;
-use faults::FaultId;
+use faults::{FaultId, Place, ReadSite};
 
 use super::receipts::page;
 use super::report::{Outcome, Report, Skipped};
@@ -23,6 +24,15 @@ const GAUGE: &str = "pitboss_faults_ineffective";
 /// Faults without a count there: a request is counted only when the rows that it scans are written, and without the effect all
 /// requests of the row can end before that.
 const MAY_BE_UNCOUNTED: [FaultId; 2] = [FaultId::UserSlowQuery, FaultId::AnalyticsSlowAggregation];
+
+/// What `--sabotage` makes ineffective.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sabotage {
+    /// Every fault as a whole, on a platform that was started so.
+    Faults,
+    /// One read of a fault after the other, on the usual platform.
+    Reads,
+}
 
 /// The services that answer, by whether their faults have an effect.
 #[derive(Debug, Default)]
@@ -84,10 +94,19 @@ pub fn holds(report: &Report) -> bool {
 fn is_red(outcome: &Outcome) -> bool {
     let is_judged = match outcome.result {
         Verdict::NotVisible => true,
-        Verdict::Invalid => MAY_BE_UNCOUNTED.iter().any(|fault| fault.as_str() == outcome.id),
+        Verdict::Invalid => may_be_uncounted(&outcome.id),
         _ => false,
     };
     outcome.units > 0 && !outcome.seen && is_judged
+}
+
+/// Returns true if the row need not count its fault as applied. Without a read beside the effect the effect is not asked for.
+fn may_be_uncounted(name: &str) -> bool {
+    let is_listed = |name: &str| MAY_BE_UNCOUNTED.iter().any(|fault| fault.as_str() == name);
+    match name.parse::<ReadSite>() {
+        Ok(site) => site.place != Place::Effect || is_listed(site.fault.as_str()),
+        Err(_) => is_listed(name),
+    }
 }
 
 /// The rows with their verdicts, and what each of them says about its evidence.
@@ -104,10 +123,11 @@ pub fn table(report: &Report, output: &Output) -> Table {
 }
 
 fn meaning(outcome: &Outcome) -> String {
+    let what = if outcome.id.parse::<ReadSite>().is_ok() { "this read" } else { "the effect" };
     if is_red(outcome) {
-        "needs the effect of the fault".to_owned()
+        format!("needs {what} of the fault")
     } else if outcome.seen {
-        "held without the effect, so it proves nothing".to_owned()
+        format!("held without {what}, so it proves nothing")
     } else {
         format!("was not judged: {}", outcome.why)
     }
@@ -158,6 +178,30 @@ mod tests {
         assert!(holds(&uncounted(FaultId::UserSlowQuery, false)));
         assert!(!holds(&uncounted(FaultId::UserSlowQuery, true)));
         assert!(!holds(&uncounted(FaultId::ConsumerSlow, false)), "its receipt does not need the effect");
+    }
+
+    /// A read that the evidence does not notice has to fail the command.
+    #[test]
+    fn unnoticed_read_is_a_failure() {
+        let of = |name: &str, result, seen| {
+            report(vec![Outcome { id: name.to_owned(), seen, ..outcome(result, 5) }])
+        };
+        let (slow, before) = ("consumer.slow:effect@user", "consumer.stuck:before@notification");
+        assert!(
+            holds(&of(slow, Verdict::NotVisible, false)) && holds(&of(before, Verdict::NotVisible, false))
+        );
+        for name in [slow, before] {
+            assert!(!holds(&of(name, Verdict::Proven, true)), "{name}");
+            assert!(
+                !holds(&of(name, Verdict::Noisy, false)) && !holds(&of(name, Verdict::NotExposed, false))
+            );
+        }
+        assert!(holds(&of(before, Verdict::Invalid, false)), "the effect was not asked for");
+        assert!(!holds(&of(slow, Verdict::Invalid, false)), "the others still count");
+        assert!(holds(&of("user.slow-query:effect@user", Verdict::Invalid, false)));
+        let output = Output { json: false, colours: false, columns: 200 };
+        let text = table(&of(slow, Verdict::Proven, true), &output).to_string();
+        assert!(text.contains("held without this read"), "{text}");
     }
 
     #[test]

@@ -267,6 +267,8 @@ fn payment_must_end_or_be_parked() {
     };
     for state in ["requested", "reported", "closed"] {
         assert_eq!(of(state, 60_000), Verdict::InFlight, "{state}");
+        // A provider that never answers in time is asked for so long.
+        assert_eq!(of(state, 47 * 60_000), Verdict::InFlight, "{state}");
         assert!(differs(&of(state, 3_600_000)), "{state}");
     }
     for state in ["settled", "parked"] {
@@ -484,6 +486,14 @@ fn fact_must_have_the_bets_amounts() {
     assert!(differs(&rules::fact(&bet(doc! {}), Some(&fact(99)), true)), "facts never change");
     assert_eq!(rules::fact(&bet(doc! {}), None, true), Verdict::InFlight);
     assert!(differs(&rules::fact(&bet(doc! {}), None, false)));
+    let missing = || rules::fact(&bet(doc! {}), None, false);
+    assert_eq!(rules::unless_parked(missing(), true, false), Verdict::Parked);
+    assert_eq!(rules::unless_parked(missing(), false, true), Verdict::InFlight, "a letter may be held back");
+    assert!(
+        differs(&rules::unless_parked(missing(), false, false)),
+        "replayed or discarded, and still missing"
+    );
+    assert_eq!(rules::unless_parked(Verdict::Agrees, true, true), Verdict::Agrees);
     let id = rules::fact_id(&bet(doc! {})).expect("an id");
     assert_eq!(id.len(), 36, "{id}");
 }

@@ -34,7 +34,23 @@ fn mail_arrives_once_for_each_attempt() {
     assert!(differs(&of(3, doc! { "attempts": 2, "unknown": 1, "put_off": 0 })));
     assert!(differs(&of(2, doc! { "attempts": 4, "unknown": 0, "put_off": 3 })), "three were refused");
     assert_eq!(of(1, doc! {}), Verdict::Agrees, "an older build stored no counters");
-    assert_eq!(of(2, doc! { "attempts": 1, "unknown": 1 }), Verdict::Agrees, "it was taken over from one");
+    assert_eq!(of(2, doc! { "attempts": 2, "unknown": 1 }), Verdict::Agrees, "it was taken over from one");
+}
+
+#[test]
+fn attempt_without_delivery_does_not_count() {
+    let parked = doc! { "state": "parked", "attempts": 2, "unknown": 2, "put_off": 0 };
+    assert_eq!(of(2, parked.clone()), Verdict::Agrees);
+    assert!(differs(&of(3, parked)), "there were two attempts, and both may have delivered it");
+    let due = doc! { "state": "due", "attempts": 1, "unknown": 1, "put_off": 0 };
+    assert_eq!(of(1, due.clone()), Verdict::Agrees);
+    assert!(differs(&of(2, due)), "the next attempt has not begun");
+    for state in ["refused", "skipped", "waiting"] {
+        let ended = doc! { "state": state, "attempts": 2, "unknown": 1, "put_off": 0 };
+        assert_eq!(of(1, ended.clone()), Verdict::Agrees, "{state}");
+        assert!(differs(&of(2, ended)), "{state}: the last attempt delivered nothing");
+    }
+    assert!(differs(&of(1, doc! { "state": "due", "attempts": 0 })), "nothing was tried");
 }
 
 #[test]

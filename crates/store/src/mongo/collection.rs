@@ -15,9 +15,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use telemetry::metric::{self, Metric};
+use telemetry::{attributes, spans};
 
 use super::describe::{self, Change};
-use super::{Index, Mongo, Session};
+use super::{Index, Mongo, Session, run};
 use crate::StoreError;
 use grouped::{Group, Inserts};
 
@@ -98,6 +99,12 @@ impl<T: Send + Sync> Collection<T> {
     pub async fn ensure_index(&self, index: Index) -> Result<(), StoreError> {
         let create = async { self.inner.create_index(index.into_model()).await };
         self.mongo.context().bounded(self.name, create).await.map(drop)
+    }
+
+    /// Returns the keys of every index, also of that of the ids. It has no span, because no request needs it.
+    pub async fn index_keys(&self) -> Result<Vec<Document>, StoreError> {
+        let list = async { self.inner.list_indexes().await?.map_ok(|index| index.keys).try_collect().await };
+        self.mongo.context().bounded(self.name, list).await
     }
 
     /// Updates at most one document. Returns the number that matched (0: the compare-and-set lost).
@@ -181,7 +188,26 @@ impl<T: Send + Sync> Collection<T> {
         let text = describe::aggregate(self.name, &pipeline);
         pipeline.push(doc! { "$limit": i64::from(limit) });
         let call = async { self.inner.aggregate(pipeline).await?.try_collect().await };
-        self.run("aggregate", &text, call).await
+        self.read("aggregate", &text, call, Vec::len).await
+    }
+
+    /// Runs a read, and shows on its span how many documents it returned.
+    async fn read<R>(
+        &self,
+        operation: &'static str,
+        description: &str,
+        call: impl Future<Output = Result<R, mongodb::error::Error>>,
+        count: fn(&R) -> usize,
+    ) -> Result<R, StoreError> {
+        let context = self.mongo.context();
+        let span = context.span(self.name, operation, description);
+        let read = async {
+            let found = context.bounded(self.name, call).await?;
+            let rows = i64::try_from(count(&found)).unwrap_or(i64::MAX);
+            spans::set_attr(&span, attributes::DB_RESPONSE_RETURNED_ROWS, rows);
+            Ok(found)
+        };
+        run::in_span(&span, read).await
     }
 
     async fn run<R>(
@@ -272,7 +298,7 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
                 .try_collect::<Vec<_>>()
                 .await
         };
-        self.run("find", &text, call).await?.iter().map(|found| self.decode(found)).collect()
+        self.read("find", &text, call, Vec::len).await?.iter().map(|found| self.decode(found)).collect()
     }
 
     /// [`Collection::find`] in a causally consistent session.
@@ -294,7 +320,7 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
             let mut cursor = find.session(&mut session.inner).await?;
             cursor.stream(&mut session.inner).try_collect::<Vec<_>>().await
         };
-        self.run("find", &text, call).await?.iter().map(|found| self.decode(found)).collect()
+        self.read("find", &text, call, Vec::len).await?.iter().map(|found| self.decode(found)).collect()
     }
 
     /// Returns at most `limit` documents that match and decode, in the order of `sort`. Unreadable ones do not count towards
@@ -324,7 +350,10 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
             }
             Ok((readable, unreadable))
         };
-        let (readable, unreadable) = self.run("find", &text, call).await?;
+        let count = |(readable, unreadable): &(Vec<T>, Vec<StoreError>)| {
+            readable.len().saturating_add(unreadable.len())
+        };
+        let (readable, unreadable) = self.read("find", &text, call, count).await?;
         for error in &unreadable {
             self.mongo.context().report_once(error);
         }

@@ -21,12 +21,20 @@ use super::known_method;
 use crate::attributes as names;
 use crate::metric::{self, Metric};
 use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
+use crate::sampling;
 use crate::spans::{self, Status};
 
 /// Response header with the trace id.
 pub const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// The layer for an axum router. It must be the outermost one. `policy` decides which trace headers are trusted.
+/// Marks a request that gets no transaction, in its extensions. It is counted and answered as any other request, with a trace id.
+///
+/// A layer around [`ServerLayer`] sets it, for requests of which there can be too many.
+#[derive(Debug, Clone, Copy)]
+pub struct Unrecorded;
+
+/// The layer for an axum router. Only a layer that sets [`Unrecorded`] may be around it. `policy` decides which trace headers are
+/// trusted.
 pub fn server_layer(policy: TrustPolicy) -> ServerLayer {
     ServerLayer { policy: Arc::new(policy) }
 }
@@ -66,7 +74,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let incoming = extract_untrusted(request.headers(), &self.policy);
+        let mut incoming = extract_untrusted(request.headers(), &self.policy);
+        if request.extensions().get::<Unrecorded>().is_some() {
+            incoming.context = incoming.context.with_value(sampling::Request::Skip);
+        }
         let span = request_span(&request, incoming);
         // The future takes the ready instance, because the clone may not be ready
         let ready = self.inner.clone();

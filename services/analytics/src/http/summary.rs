@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::State;
 use chassis::http::{Json, Query};
 use chassis::problem::Problem;
-use faults::{FaultId, Faults};
+use faults::{FaultId, Faults, Place};
 use serde::{Deserialize, Serialize};
 use store::StoreError;
 use store::mongo::ScannedRows;
@@ -95,10 +95,10 @@ pub(crate) async fn show(
 ///
 /// Before its rows are written the aggregation would be fast, so the request is not affected then.
 async fn aggregate_slowly(sources: &Sources) -> Result<(), Problem> {
-    let fault = FaultId::AnalyticsSlowAggregation;
-    if chassis::faults::is_active(&sources.faults, fault, None, None)
+    let faults = &sources.faults;
+    if chassis::faults::is_active(faults, FaultId::AnalyticsSlowAggregation, Place::Before, None, None)
         && sources.scanned_rows.is_ready().await
-        && chassis::faults::active(&sources.faults, fault, None, None).is_some()
+        && chassis::faults::active(faults, FaultId::AnalyticsSlowAggregation, None, None).is_some()
     {
         sources.scanned_rows.query().await.map_err(unavailable)?;
     }

@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
     Pending,
 }
 
-/// A bet and its outcome. A final result always has the same bytes.
+/// A bet and its outcome. A final result has the same bytes, until an operator voids the bet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub(crate) struct BetResult {
     /// The bet's id.

@@ -1,11 +1,12 @@
 //! Limits and self-exclusion in the public interface.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::answer::Answer;
+use super::answer::{Answer, json_bytes};
 
-/// The limits that a player sets for themselves. A missing field removes that limit.
+/// The limits that a player sets for themselves, in one currency. A missing one is removed, and so are those in other currencies.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsRequest {
@@ -47,7 +48,18 @@ pub(crate) struct RestrictionResult {
     pub status: RestrictionStatus,
 }
 
+/// A restriction that the ledger has, as the payment service returns it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StoredRestriction {
+    pub(crate) player_id: String,
+}
+
 /// Answer to a restriction that the ledger enforces.
 pub(crate) fn applied() -> Answer {
-    Answer::result(&RestrictionResult { status: RestrictionStatus::Applied })
+    Answer::Result(applied_body())
+}
+
+/// Body of that answer.
+pub(crate) fn applied_body() -> Bytes {
+    json_bytes(&RestrictionResult { status: RestrictionStatus::Applied })
 }

@@ -23,7 +23,8 @@ use crate::{
 
 /// Place a bet and wait up to two seconds for its outcome.
 ///
-/// A rejected bet is a result (200, `outcome: rejected`) and not an error.
+/// A rejected bet is a result (200, `outcome: rejected`) and not an error. In overload a new bet is refused early (503,
+/// `/problems/overloaded`).
 #[utoipa::path(post, path = "/api/v1/bets", tag = "bets", security(("player" = [])),
     params(IdempotencyHeader, PreferHeader),
     request_body = BetRequest,
@@ -32,6 +33,9 @@ use crate::{
         (status = 202, description = "Accepted. The outcome will be at `Location`", body = BetResult),
         (status = 422, description = "Invalid body, unknown game, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
         TokenProblems, BodyProblems, CommonProblems,
+        // After the common problems, because it replaces their 503.
+        (status = 503, description = "`/problems/overloaded`: more bets arrive than can be decided. The request has no effect, and `Retry-After` gives the seconds to wait. Other types: temporarily unavailable. Repeat the request with the same key", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds to wait. In overload: the time in which all accepted bets are decided at the measured rate"))),
     ))]
 pub(crate) async fn place(
     State(app): State<App>,
@@ -63,7 +67,7 @@ pub(crate) async fn place(
 #[utoipa::path(get, path = "/api/v1/bets/{bet_id}", tag = "bets", security(("player" = [])),
     params(("bet_id" = String, Path, description = "The bet's id")),
     responses(
-        (status = 200, description = "The bet, with the same bytes as the response to its placing", body = BetResult),
+        (status = 200, description = "The bet as it is now, with the same bytes as the response to its placing unless it was voided since", body = BetResult),
         (status = 404, description = "The player has no such bet", body = Problem, content_type = "application/problem+json"),
         TokenProblems, CommonProblems,
     ))]

@@ -82,7 +82,7 @@ pub(crate) async fn history(
     params(IdempotencyHeader),
     request_body = LimitsRequest,
     responses(
-        (status = 200, description = "The ledger enforces it from now on. A looser limit counts after the wait (24 h by default), and the old one binds until then", body = RestrictionResult),
+        (status = 200, description = "The ledger enforces it from now on. A looser limit, or the removal of one, counts after the wait (24 h by default), and the old one binds until then. Limits in other currencies are removed", body = RestrictionResult),
         (status = 202, description = "Stored. The ledger does not have it yet", body = RestrictionResult),
         (status = 422, description = "Invalid limit, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
         TokenProblems, BodyProblems, CommonProblems,

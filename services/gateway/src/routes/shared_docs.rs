@@ -63,7 +63,8 @@ fn problems<const N: usize>(answers: [(&str, &str); N]) -> BTreeMap<String, RefO
 
 impl IntoParams for IdempotencyHeader {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description = "Idempotency key: repeating it returns the original result and has no second effect. It has no comma and no \
+        let description = "Idempotency key: repeating it returns the original result for a day, also if that changed since (a bet was \
+                           voided), and the present one later. It never has a second effect. It has no comma and no \
                            backslash. In double quotes it is the same key";
         let key = ObjectBuilder::new()
             .schema_type(Type::String)

@@ -33,6 +33,7 @@ pub(crate) struct Records {
     pub(crate) sessions: HashMap<String, String>,
     bets: HashMap<String, Value>,
     payments: HashMap<String, Value>,
+    restrictions: HashMap<String, Value>,
     history: HashMap<String, Vec<Value>>,
     /// The card provider's calls that reached the payment service.
     pub(crate) webhooks: Vec<(HeaderMap, String)>,
@@ -64,6 +65,7 @@ impl FakePeers {
             .route("/internal/v1/bets/{id}", get(bet))
             .route("/internal/v1/games/slots/pay-table", get(pay_table))
             .route("/internal/v1/payments/{id}", get(payment))
+            .route("/internal/v1/restrictions/{id}", get(restriction))
             .route("/internal/v1/accounts/{id}/balances", get(balances))
             .route("/internal/v1/webhooks/card-provider", post(webhook))
             .layer(middleware::from_fn_with_state(peers.clone(), check_token))
@@ -96,6 +98,12 @@ impl FakePeers {
     /// Sets the payment service's record of a payment.
     pub(crate) fn set_payment(&self, payment_id: &str, payment: Value) {
         self.records().payments.insert(payment_id.to_owned(), payment);
+    }
+
+    /// Sets the payment service's record of a restriction.
+    pub(crate) fn set_restriction(&self, cause_id: &str, player_id: &str) {
+        let restriction = json!({ "cause_id": cause_id, "player_id": player_id });
+        self.records().restrictions.insert(cause_id.to_owned(), restriction);
     }
 
     fn count_log_in(&self, headers: &HeaderMap) {
@@ -205,6 +213,10 @@ async fn bet(State(peers): State<FakePeers>, Path(id): Path<String>) -> Response
 
 async fn payment(State(peers): State<FakePeers>, Path(id): Path<String>) -> Response {
     found(peers.records().payments.get(&id))
+}
+
+async fn restriction(State(peers): State<FakePeers>, Path(id): Path<String>) -> Response {
+    found(peers.records().restrictions.get(&id))
 }
 
 fn found(document: Option<&Value>) -> Response {

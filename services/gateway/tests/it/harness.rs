@@ -176,8 +176,12 @@ impl Drop for TestGateway {
     }
 }
 
-/// Initialises telemetry that sends nothing, once for all tests, so that answers carry a trace id.
+/// Initialises telemetry that sends nothing, once for all tests, so that answers carry a trace id. The process of a scenario has
+/// its own.
 pub(crate) fn init_telemetry() {
+    if testkit::scenario::is_running() {
+        return;
+    }
     static TELEMETRY: OnceLock<telemetry::Telemetry> = OnceLock::new();
     TELEMETRY.get_or_init(|| telemetry::init(telemetry::Config::silent("gateway")).expect("telemetry"));
 }
@@ -206,7 +210,14 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
         },
         // Only the tests of the session cache enable it.
         sessions: Sessions { known_for_ms: 0, known_max: 1_000 },
-        bets: Bets { wait_ms: 400, waiters_max: 100, reply_ttl_s: 60 },
+        bets: Bets {
+            wait_ms: 400,
+            waiters_max: 100,
+            reply_ttl_s: 60,
+            in_flight_min: 100,
+            slow_ratio: 6,
+            overload_after_ms: 1_000,
+        },
         limits: Limits {
             per_player_per_s: 1_000,
             per_player_burst: 1_000,
@@ -214,6 +225,8 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
             per_address_burst: 1_000,
             credentials_per_address_per_s: 1_000,
             credentials_per_address_burst: 1_000,
+            refusals_recorded_per_address_per_s: 1_000,
+            refusals_recorded_per_s: 1_000,
             keys_max: 1_000,
         },
     }

@@ -114,6 +114,28 @@ async fn owner_lookup_returns_same_body_as_event() {
     );
 }
 
+/// A repetition asks what the request did, and GET what the bet is now.
+#[tokio::test]
+async fn repeat_of_voided_bet_gets_first_answer() {
+    let key = testkit::unique("k");
+    let gateway = TestGateway::start(Broker::Settles).await;
+    let first = body(gateway.bet(&key).await).await;
+    let command = gateway.published().remove(0);
+    let (id, request_hash) = (command.id.to_string(), command.request_hash.expect("a hash").to_string());
+    let voided = json!({ "bet_id": id, "player_id": "p-1", "state": "voided", "game": "slots", "stake_minor": 100,
+        "currency": "EUR", "reason": "a bug", "request_hash": request_hash });
+    gateway.peers.set_bet(&id, voided.clone());
+    assert_eq!(body(gateway.bet(&key).await).await, first, "the original bytes");
+    assert_eq!(gateway.published().len(), 1, "without a second command");
+    let now = gateway.get_json(&format!("/api/v1/bets/{id}")).await;
+    assert_eq!((&now["outcome"], &now["reason"]), (&json!("voided"), &json!("a bug")));
+
+    let forgotten = TestGateway::start_with(Broker::Silent, without_redis).await;
+    forgotten.peers.set_bet(&id, voided);
+    let later = json_of(owners_answer(&forgotten, &key, 100).await).await;
+    assert_eq!(later, now, "without the cache, the owner's present state");
+}
+
 #[tokio::test]
 async fn same_key_with_another_body_conflicts() {
     let conflict = (422, "/problems/idempotency-conflict".to_owned());

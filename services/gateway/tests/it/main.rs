@@ -8,6 +8,7 @@ mod history;
 mod idempotency;
 mod kafka;
 mod openapi;
+mod overload;
 mod page;
 mod payments;
 mod peer_failures;

@@ -4,7 +4,7 @@ use contracts::proto::payments::v1::{CommandConflict, RestrictionsApplied};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Broker, TestGateway, json_of, problem, send};
+use crate::harness::{Broker, TIMEOUT, TestGateway, json_of, problem, send, valid_body, without_redis};
 
 async fn deposit(gateway: &TestGateway, key: &str, amount_minor: i64) -> reqwest::Response {
     let request = gateway.as_player(Method::POST, "/api/v1/payments/deposits").header("idempotency-key", key);
@@ -66,6 +66,33 @@ async fn limit_is_confirmed_once_enforced() {
     assert_eq!(late.status(), StatusCode::ACCEPTED);
     assert_eq!(json_of(late).await, json!({ "status": "pending" }));
     assert_eq!(gateway.standalone.waiting(), 0);
+}
+
+/// The event came long ago, and Redis has lost the reply. The payment service still knows the restriction.
+#[tokio::test]
+async fn old_restriction_is_looked_up() {
+    let gateway = TestGateway::start_with(Broker::Silent, without_redis).await;
+    let applied = json!({ "status": "applied" });
+    let writes = [
+        (Method::PUT, "/api/v1/me/limits", "PUT /api/v1/me/limits"),
+        (Method::POST, "/api/v1/me/self-exclusion", "POST /api/v1/me/self-exclusion"),
+    ];
+    for (method, path, route) in writes {
+        let key = testkit::unique("k");
+        let repeat = || {
+            let request = gateway.as_player(method.clone(), path).header("idempotency-key", key.as_str());
+            send(request.json(&valid_body(path)))
+        };
+        let cause = format!("event-of-{}", contracts::ids::command_id("p-1", route, &key));
+        gateway.peers.set_restriction(&cause, "p-2");
+        assert_eq!(repeat().await.status(), StatusCode::ACCEPTED, "{path}: that of another player");
+        gateway.peers.set_restriction(&cause, "p-1");
+        let answer = testkit::eventually("the ledger's answer", TIMEOUT, || async {
+            Some(repeat().await).filter(|answer| answer.status() != StatusCode::ACCEPTED)
+        })
+        .await;
+        assert_eq!((answer.status(), json_of(answer).await), (StatusCode::OK, applied.clone()), "{path}");
+    }
 }
 
 #[tokio::test]

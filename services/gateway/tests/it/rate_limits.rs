@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use gateway::Config;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
+use testkit::{metrics, scenario};
 
 use crate::harness::{Broker, OPERATOR_TOKEN, TestGateway, problem, send, token, valid_body};
 
@@ -104,6 +105,76 @@ async fn log_ins_have_their_own_limit() {
         let operator = log_in().header("x-operator-token", OPERATOR_TOKEN);
         assert_eq!(send(operator).await.status(), StatusCode::CREATED);
     }
+}
+
+/// Requests of a flood of log-ins, and refused ones that get a transaction in a second.
+const FLOOD: u32 = 60;
+const RECORDED_PER_S: u32 = 2;
+
+#[test]
+fn refused_flood_costs_few_transactions() {
+    scenario::run("rate_limits::scenario");
+}
+
+#[test]
+#[ignore = "runs in the process that the test above starts"]
+fn scenario() {
+    let Some((receiver, flood)) = scenario::received("gateway", |_| flood()) else { return };
+    let items = receiver.items();
+    let transactions = |name: &str| {
+        let is_refusal = |(kind, item): &&(String, Value)| {
+            let status = &item["contexts"]["trace"]["data"]["http.response.status_code"];
+            kind == "transaction" && item["transaction"] == name && *status == 429
+        };
+        u64::try_from(items.iter().filter(is_refusal).count()).expect("few")
+    };
+    let log_ins = transactions("POST /api/v1/sessions");
+    let most = u64::from(RECORDED_PER_S) * (1 + flood.took_s);
+    assert!((1..=most).contains(&log_ins), "{log_ins} transactions, limit {most}");
+    assert!(flood.refused_log_ins > log_ins, "INVALID run: {} were refused", flood.refused_log_ins);
+    assert!(flood.refused_player > 0, "INVALID run: the player was not refused");
+    assert_eq!(transactions("GET /api/v1/me"), flood.refused_player, "these are no flood");
+}
+
+/// Refused requests, and the time of the log-ins, rounded up.
+struct Flood {
+    refused_log_ins: u64,
+    took_s: u64,
+    refused_player: u64,
+}
+
+/// Logs in and asks for a profile more often than it is allowed.
+async fn flood() -> Flood {
+    let few = |config: &mut Config| {
+        few_per_player(config);
+        (config.limits.credentials_per_address_per_s, config.limits.credentials_per_address_burst) =
+            (1, BURST);
+        config.limits.refusals_recorded_per_address_per_s = RECORDED_PER_S;
+    };
+    let gateway = TestGateway::start_with(Broker::Settles, few).await;
+    let log_in = || {
+        let request = gateway.request(Method::POST, "/api/v1/sessions").header("idempotency-key", "k");
+        request.json(&valid_body("/api/v1/sessions"))
+    };
+    let started = Instant::now();
+    let refused_log_ins = refused_of(FLOOD, log_in).await;
+    let took_s = started.elapsed().as_secs() + 1;
+    let refused_player = refused_of(FLOOD, || gateway.as_player(Method::GET, "/api/v1/me")).await;
+    let counted = |reason| metrics::counted("pitboss_requests_refused_total", &[("reason", reason)]);
+    assert_eq!(counted("credentials").to_string(), refused_log_ins.to_string());
+    assert_eq!(counted("player").to_string(), refused_player.to_string());
+    Flood { refused_log_ins, took_s, refused_player }
+}
+
+/// Sends requests. Returns how many were refused.
+async fn refused_of(count: u32, request: impl Fn() -> RequestBuilder) -> u64 {
+    let mut refused = 0;
+    for _ in 0..count {
+        let response = send(request()).await;
+        assert!(response.headers().contains_key("x-trace-id"), "every answer has a trace id");
+        refused += u64::from(response.status() == StatusCode::TOO_MANY_REQUESTS);
+    }
+    refused
 }
 
 #[tokio::test]

@@ -239,8 +239,14 @@ pub(crate) fn tally(notification: &Document) -> (i64, i64, i64) {
     (number("attempts"), number("unknown"), number("put_off"))
 }
 
-fn event(message: impl Into<Message>) -> Event {
+/// Returns an event with this message and an id of its own.
+pub(crate) fn event(message: impl Into<Message>) -> Event {
     Event::follower(&testkit::unique("cause").parse().unwrap(), "test", message)
+}
+
+/// Returns this amount in euros, as a message has it.
+pub(crate) fn eur(minor: i64) -> Option<Money> {
+    Some(Money { minor, currency: "EUR".to_owned() })
 }
 
 pub(crate) fn registered(player: &str, email: &str) -> Event {
@@ -257,7 +263,6 @@ pub(crate) fn prefers(player: &str, email_enabled: bool) -> Event {
 }
 
 pub(crate) fn win(player: &str, stake_minor: i64, payout_minor: i64) -> Event {
-    let eur = |minor| Some(Money { minor, currency: "EUR".to_owned() });
     event(BetSettled {
         bet_id: testkit::unique("bet"),
         player_id: player.to_owned(),

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod big_wins;
 mod ending;
 mod guard;
 mod harness;
 mod mailboxes;
 mod mongo_proxy;
+mod one_mail;
 mod skew;
 mod smtp;
 mod smtp_answers;

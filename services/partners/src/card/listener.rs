@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use axum::Router;
 use chassis::config::Http;
-use faults::{FaultId, Faults, Subject};
+use faults::{FaultId, Faults, Place, Subject};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-const DOWN: FaultId = FaultId::PaymentProviderDown;
 /// Pause between two checks of the fault, and between two attempts to listen again.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Number of attempts to listen again. Meanwhile another process may have taken the port.
@@ -49,7 +48,7 @@ async fn serve_until_down(
 ) -> io::Result<()> {
     let closing = stop.child_token();
     let close = async {
-        while chassis::faults::active(faults, DOWN, None, None).is_none() {
+        while chassis::faults::active(faults, FaultId::PaymentProviderDown, None, None).is_none() {
             tokio::time::sleep(PAUSE).await;
         }
         tracing::warn!("the card provider closes its listener, because a fault is armed");
@@ -66,7 +65,7 @@ async fn serve_until_down(
 /// Waits for the end of the fault. Returns false at `stop`.
 async fn waited_for_end(faults: &Faults, stop: &CancellationToken) -> bool {
     let ended = async {
-        while faults.is_active(DOWN, &Subject::default()) {
+        while faults.is_active(FaultId::PaymentProviderDown, Place::End, &Subject::default()) {
             tokio::time::sleep(PAUSE).await;
         }
     };

@@ -18,17 +18,15 @@ pub struct AccountState {
     pub next_seq: i64,
     /// Minor units per currency. An absent currency is not held.
     pub balances: BTreeMap<Currency, i64>,
-    /// Limits that bind, unless a later one has replaced them. See [`AccountState::limits_at`].
-    pub limits: LimitSet,
-    /// Looser limits that wait.
-    pub later_limits: LaterLimits,
+    /// Limits that the player has set, with the looser ones that wait. See [`AccountState::limits_at`].
+    pub limits: Limits,
     /// End of the self-exclusion. New bets and deposits are rejected before it.
     pub self_excluded_until_ms: Option<i64>,
     /// Net loss on the day of the last wager.
     pub loss_day: LossDay,
 }
 
-/// Limits that the player has set. An absent limit does not apply. A limit applies only to bets in its own currency.
+/// Limits as the player wishes them, or as they bind bets in one currency. An absent limit does not apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LimitSet {
     /// Largest stake of one bet.
@@ -37,22 +35,53 @@ pub struct LimitSet {
     pub daily_loss: Option<Money>,
 }
 
-/// Looser limits that replace those in force when their time has come. An absent one replaces nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LaterLimits {
-    /// Replaces the largest stake of one bet.
-    pub max_stake: Option<LaterLimit>,
-    /// Replaces the largest net loss per day.
-    pub daily_loss: Option<LaterLimit>,
+/// All limits of an account. A limit applies only to bets in its own currency, so each currency has its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest stake of one bet.
+    pub max_stake: BTreeMap<Currency, Limit>,
+    /// Largest net loss per day (UTC).
+    pub daily_loss: BTreeMap<Currency, Limit>,
+}
+
+/// Limit in one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Minor units. They bind, unless a later limit has replaced them.
+    pub minor: i64,
+    /// Looser limit that replaces this one when its time has come.
+    pub later: Option<LaterLimit>,
 }
 
 /// Limit that counts from a time on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaterLimit {
-    /// The limit. `None` when the player removed it.
-    pub limit: Option<Money>,
+    /// Minor units. `None` when the player removed the limit.
+    pub minor: Option<i64>,
     /// Time from which it counts, in milliseconds since the epoch.
     pub from_ms: i64,
+}
+
+impl Limit {
+    /// Returns the minor units in force at that moment, or `None` when the limit was removed by then.
+    #[must_use]
+    pub fn minor_at(self, at_ms: i64) -> Option<i64> {
+        match self.later {
+            Some(later) if later.from_ms <= at_ms => later.minor,
+            _ => Some(self.minor),
+        }
+    }
+}
+
+/// The limits of an account whose only wish these were.
+impl From<LimitSet> for Limits {
+    fn from(wished: LimitSet) -> Self {
+        let only = |limit: Option<Money>| -> BTreeMap<Currency, Limit> {
+            let limit = limit.map(|limit| (limit.currency(), Limit { minor: limit.minor(), later: None }));
+            limit.into_iter().collect()
+        };
+        Self { max_stake: only(wished.max_stake), daily_loss: only(wished.daily_loss) }
+    }
 }
 
 /// Stakes minus payouts of one day, per currency. Negative when the player has won more.
@@ -83,15 +112,16 @@ impl AccountState {
         self.self_excluded_until_ms.is_some_and(|until_ms| at_ms < until_ms)
     }
 
-    /// Returns the limits in force at that moment.
+    /// Returns the limits in force at that moment for bets in one currency.
     #[must_use]
-    pub fn limits_at(&self, at_ms: i64) -> LimitSet {
-        let in_force = |limit, later: Option<LaterLimit>| {
-            later.filter(|later| later.from_ms <= at_ms).map_or(limit, |later| later.limit)
+    pub fn limits_at(&self, currency: Currency, at_ms: i64) -> LimitSet {
+        let in_force = |limits: &BTreeMap<Currency, Limit>| {
+            let minor = limits.get(&currency).and_then(|limit| limit.minor_at(at_ms));
+            minor.map(|minor| Money::new(minor, currency))
         };
         LimitSet {
-            max_stake: in_force(self.limits.max_stake, self.later_limits.max_stake),
-            daily_loss: in_force(self.limits.daily_loss, self.later_limits.daily_loss),
+            max_stake: in_force(&self.limits.max_stake),
+            daily_loss: in_force(&self.limits.daily_loss),
         }
     }
 

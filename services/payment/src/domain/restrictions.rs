@@ -1,11 +1,17 @@
 //! Limits and self-exclusions set by players. The account itself enforces them, so no bet bypasses a limit that was confirmed to
 //! the player. A stricter limit counts at once. A looser one waits, so that a player who is losing cannot lift it.
+//!
+//! Each currency has its own limits, because a limit binds only bets in its currency. A wish names one currency and has all
+//! limits. It is the first limit or a stricter one there, or waits as a looser one. The limits of other currencies are removed by
+//! it, which is looser, so they wait.
+
+use std::collections::BTreeMap;
 
 use contracts::EventId;
 use contracts::proto::payments::v1::RestrictionsApplied;
-use money::{Money, Postings};
+use money::{Currency, Money, Postings};
 
-use super::{AccountState, DecideError, Decision, LaterLimit, LaterLimits, LimitSet, Outcome};
+use super::{AccountState, DecideError, Decision, LaterLimit, Limit, LimitSet, Limits, Outcome};
 
 /// Replaces limits at `at_ms`. Those that are looser count from `from_ms`.
 pub(super) fn set_limits(
@@ -15,30 +21,39 @@ pub(super) fn set_limits(
     at_ms: i64,
     from_ms: i64,
 ) -> Decision {
-    let (now, later) = (account.limits_at(at_ms), account.later_limits);
-    let stake = changed(now.max_stake, later.max_stake, wished.max_stake, from_ms);
-    let loss = changed(now.daily_loss, later.daily_loss, wished.daily_loss, from_ms);
-    let limits = LimitSet { max_stake: stake.0, daily_loss: loss.0 };
-    let later_limits = LaterLimits { max_stake: stake.1, daily_loss: loss.1 };
-    restricted(account, cause_id, AccountState { limits, later_limits, ..account.clone() })
+    let now = &account.limits;
+    let limits = Limits {
+        max_stake: changed(&now.max_stake, wished.max_stake, at_ms, from_ms),
+        daily_loss: changed(&now.daily_loss, wished.daily_loss, at_ms, from_ms),
+    };
+    restricted(account, cause_id, AccountState { limits, ..account.clone() })
 }
 
-/// Returns the limit in force and the one that waits, after the player wished for `wished`. A wish has all limits, so one that
-/// repeats the waiting limit keeps its time: it may be about the other limit.
+/// Returns the limits of one kind in all currencies, after the player wished for `wished`.
 fn changed(
-    now: Option<Money>,
-    later: Option<LaterLimit>,
+    now: &BTreeMap<Currency, Limit>,
     wished: Option<Money>,
+    at_ms: i64,
     from_ms: i64,
-) -> (Option<Money>, Option<LaterLimit>) {
-    let is_looser = now.is_some_and(|now| {
-        wished.is_none_or(|wished| wished.currency() != now.currency() || wished.minor() > now.minor())
-    });
-    if !is_looser {
-        return (wished, None);
+) -> BTreeMap<Currency, Limit> {
+    let in_currency = |currency: Currency| {
+        let wished = wished.filter(|wished| wished.currency() == currency).map(Money::minor);
+        changed_limit(now.get(&currency).copied(), wished, at_ms, from_ms).map(|limit| (currency, limit))
+    };
+    Currency::ALL.into_iter().filter_map(in_currency).collect()
+}
+
+/// Returns the limit in one currency. A wish has all limits, so one that repeats the waiting limit keeps its time: it may be about
+/// another limit.
+fn changed_limit(limit: Option<Limit>, wished: Option<i64>, at_ms: i64, from_ms: i64) -> Option<Limit> {
+    let in_force = limit.and_then(|limit| limit.minor_at(at_ms));
+    match in_force {
+        Some(minor) if wished.is_none_or(|wished| wished > minor) => {
+            let waiting = limit.and_then(|limit| limit.later).filter(|later| later.minor == wished);
+            Some(Limit { minor, later: Some(waiting.unwrap_or(LaterLimit { minor: wished, from_ms })) })
+        }
+        _ => wished.map(|minor| Limit { minor, later: None }),
     }
-    let waiting = later.filter(|later| later.limit == wished);
-    (now, Some(waiting.unwrap_or(LaterLimit { limit: wished, from_ms })))
 }
 
 /// Never shortens an exclusion, in whatever order the events arrive. An exclusion that has ended already is an error.

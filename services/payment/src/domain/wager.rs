@@ -26,14 +26,13 @@ fn refusal(account: &AccountState, wager: &Wager, at_ms: i64) -> Option<RejectRe
     if account.is_excluded(at_ms) {
         return Some(RejectReason::SelfExcluded);
     }
-    let limits = account.limits_at(at_ms);
-    let binds = |limit: &Money| limit.currency() == currency;
-    if limits.max_stake.filter(binds).is_some_and(|limit| wager.stake.minor() > limit.minor()) {
+    let limits = account.limits_at(currency, at_ms);
+    if limits.max_stake.is_some_and(|limit| wager.stake.minor() > limit.minor()) {
         return Some(RejectReason::LimitExceeded);
     }
     // Counts the stake as lost whatever the result is. Otherwise a limit would let wins through and stop losses.
     let at_risk = account.lost_today(currency, at_ms).saturating_add(wager.stake.minor());
-    if limits.daily_loss.filter(binds).is_some_and(|limit| at_risk > limit.minor()) {
+    if limits.daily_loss.is_some_and(|limit| at_risk > limit.minor()) {
         return Some(RejectReason::LimitExceeded);
     }
     (wager.stake.minor() > balance.minor()).then_some(RejectReason::InsufficientFunds)

@@ -12,10 +12,8 @@ use tokio::sync::mpsc;
 
 use super::client::Answer;
 use super::intent::{Contradiction, Intent, State};
+use super::rounds;
 use crate::ledger::{Admission, Entry, Payments, Refusal};
-
-/// Longest pause between two attempts.
-const PAUSE_MS_MAX: i64 = 30_000;
 
 /// List of payments, with the channel of new ones to the pool.
 #[derive(Debug, Clone)]
@@ -51,7 +49,9 @@ impl Intents {
     /// Creates the indexes. Called once at start.
     pub async fn ensure_indexes(&self) -> Result<(), StoreError> {
         self.documents.ensure_index(Index::on(doc! { "state": 1, "next_attempt_at": 1 })).await?;
-        self.documents.ensure_index(Index::on(doc! { "state": 1, "escalated": 1, "created_at": 1 })).await
+        self.documents.ensure_index(Index::on(doc! { "state": 1, "escalated": 1, "created_at": 1 })).await?;
+        // The money audit reads payments of any state by their time, in each of its rounds.
+        self.documents.ensure_index(Index::on(doc! { "created_at": 1 })).await
     }
 
     /// Returns one payment. An unreadable document is an error.
@@ -84,15 +84,15 @@ impl Intents {
     /// # Errors
     /// When the store does not answer. The lease then has the same effect.
     pub async fn postpone(&self, intent: &Intent) -> Result<(), StoreError> {
-        let doublings = u32::try_from(intent.attempts.clamp(0, 5)).unwrap_or(5);
-        let pause_ms = 1_000_i64.saturating_mul(2_i64.saturating_pow(doublings)).min(PAUSE_MS_MAX);
+        let pause_ms = rounds::attempt_pause_ms(intent.attempts);
         let change = doc! { "$set": { "next_attempt_at": self.in_ms(pause_ms) } };
         self.documents.update_one(unanswered(&intent.payment_id), change).await.map(drop)
     }
 
-    /// Gives up on the payment until an operator acts. Returns true when this call did it.
-    pub async fn park(&self, payment_id: &str) -> Result<bool, StoreError> {
-        let filter = doc! { "_id": payment_id, "state": { "$in": ["requested", "reported"] } };
+    /// Gives up on the payment until an operator acts, if it is still in the `state` that the caller gives up. A pool that has no
+    /// outcome must not park an answer that another process has recorded since. Returns true when this call did it.
+    pub async fn park(&self, payment_id: &str, state: State) -> Result<bool, StoreError> {
+        let filter = doc! { "_id": payment_id, "state": state.as_str() };
         let change = doc! { "$set": { "state": State::Parked.as_str(), "escalated": true } };
         Ok(self.documents.update_one(filter, change).await? == 1)
     }
@@ -181,8 +181,7 @@ impl Intents {
 
     /// Returns the pause after a report that was published `reports` times before.
     fn report_pause_ms(&self, reports: i64) -> i64 {
-        let doublings = u32::try_from(reports.clamp(0, 6)).unwrap_or(6);
-        self.lease_ms.saturating_mul(2_i64.saturating_pow(doublings))
+        rounds::report_pause_ms(self.lease_ms, reports)
     }
 
     fn in_ms(&self, ms: i64) -> DateTime {

@@ -209,7 +209,7 @@ impl Pool {
                 payment.id = intent.payment_id, error = %error,
                 "the provider's answer was not published, trying again",
             );
-        } else if self.intents.park(&intent.payment_id).await? {
+        } else if self.intents.park(&intent.payment_id, State::Reported).await? {
             telemetry::report(&error, &[("payment.id", &intent.payment_id)]);
         }
         Ok(false)
@@ -220,7 +220,7 @@ impl Pool {
         let is_final = !unknown.is_without_effect() && !matches!(unknown, Unknown::ShuttingDown);
         let exhausted = intent.attempts >= self.config.attempts_max && is_final;
         if exhausted || matches!(unknown, Unknown::OtherAmount) {
-            if self.intents.park(&intent.payment_id).await? {
+            if self.intents.park(&intent.payment_id, State::Requested).await? {
                 let parked = Parked { attempts: intent.attempts, unknown };
                 telemetry::report(&parked, &[("payment.id", &intent.payment_id)]);
             }

@@ -199,6 +199,21 @@ async fn refusal_does_not_count_after_next_claim() {
     world.end().await;
 }
 
+#[tokio::test]
+async fn pool_without_outcome_parks_no_answer() {
+    let world = World::new().await;
+    let (ledger, _receiver) = world.ledger_with_intents();
+    let (intents, _receiver) = world.intents();
+    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    intents.claim("d", true).await.unwrap().expect("the first");
+    // Another pool or a webhook records the answer before the first pool gives up.
+    intents.record("d", &Answer::new(true, "ref"), None).await.unwrap();
+    assert!(!intents.park("d", State::Requested).await.unwrap(), "its report may not be published yet");
+    assert_eq!(intents.find("d").await.unwrap().unwrap().state, State::Reported);
+    assert!(intents.park("d", State::Reported).await.unwrap(), "the report itself is given up");
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn capture_against_declined_ledger_is_reported() {
     reports::start_capture();

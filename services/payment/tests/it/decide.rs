@@ -20,13 +20,17 @@ fn currency() -> impl Strategy<Value = Currency> {
     prop_oneof![Just(Currency::Eur), Just(Currency::Usd)]
 }
 
+fn limits() -> impl Strategy<Value = LimitSet> {
+    let limit = || prop::option::of((1_i64..500, currency()).prop_map(|(minor, c)| Money::new(minor, c)));
+    (limit(), limit()).prop_map(|(max_stake, daily_loss)| LimitSet { max_stake, daily_loss })
+}
+
 fn account() -> impl Strategy<Value = AccountState> {
     let balances = prop::collection::btree_map(currency(), 0_i64..2_000, 0..=2);
-    let limit = || prop::option::of((1_i64..500, currency()).prop_map(|(minor, c)| Money::new(minor, c)));
-    (balances, limit(), limit(), prop::option::of(0_i64..4 * DAY_MS)).prop_map(
-        |(balances, max_stake, daily_loss, self_excluded_until_ms)| AccountState {
+    (balances, limits(), prop::option::of(0_i64..4 * DAY_MS)).prop_map(
+        |(balances, limits, self_excluded_until_ms)| AccountState {
             balances,
-            limits: LimitSet { max_stake, daily_loss },
+            limits: limits.into(),
             self_excluded_until_ms,
             ..AccountState::new("p")
         },
@@ -80,7 +84,7 @@ fn command() -> impl Strategy<Value = Command> {
         2 => pending().prop_map(|payment| Command::RequestPayment { payment_id: id("d"), payment }),
         2 => report,
         1 => (0..3_i64 * DAY_MS).prop_map(|until_ms| Command::SelfExclude { cause_id: id("x"), until_ms }),
-        1 => account().prop_map(|a| changed_limits(a.limits)),
+        1 => limits().prop_map(changed_limits),
     ]
 }
 
@@ -89,10 +93,10 @@ fn changed_limits(limits: LimitSet) -> Command {
     Command::SetLimits { cause_id: id("l"), limits, loosen_after_ms: DAY_MS }
 }
 
-/// Returns true if every bet that `was` forbids is forbidden by `is`.
+/// Returns true if every bet in their currency that `was` forbids is forbidden by `is`. A wish is in force at once as far as it is
+/// stricter, and behind a stricter one otherwise.
 fn binds_as_before(was: Option<Money>, is: Option<Money>) -> bool {
-    let binds = |was: Money, is: Money| is.currency() == was.currency() && is.minor() <= was.minor();
-    was.is_none_or(|was| is.is_some_and(|is| binds(was, is)))
+    was.is_none_or(|was| is.is_some_and(|is| is.minor() <= was.minor()))
 }
 
 /// Returns the old balances plus the player's postings.
@@ -136,10 +140,16 @@ proptest! {
                 let unchanged = AccountState { next_seq: decision.account.next_seq, ..state.clone() };
                 prop_assert_eq!(&decision.account, &unchanged, "a rejection changes nothing");
             }
-            if matches!(command, Command::SetLimits { .. }) {
-                let (was, is) = (state.limits_at(at_ms), decision.account.limits_at(at_ms));
-                prop_assert!(binds_as_before(was.max_stake, is.max_stake), "{:?} {:?}", was, is);
-                prop_assert!(binds_as_before(was.daily_loss, is.daily_loss), "{:?} {:?}", was, is);
+            if let Command::SetLimits { limits: wished, .. } = &command {
+                for currency in Currency::ALL {
+                    let was = state.limits_at(currency, at_ms);
+                    let is = decision.account.limits_at(currency, at_ms);
+                    let wish = |limit: Option<Money>| limit.filter(|limit| limit.currency() == currency);
+                    prop_assert!(binds_as_before(was.max_stake, is.max_stake), "{:?} {:?}", was, is);
+                    prop_assert!(binds_as_before(was.daily_loss, is.daily_loss), "{:?} {:?}", was, is);
+                    prop_assert!(binds_as_before(wish(wished.max_stake), is.max_stake), "{:?} {:?}", wished, is);
+                    prop_assert!(binds_as_before(wish(wished.daily_loss), is.daily_loss), "{:?} {:?}", wished, is);
+                }
             }
             let must_land = matches!(command, Command::SettlePayment(_) | Command::VoidWager(_));
             prop_assert!(!must_land || !decision.is_rejection(), "wins and rollbacks always land");
@@ -149,12 +159,15 @@ proptest! {
 }
 
 fn bet(stake: i64, payout: i64) -> Command {
-    let eur = |minor| Money::new(minor, Currency::Eur);
+    bet_in(Currency::Eur, stake, payout)
+}
+
+fn bet_in(currency: Currency, stake: i64, payout: i64) -> Command {
     Command::ApplyWager(Wager {
         wager_id: id("w"),
         game: "slots".into(),
-        stake: eur(stake),
-        payout: eur(payout),
+        stake: Money::new(stake, currency),
+        payout: Money::new(payout, currency),
     })
 }
 
@@ -176,18 +189,16 @@ fn each_rejection_has_its_reason() {
     assert_eq!(reason(&excluded, &bet(1, 0)), Some(RejectReason::SelfExcluded));
     let excluded_before = AccountState { self_excluded_until_ms: Some(10), ..holding(10) };
     assert_eq!(reason(&excluded_before, &bet(1, 0)), None);
-    let limits = LimitSet { max_stake: Some(eur(5)), daily_loss: None };
-    assert_eq!(
-        reason(&AccountState { limits, ..holding(10) }, &bet(6, 0)),
-        Some(RejectReason::LimitExceeded)
-    );
-    assert_eq!(reason(&AccountState { limits, ..holding(10) }, &bet(5, 0)), None);
+    let limits = LimitSet { max_stake: Some(eur(5)), daily_loss: None }.into();
+    let limited = AccountState { limits, ..holding(10) };
+    assert_eq!(reason(&limited, &bet(6, 0)), Some(RejectReason::LimitExceeded));
+    assert_eq!(reason(&limited, &bet(5, 0)), None);
 }
 
 #[test]
 fn daily_limit_counts_losses_minus_wins_of_today() {
     let eur = |minor| Money::new(minor, Currency::Eur);
-    let limits = LimitSet { max_stake: None, daily_loss: Some(eur(100)) };
+    let limits = LimitSet { max_stake: None, daily_loss: Some(eur(100)) }.into();
     let state = AccountState { limits, ..holding(1_000) };
     let after = decide(&state, &bet(60, 0), 0).unwrap().account;
     assert!(
@@ -257,11 +268,45 @@ fn each_limit_waits_for_itself() {
     };
     let state = set(&holding(1_000), eur(100), eur(500), 0);
     let mixed = set(&state, eur(50), eur(900), 5);
-    assert_eq!(mixed.limits_at(5), LimitSet { max_stake: eur(50), daily_loss: eur(500) });
+    let at = |state: &AccountState, at_ms| state.limits_at(Currency::Eur, at_ms);
+    assert_eq!(at(&mixed, 5), LimitSet { max_stake: eur(50), daily_loss: eur(500) });
     let stricter = set(&mixed, eur(40), eur(900), 10);
     let later = LimitSet { max_stake: eur(40), daily_loss: eur(900) };
-    assert_eq!(stricter.limits_at(5 + DAY_MS), later, "the stricter stake does not delay the looser loss");
-    assert_eq!(stricter.limits_at(4 + DAY_MS).daily_loss, eur(500));
+    assert_eq!(at(&stricter, 5 + DAY_MS), later, "the stricter stake does not delay the looser loss");
+    assert_eq!(at(&stricter, 4 + DAY_MS).daily_loss, eur(500));
+}
+
+/// A limit in another currency removes the old one, which is looser, so both bind until the wait has ended.
+#[test]
+fn first_limit_in_currency_counts_at_once() {
+    let in_both = AccountState {
+        balances: [(Currency::Eur, 1_000), (Currency::Sek, 1_000)].into(),
+        ..AccountState::new("p")
+    };
+    let limits = |limit: Money| LimitSet { max_stake: Some(limit), daily_loss: Some(limit) };
+    let set = |state: &AccountState, limit, at_ms| {
+        decide(state, &changed_limits(limits(limit)), at_ms).unwrap().account
+    };
+    let refused = |state: &AccountState, currency, stake, at_ms| {
+        decide(state, &bet_in(currency, stake, 0), at_ms).unwrap().is_rejection()
+    };
+    let (eur, sek) = (Money::new(100, Currency::Eur), Money::new(20, Currency::Sek));
+    let state = set(&set(&in_both, eur, 0), sek, 5);
+    for at_ms in [5, 4 + DAY_MS] {
+        assert!(refused(&state, Currency::Sek, 21, at_ms), "the new one counts at {at_ms}");
+        assert!(!refused(&state, Currency::Sek, 20, at_ms));
+        assert!(refused(&state, Currency::Eur, 101, at_ms), "the old one counts at {at_ms}");
+        assert!(!refused(&state, Currency::Eur, 100, at_ms));
+    }
+    assert!(refused(&state, Currency::Sek, 21, 5 + DAY_MS));
+    assert!(!refused(&state, Currency::Eur, 101, 5 + DAY_MS), "the old one is removed");
+
+    let repeated = set(&state, sek, 10);
+    assert!(!refused(&repeated, Currency::Eur, 101, 5 + DAY_MS), "the same wish keeps the time");
+    let back = set(&state, eur, 10);
+    assert!(refused(&back, Currency::Eur, 101, 10 + DAY_MS), "the removal is withdrawn");
+    assert!(refused(&back, Currency::Sek, 21, 9 + DAY_MS), "and that of the other one waits");
+    assert!(!refused(&back, Currency::Sek, 21, 10 + DAY_MS));
 }
 
 #[test]

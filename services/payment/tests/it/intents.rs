@@ -67,6 +67,18 @@ async fn lease_follows_store_time() {
     world.end().await;
 }
 
+/// The audit reads payments by their time, whatever their state is.
+#[tokio::test]
+async fn payments_have_an_index_by_time() {
+    let world = World::new().await;
+    let (_, intents) = process(&world, &world.mongo);
+    intents.ensure_indexes().await.unwrap();
+    let keys = world.mongo.collection::<bson::Document>("intents").index_keys().await.unwrap();
+    let first = |keys: &bson::Document| keys.keys().next().cloned();
+    assert!(keys.iter().any(|keys| first(keys).as_deref() == Some("created_at")), "{keys:?}");
+    world.end().await;
+}
+
 #[tokio::test]
 async fn answered_or_settled_payment_is_not_claimed() {
     let world = World::new().await;

@@ -1,7 +1,10 @@
-//! Looser limits wait with the account: for other processes, after a redelivery, and beside documents of older builds.
+//! Limits and the looser ones that wait are kept with the account: for other processes, after a redelivery, in several currencies,
+//! and beside documents of older builds.
 
 use bson::{DateTime, doc};
-use payment::ledger::Verdict;
+use money::{Currency, Money};
+use payment::domain::LimitSet;
+use payment::ledger::{Request, Verdict};
 
 use crate::clash::limits;
 use crate::rollback::newer;
@@ -43,5 +46,30 @@ async fn limits_of_older_build_still_bind() {
     assert!(is_refused(&world, "over").await);
     limits("raise", "p", 60).run(&world.ledger()).await.unwrap();
     assert!(is_refused(&world, "early").await);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn limits_of_two_currencies_are_kept() {
+    let world = World::new().await;
+    world.fund("p", 1_000).await;
+    limits("euros", "p", 50).run(&world.ledger()).await.unwrap();
+    let kronor = Some(Money::new(20, Currency::Sek));
+    let mut second = limits("kronor", "p", 20);
+    second.request = Request::Limits {
+        limits: LimitSet { max_stake: kronor, daily_loss: None },
+        loosen_after_ms: 86_400_000,
+    };
+    second.run(&world.ledger()).await.unwrap();
+    let account = world.ledger().account("p").await.unwrap().unwrap().state();
+    let now_ms = DateTime::now().timestamp_millis();
+    assert_eq!(
+        account.limits_at(Currency::Sek, now_ms).max_stake,
+        kronor,
+        "the first in its currency counts"
+    );
+    assert!(is_refused(&world, "over").await, "and the old one binds until its removal counts");
+    let after = world.ledger().account("p").await.unwrap().unwrap().state();
+    assert_eq!(after.limits, account.limits, "a decision about a bet keeps both");
     world.end().await;
 }

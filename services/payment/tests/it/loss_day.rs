@@ -25,7 +25,7 @@ fn bet(stake: i64, payout: i64) -> Command {
 fn player(minor: i64) -> AccountState {
     AccountState {
         balances: [(Currency::Eur, minor)].into(),
-        limits: LimitSet { max_stake: None, daily_loss: Some(eur(100)) },
+        limits: LimitSet { max_stake: None, daily_loss: Some(eur(100)) }.into(),
         ..AccountState::new("p")
     }
 }

@@ -215,12 +215,18 @@ async fn player_deposits_bets_withdraws_and_is_restricted() {
         let (limits_id, bet_id) = (format!("limits-{max_stake}"), format!("over-limit-{max_stake}"));
         send(&world, &limits_id, limits).await;
         assert_eq!(answer(&world, &limits_id).await.event_type, EventType::RestrictionsApplied);
+        let found = service.get(&format!("/internal/v1/restrictions/{limits_id}")).await;
+        assert_eq!(found, (200, json!({ "cause_id": limits_id, "player_id": "p" })));
         send(&world, &bet_id, bet(&bet_id, 51, 0)).await;
         assert!(answer(&world, &bet_id).await.message.contains("reason: LimitExceeded"));
     }
     let excluded = SelfExclusionStarted { player_id: "p".into(), until_epoch_ms: i64::MAX };
     send(&world, "excluded", excluded).await;
     answer(&world, "excluded").await;
+    assert_eq!(service.get("/internal/v1/restrictions/excluded").await.0, 200);
+    for other in ["nothing", "bet", "deposit"] {
+        assert_eq!(service.get(&format!("/internal/v1/restrictions/{other}")).await.0, 404, "{other}");
+    }
     send(&world, "while-excluded", bet("while-excluded", 1, 0)).await;
     assert!(answer(&world, "while-excluded").await.message.contains("reason: SelfExcluded"));
     send(&world, "again", bet("bet", 100, 250)).await;

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use chassis::http::{Json, Path, Query};
 use chassis::problem::Problem;
-use faults::FaultId;
+use faults::{FaultId, Place};
 use money::Currency;
 use serde::{Deserialize, Serialize};
 use store::StoreError;
@@ -50,11 +50,12 @@ impl PageQuery {
 ///
 /// Before its rows are written the search would be fast, so the request is not affected then.
 async fn search_slowly(api: &Api, player_id: &str, kind: Kind) -> Result<(), StoreError> {
-    let (fault, player_id) = (FaultId::UserSlowQuery, Some(player_id));
-    let is_affected = kind == Kind::Bet && chassis::faults::is_active(&api.faults, fault, player_id, None);
+    let (faults, player_id) = (&api.faults, Some(player_id));
+    let is_affected = kind == Kind::Bet
+        && chassis::faults::is_active(faults, FaultId::UserSlowQuery, Place::Before, player_id, None);
     if is_affected
         && api.scanned_rows.is_ready().await
-        && chassis::faults::active(&api.faults, fault, player_id, None).is_some()
+        && chassis::faults::active(faults, FaultId::UserSlowQuery, player_id, None).is_some()
     {
         api.scanned_rows.query().await?;
     }

@@ -173,9 +173,15 @@ impl History {
     /// Returns true unless an action names this letter or a later copy.
     #[must_use]
     pub fn is_open(&self, letter: &Letter) -> bool {
-        self.of(letter).is_none_or(|handled| {
+        self.is_open_at(letter.id, &letter.first)
+    }
+
+    /// Does the same for a letter of which only its place and the first place of its record are known.
+    #[must_use]
+    pub fn is_open_at(&self, id: LetterId, first: &FirstPlace) -> bool {
+        self.0.get(&(id.group.as_str().to_owned(), first.clone())).is_none_or(|handled| {
             let LetterPlace { partition, offset, .. } = handled.last.letter;
-            partition != letter.id.partition || offset < letter.id.offset
+            partition != id.partition || offset < id.offset
         })
     }
 }

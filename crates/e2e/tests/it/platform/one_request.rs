@@ -11,6 +11,7 @@ use pitboss::load_generator::plan::{Plan, prepare};
 use pitboss::player::Player;
 use pitboss::trace::edges::{self, Edge};
 use pitboss::trace::{Span, Trace, recorder};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use telemetry::attributes::FLAG_EVALUATION;
 use testkit::eventually;
@@ -42,6 +43,7 @@ struct Answered {
     ended: Instant,
 }
 
+/// Sends a bet, again with its key as long as a busy platform refuses it for the moment.
 async fn bet(platform: &Platform, player: &Player, headers: Vec<(&str, &str)>) -> Answered {
     let began = Instant::now();
     let body = json!({ "game": "slots", "stake_minor": STAKE_MINOR, "currency": CURRENCY });
@@ -51,7 +53,12 @@ async fn bet(platform: &Platform, player: &Player, headers: Vec<(&str, &str)>) -
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    let answer = request.json(&body).send().await.expect("answered");
+    let request = request.json(&body);
+    let answer = eventually("an accepted bet", ARRIVES_WITHIN, || async {
+        let answer = request.try_clone().expect("a body in memory").send().await.expect("answered");
+        (answer.status() != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+    })
+    .await;
     let ended = Instant::now();
     // A bet of a busy platform may be answered before it settles.
     assert!(answer.status().is_success(), "{}", answer.status());

@@ -103,6 +103,24 @@ async fn fault_without_an_effect_is_not_visible() {
     assert!(no_fault_is_armed());
 }
 
+/// The consumers behind game repeat their records, and answer each with one more. Evidence that mistook these for repetitions of
+/// game would not notice that game's own read is off.
+#[tokio::test]
+async fn read_that_is_off_is_noticed() {
+    let (platform, _guard) = exclusive().await;
+    let (checkout, target) = target().await;
+    let flags = FlagFile::of(&checkout.layout);
+    let is_duplicate = |row: &Row| row.fault == FaultId::ConsumerDuplicate;
+    let usual = pitboss::verify::rows().into_iter().find(is_duplicate).expect("its row");
+    let read = "consumer.duplicate:effect@game".parse().expect("a read");
+    let row = Row { ineffective: Some(read), ..usual };
+    let mut runner = Runner::new(&target, &platform.gateway, &flags, 7).await.expect("a runner");
+    let outcome = runner.run(&row, |_| {}).await.expect("an outcome");
+    assert_eq!((outcome.result, outcome.seen), (Verdict::NotVisible, false), "{outcome:?}");
+    assert!(outcome.applied > 0 && outcome.id == row.name(), "{outcome:?}");
+    assert!(no_fault_is_armed());
+}
+
 #[tokio::test]
 async fn wrong_payouts_are_money_wrong() {
     let (platform, _guard) = exclusive().await;

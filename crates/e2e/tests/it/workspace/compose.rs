@@ -107,7 +107,10 @@ fn service_variables_match_local_runtime() {
     let layout = Layout::new(folder.path(), None, None);
     layout.create().expect("created");
     let secrets = Secrets::load_or_create(&layout).expect("secrets");
-    let user_variables = BTreeMap::new();
+    // Variables that have no value in a local platform unless the user sets one. The file passes them to the same services.
+    let user_variables = ["SENTRY_PROFILES_SAMPLE_RATE", "PITBOSS__SECURITY__WEBHOOK_SECRET_OLD"]
+        .map(|name| (name.to_owned(), "0".to_owned()));
+    let user_variables = BTreeMap::from(user_variables);
     let platform = Platform {
         layout: &layout,
         ports: Ports::default(),

@@ -8,7 +8,6 @@ mod counters;
 pub(super) mod grid;
 mod interval;
 pub(super) mod machine;
-mod page;
 pub(super) mod report;
 mod shares;
 pub(super) mod usage;
@@ -25,6 +24,7 @@ use runtime::part::{PartState, Status};
 use self::interval::{Interval, Reading};
 use self::report::{Report, Setup, kinds};
 use crate::checkout::Running;
+use crate::commands::bench::page;
 use crate::commands::{Context, load};
 use crate::load_generator::load_report;
 use crate::load_generator::plan::Plan;
@@ -33,8 +33,8 @@ use crate::player::Gateway;
 use crate::steps::print_line;
 use crate::target::{Target, TargetArgs};
 
-/// Page that `--report` writes unless it names another one.
-const PAGE: &str = "docs/benchmarks.md";
+/// Name of the benchmark in a page.
+const NAME: &str = "cost";
 
 /// Arguments of `bench cost`.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(super) struct CostArgs {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     players: u16,
     /// Write the tables to their place in a page [default file: docs/benchmarks.md]
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = PAGE)]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = page::DEFAULT)]
     report: Option<PathBuf>,
 }
 
@@ -76,7 +76,7 @@ impl CostArgs {
             "`bench cost` reads the processes of a platform that ./pitboss up started, and something else runs this one",
         )?;
         if let Some(path) = &self.report {
-            page::check(path)?;
+            page::check(path, NAME)?;
         }
         check_ready(&Client::new(layout).status().await?)?;
         let report = self.measure(&Stage { target: &target, layout, output }).await?;
@@ -90,7 +90,7 @@ impl CostArgs {
             return Ok(false);
         }
         if let Some(path) = &self.report {
-            page::write(path, &report.to_markdown())?;
+            page::write(path, NAME, &report.to_markdown())?;
             print_line(&format!("wrote {}", path.display()));
         }
         Ok(true)
@@ -108,7 +108,7 @@ impl CostArgs {
         let idle = stage.idle(Duration::from_secs(self.seconds)).await?;
         let (load, bets) = self.load(stage).await?;
         if bets.settled == 0 {
-            let (rejected, errors) = (bets.rejected, kinds(&bets.errors));
+            let (rejected, errors) = (bets.rejected, kinds(&bets.errors_and_refusals()));
             bail!(
                 "no bet of the interval was settled, so none has a cost (rejected: {rejected}, errors: {errors})"
             );
@@ -153,7 +153,7 @@ impl Stage<'_> {
 }
 
 /// Refuses a platform with a part that is not ready.
-fn check_ready(status: &Status) -> Result<()> {
+pub(super) fn check_ready(status: &Status) -> Result<()> {
     if status.all_ready() {
         return Ok(());
     }
@@ -187,7 +187,7 @@ mod tests {
     fn arguments_have_defaults_and_limits() {
         let CostArgs { rate_per_s, seconds, warm_up_s, players, report } = args(&[]).unwrap();
         assert_eq!((rate_per_s, seconds, warm_up_s, players, report), (20, 30, 10, 50, None));
-        assert_eq!(args(&["--report"]).unwrap().report, Some(PathBuf::from(PAGE)));
+        assert_eq!(args(&["--report"]).unwrap().report, Some(PathBuf::from(page::DEFAULT)));
         assert_eq!(args(&["--report", "a.md"]).unwrap().report, Some(PathBuf::from("a.md")));
         for wrong in [["--rate-per-s", "0"], ["--seconds", "0"], ["--players", "0"]] {
             assert!(args(&wrong).is_err(), "{wrong:?}");

@@ -7,7 +7,6 @@
 mod child;
 mod comparison;
 mod faulted;
-mod order_statistics;
 mod platform;
 mod report;
 mod turn;
@@ -19,13 +18,13 @@ use clap::Args;
 use faults::FaultId;
 
 use self::comparison::Round;
-use self::order_statistics::Ends;
 use self::platform::Platform;
 use self::report::{Build, Measured, Report};
 use self::turn::{Bettors, Pace, Turn, idle_cpu_ms_per_s};
 use crate::commands::Context;
 use crate::commands::bench::cost::machine::{MachineTicks, fsync_ms};
 use crate::commands::bench::median;
+use crate::commands::bench::order_statistics::Ends;
 use crate::interrupts::Interrupts;
 use crate::output::Output;
 use crate::steps::print_line;

@@ -123,7 +123,7 @@ fn void(Bet { bet_id, player_id, .. }: &Bet) -> RawRecord {
 
 #[cfg(test)]
 mod tests {
-    use contracts::{Event, RecordView};
+    use contracts::Event;
     use uuid::Uuid;
 
     use super::*;
@@ -135,14 +135,6 @@ mod tests {
         let findings = [Finding { what: String::new(), amounts: Vec::new(), pointers }];
         assert_eq!(bet_ids(&findings), [bet_id.as_str()]);
         let record = void(&Bet { bet_id, player_id, state: "settled".to_owned() });
-        let view = RecordView {
-            topic: &record.topic,
-            partition: 0,
-            offset: 0,
-            timestamp_ms: None,
-            headers: &record.headers,
-            value: &record.value,
-        };
-        assert_eq!(Event::decode(&view).unwrap().message.event_type(), EventType::VoidWager);
+        assert_eq!(Event::decode(&record.view()).unwrap().message.event_type(), EventType::VoidWager);
     }
 }

@@ -17,8 +17,8 @@ pub(super) fn scenario() -> Scenario {
         ),
         Step::Load(BETS),
         Step::Say(
-            "First incident: the mail server refuses every e-mail. The drill plays until a player has a big win, because only \
-             a big win causes an e-mail.",
+            "First incident: the mail server refuses every e-mail. The drill plays until a player has a big win, because each \
+             big win causes an e-mail.",
         ),
         Step::arm(FaultId::NotificationProviderDown),
         Step::WatchUntil(Until::Evidence),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use faults::FaultId;
+use faults::{FaultId, ReadSite};
 
 use super::{REPEATED, UNITS, bets, by_lag, by_metric, lasting, no_record, slow_records};
 use crate::evidence::Evidence;
@@ -16,13 +16,21 @@ const OF_POISON: &str = "in a record of /foreign/bet-import";
 /// Bets that arrive for longer than lagwatch needs to see their lag.
 const STEADY: Workload = Workload::PacedBets { count: 40, interval_ms: 250 };
 
-/// Four such records are on the way of a bet, which the gateway answers in time with this delay.
+/// The services whose hook reads a fault of every consumer. Each of them handles records of every bet.
+fn readers(fault: FaultId) -> impl Iterator<Item = &'static str> {
+    ReadSite::all_of(fault).into_iter().map(|site| site.service)
+}
+
+/// Four such records are on the way of a bet, which the gateway answers in time with this delay. Every consumer is slow.
 pub(super) fn slow() -> Row {
-    let slow = |service| slow_records(service, "casino.", 380);
-    let row = Row::new(FaultId::ConsumerSlow, bets(5), Evidence::All(vec![slow("game"), slow("payment")]));
+    let fault = FaultId::ConsumerSlow;
+    let slow = readers(fault).map(|service| slow_records(service, "casino.", 380)).collect();
+    let row = Row::new(fault, bets(5), Evidence::All(slow));
+    let deadline_reason = "the last services need the records of three bets, and each bet takes two seconds";
     const EXEMPT: &[(&str, &str)] =
         &[("consumer lag", "one bet after the other waits for its result, so no backlog of 5 s builds up")];
-    Row { params: &[("delay_ms", 400)], exempt: EXEMPT, ..row }
+    let deadline = Duration::from_secs(10);
+    Row { params: &[("delay_ms", 400)], exempt: EXEMPT, deadline, deadline_reason, ..row }
 }
 
 /// The lag of one partition grows, and the group has its member.
@@ -70,6 +78,8 @@ pub(super) fn rebalance_storm() -> Row {
     Row { params: &[("interval_ms", 1_000)], deadline_reason, ..by_lag(row) }
 }
 
+/// Every consumer handles the same records twice. The outcome alone would not show that: a repetition in one service publishes its
+/// answers again, and the next service finds those duplicate, too.
 pub(super) fn duplicate() -> Row {
     let duplicates = |service| Evidence::SpanAttribute {
         service,
@@ -78,8 +88,10 @@ pub(super) fn duplicate() -> Row {
         value: "duplicate",
         count_min: REPEATED,
     };
-    let evidence = Evidence::All(vec![duplicates("payment"), duplicates("user")]);
-    Row::new(FaultId::ConsumerDuplicate, bets(UNITS), evidence)
+    let fault = FaultId::ConsumerDuplicate;
+    let twice = readers(fault).map(|service| Evidence::RepeatedRecords { service, count_min: REPEATED });
+    let evidence = twice.chain([duplicates("payment"), duplicates("user")]).collect();
+    Row::new(fault, bets(UNITS), Evidence::All(evidence))
 }
 
 /// Records wait in the retry topic, so there is lag. No record is slow or left behind: the alarms have to be silent.

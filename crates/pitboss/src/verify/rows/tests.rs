@@ -2,14 +2,17 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use faults::{Acts, Scope, Values};
+use faults::{Acts, ReadSite, Scope, Values};
 
 use super::*;
-use crate::verify::{DEADLINE, Reach};
+use crate::verify::{DEADLINE, Reach, reads};
 
 const BEGIN: &str =
     "<!-- rows: begin. UPDATE_DOCS=1 ./pitboss test -p pitboss page_describes_every_row -->\n";
 const END: &str = "<!-- rows: end -->\n";
+const READS_BEGIN: &str =
+    "<!-- reads: begin. UPDATE_DOCS=1 ./pitboss test -p pitboss page_describes_every_row -->\n";
+const READS_END: &str = "<!-- reads: end -->\n";
 
 #[test]
 fn every_fault_has_its_row() {
@@ -161,16 +164,35 @@ fn reach_of(row: &Row) -> String {
     }
 }
 
+/// The reads of every fault that is read more than once: whether its row has to notice each, or why not.
+fn reads_table() -> String {
+    let mut table = "| read | its row without the read |\n|---|---|\n".to_owned();
+    for sites in FaultId::ALL.into_iter().map(ReadSite::all_of).filter(|sites| sites.len() > 1) {
+        for site in sites {
+            let result = reads::unnoticed(site)
+                .map_or("has to be red".to_owned(), |why| format!("is not run, because {why}"));
+            writeln!(table, "| `{site}` | {result} |").unwrap();
+        }
+    }
+    table
+}
+
+/// The page with this table between the two marks.
+fn with_table(page: &str, (begin, end): (&str, &str), table: &str) -> String {
+    let (before, rest) = page.split_once(begin).expect("the begin of the table");
+    let (_, after) = rest.split_once(end).expect("the end of the table");
+    format!("{before}{begin}{table}{end}{after}")
+}
+
 #[test]
 fn page_describes_every_row() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/EVIDENCE.md");
     let page = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("the begin of the table");
-    let (written, after) = rest.split_once(END).expect("the end of the table");
-    let table = table();
+    let wanted = with_table(&page, (BEGIN, END), &table());
+    let wanted = with_table(&wanted, (READS_BEGIN, READS_END), &reads_table());
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+        std::fs::write(&path, wanted).unwrap();
     } else {
-        assert_eq!(written, table, "docs/EVIDENCE.md is stale: UPDATE_DOCS=1 rewrites it");
+        assert_eq!(page, wanted, "docs/EVIDENCE.md is stale: UPDATE_DOCS=1 rewrites it");
     }
 }

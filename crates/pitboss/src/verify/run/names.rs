@@ -30,6 +30,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "pitboss.bets.rejected pitboss.bets.voided pitboss.bets.voided.payout.sum \
          pitboss.bets.voided.stake.sum",
     ),
+    ("no row has a request beyond a rate limit", "metrics", "pitboss.requests.refused"),
+    ("no row overloads the platform", "metrics", "pitboss.bets.in_flight.limit pitboss.bets.refused"),
     ("only metrics that are not sent have it", "metric_labels", "pitboss.direction pitboss.project"),
     (
         TROUBLE,

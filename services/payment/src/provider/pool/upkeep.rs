@@ -8,11 +8,10 @@ use contracts::{Classify as _, ErrorClass};
 
 use super::{Intent, Pool, State};
 use crate::ledger::LedgerError;
+use crate::provider::rounds::REPORTS_MAX;
 
 /// Largest number of reports repeated in one round.
 const REPEATED_MAX: u32 = 8;
-/// Number of times that a report is published before its payment is parked.
-const REPORTS_MAX: i64 = 5;
 /// Largest number of open payments checked in one round.
 const ESCALATED_MAX: u32 = 16;
 /// Divisor of the lease. The ledger lags when a command is unread for that part of it. A report is repeated after a lease.
@@ -115,7 +114,7 @@ impl Pool {
     async fn repeat_report(&self, intent: &Intent) -> Result<(), LedgerError> {
         if intent.reports < REPORTS_MAX {
             self.report(intent).await?;
-        } else if self.intents.park(&intent.payment_id).await? {
+        } else if self.intents.park(&intent.payment_id, State::Reported).await? {
             let stuck = Stuck::Unsettled { reports: intent.reports };
             telemetry::report(&stuck, &[("payment.id", &intent.payment_id)]);
         }

@@ -31,7 +31,7 @@ impl Grid {
     }
 
     /// The table in Markdown.
-    pub(super) fn to_markdown(&self) -> String {
+    pub(in crate::commands::bench) fn to_markdown(&self) -> String {
         let names: Vec<String> = self.header.iter().map(|name| name.to_lowercase()).collect();
         let rules =
             (0..self.header.len()).map(|column| if column < self.text_columns { "---" } else { "--:" });

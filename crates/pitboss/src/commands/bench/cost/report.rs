@@ -72,7 +72,8 @@ pub(super) struct Report {
 impl Report {
     /// Divides what was read in both intervals by the settled bets, of which there has to be at least one.
     pub(super) fn of(setup: Setup, idle: &Interval, load: &Interval, bets: load_report::Report) -> Self {
-        let load_report::Report { sent, settled, rejected, errors, latency_ms, .. } = bets;
+        let errors = bets.errors_and_refusals();
+        let load_report::Report { sent, settled, rejected, latency_ms, .. } = bets;
         let divisors = Divisors { idle_s: idle.seconds(), load_s: load.seconds(), bets: settled as f64 };
         let parts = part_costs(
             [&idle.begin.usages, &idle.end.usages],

@@ -1,8 +1,9 @@
 //! CPU time and context switches of the processes of all parts, as Linux shows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use runtime::os_process::ProcessId;
 use runtime::{Layout, pids};
 
@@ -50,10 +51,30 @@ impl Usages {
         let usages = recorded.filter_map(|part| Some((part.name, ProcessUsage::read(part.process)?)));
         Self(usages.collect())
     }
+
+    /// CPU time in milliseconds of each process since `begin`.
+    ///
+    /// # Errors
+    /// When there are no processes, or when one of them was not the same in both readings. A sum without it would be too small.
+    pub(in crate::commands::bench) fn cpu_ms_since(&self, begin: &Self) -> Result<BTreeMap<String, f64>> {
+        let names: BTreeSet<&String> = begin.0.keys().chain(self.0.keys()).collect();
+        if names.is_empty() {
+            bail!("its processes cannot be read");
+        }
+        let used = names.into_iter().map(|name| -> Result<(String, f64)> {
+            let both = begin.0.get(name).zip(self.0.get(name));
+            let same = both.filter(|(begin, end)| begin.process == end.process);
+            let (begin, end) =
+                same.with_context(|| format!("{name} restarted, or did not run throughout"))?;
+            Ok((name.clone(), end.since(begin).cpu_ms))
+        });
+        used.collect()
+    }
 }
 
 impl ProcessUsage {
-    fn read(process: ProcessId) -> Option<Self> {
+    /// Reads a process. `None` if it does not run.
+    pub(in crate::commands::bench) fn read(process: ProcessId) -> Option<Self> {
         if !process.is_alive() {
             return None;
         }

@@ -1,104 +1,27 @@
-//! The arithmetic: from the figures of all turns to ratios of the two builds, with the controls of each build against itself.
+//! The figures of a turn that are compared between the two builds.
 
-use serde::Serialize;
-
-use super::order_statistics::Estimate;
 use super::turn::Turn;
+use crate::commands::bench::comparison::Figure;
 
 /// A round: the turns A, B, B, A.
 pub(super) type Round = [Turn; 4];
 
-/// A figure of a turn.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Figure {
-    /// Name in JSON.
-    pub(super) name: &'static str,
-    /// Name for people.
-    pub(super) title: &'static str,
-    /// Returns true if the limit of `--ratio-max` applies to it.
-    pub(super) is_limited: bool,
-    of: fn(&Turn) -> f64,
-}
-
 /// The figures that are compared. The 95th and the 99th percentile of a turn are those of a few bets, so no limit applies to them.
-pub(super) const FIGURES: [Figure; 4] = [
-    Figure { name: "p50_ms", title: "p50 ms", is_limited: true, of: |turn| turn.latency_ms.p50 },
-    Figure { name: "p95_ms", title: "p95 ms", is_limited: false, of: |turn| turn.latency_ms.p95 },
-    Figure { name: "p99_ms", title: "p99 ms", is_limited: false, of: |turn| turn.latency_ms.p99 },
-    Figure { name: "cpu_ms_per_bet", title: "CPU ms/bet", is_limited: true, of: |turn| turn.cpu_ms_per_bet },
+pub(super) const FIGURES: [Figure<Turn>; 4] = [
+    figure("p50_ms", "p50 ms", true, |turn| turn.latency_ms.p50),
+    figure("p95_ms", "p95 ms", false, |turn| turn.latency_ms.p95),
+    figure("p99_ms", "p99 ms", false, |turn| turn.latency_ms.p99),
+    figure("cpu_ms_per_bet", "CPU ms/bet", true, |turn| turn.cpu_ms_per_bet),
 ];
 
-/// One ratio for each round, with the estimate of their median.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Ratios {
-    pub(super) rounds: Vec<f64>,
-    #[serde(flatten)]
-    pub(super) estimate: Estimate,
-}
-
-/// Result of the rounds for one figure.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Comparison {
-    pub(super) figure: &'static str,
-    #[serde(skip)]
-    pub(super) title: &'static str,
-    #[serde(skip)]
-    pub(super) is_limited: bool,
-    /// Median over the turns of A.
-    pub(super) a: f64,
-    /// Median over the turns of B.
-    pub(super) b: f64,
-    /// Mean of the turns of B divided by the mean of the turns of A. The upper end of its interval is the bad end, because less is
-    /// better for every figure.
-    pub(super) b_over_a: Ratios,
-    /// Second turn of A divided by the first: what the machine alone changes.
-    pub(super) a_over_a: Ratios,
-    /// Second turn of B divided by the first.
-    pub(super) b_over_b: Ratios,
-}
-
-impl Comparison {
-    /// Compares one figure. There has to be at least one round.
-    fn of(figure: Figure, rounds: &[Round]) -> Self {
-        let values: Vec<[f64; 4]> = rounds.iter().map(|round| round.each_ref().map(figure.of)).collect();
-        let ratios = |of: fn(&[f64; 4]) -> f64| Ratios::of(values.iter().map(of).collect());
-        let turns = |of: fn(&[f64; 4]) -> [f64; 2]| {
-            let values: Vec<f64> = values.iter().flat_map(of).collect();
-            Estimate::of(&values).median
-        };
-        Self {
-            figure: figure.name,
-            title: figure.title,
-            is_limited: figure.is_limited,
-            a: turns(|[a1, _, _, a2]| [*a1, *a2]),
-            b: turns(|[_, b1, b2, _]| [*b1, *b2]),
-            b_over_a: ratios(|[a1, b1, b2, a2]| ratio(f64::midpoint(*b1, *b2), f64::midpoint(*a1, *a2))),
-            a_over_a: ratios(|[a1, _, _, a2]| ratio(*a2, *a1)),
-            b_over_b: ratios(|[_, b1, b2, _]| ratio(*b2, *b1)),
-        }
-    }
-
-    /// Compares all figures.
-    pub(super) fn all(rounds: &[Round]) -> Vec<Self> {
-        FIGURES.iter().map(|figure| Self::of(*figure, rounds)).collect()
-    }
-
-    /// Returns true if the figure has a limit, and the bad end of its interval is above it.
-    pub(super) fn exceeds(&self, ratio_max: f64) -> bool {
-        self.is_limited && self.b_over_a.estimate.high > ratio_max
-    }
-}
-
-impl Ratios {
-    fn of(rounds: Vec<f64>) -> Self {
-        Self { estimate: Estimate::of(&rounds), rounds }
-    }
-}
-
-/// One value divided by another. Infinite if the other is 0: CPU time that is too short for the kernel's clock is not a proof of
-/// anything, and must not be within a limit.
-fn ratio(value: f64, base: f64) -> f64 {
-    if base > 0.0 { value / base } else { f64::INFINITY }
+/// A figure of which less is better.
+const fn figure(
+    name: &'static str,
+    title: &'static str,
+    is_limited: bool,
+    of: fn(&Turn) -> f64,
+) -> Figure<Turn> {
+    Figure { name, title, is_limited, is_more_better: false, of }
 }
 
 #[cfg(test)]
@@ -107,6 +30,8 @@ pub(super) mod tests {
 
     use super::super::platform::Side;
     use super::*;
+    use crate::commands::bench::comparison::Comparison;
+    use crate::commands::bench::order_statistics::Estimate;
     use crate::load_generator::load_report::LatencyMs;
 
     /// A round whose turns have these medians and, multiplied by 10, this CPU time.
@@ -130,7 +55,7 @@ pub(super) mod tests {
     #[test]
     fn ratios_are_those_of_each_round() {
         let rounds = [round([4.0, 2.0, 3.0, 6.0]), round([5.0, 5.0, 5.0, 5.0]), round([4.0, 4.0, 8.0, 4.0])];
-        let all = Comparison::all(&rounds);
+        let all = Comparison::all(&FIGURES, &rounds);
         let [p50, p95, _, cpu] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(p50.b_over_a.rounds, [0.5, 1.0, 1.5]);
         assert_eq!(p50.a_over_a.rounds, [1.5, 1.0, 1.0]);
@@ -144,7 +69,7 @@ pub(super) mod tests {
     #[test]
     fn bad_end_decides_and_not_the_median() {
         let rounds = [round([4.0, 4.0, 4.0, 4.0]), round([4.0, 4.0, 4.0, 4.0]), round([4.0, 5.0, 5.0, 4.0])];
-        let all = Comparison::all(&rounds);
+        let all = Comparison::all(&FIGURES, &rounds);
         let exceeding = |ratio_max| {
             let all = all.iter().filter(|comparison| comparison.exceeds(ratio_max));
             all.map(|comparison| comparison.figure).collect::<Vec<_>>()
@@ -156,13 +81,13 @@ pub(super) mod tests {
 
     #[test]
     fn time_that_was_not_measured_exceeds_each_limit() {
-        let all = Comparison::all(&[round([0.0; 4])]);
+        let all = Comparison::all(&FIGURES, &[round([0.0; 4])]);
         assert!(all.iter().filter(|comparison| comparison.exceeds(1e9)).count() == 2, "{all:?}");
     }
 
     #[test]
     fn json_has_the_estimate_beside_the_ratios() {
-        let json = serde_json::to_value(Comparison::all(&[round([4.0, 5.0, 5.0, 4.0])])).unwrap();
+        let json = serde_json::to_value(Comparison::all(&FIGURES, &[round([4.0, 5.0, 5.0, 4.0])])).unwrap();
         assert_eq!(json[0]["figure"], "p50_ms");
         assert_eq!(
             json[0]["b_over_a"],

@@ -5,14 +5,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::comparison::{Comparison, Ratios, Round};
-use super::order_statistics::{CONFIDENCE, Ends, Estimate};
+use super::comparison::{FIGURES, Round};
 use super::platform::Platform;
 use super::turn::{Pace, Turn};
+use crate::commands::bench::comparison::Comparison;
 use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::cost::machine::WRITES;
 use crate::commands::bench::cost::report::kinds;
 use crate::commands::bench::median;
+use crate::commands::bench::order_statistics::Ends;
 use crate::output::counted;
 
 /// Columns of the table.
@@ -75,7 +76,7 @@ impl Report {
         Self {
             bench: "pairs",
             coverage_percent: Ends::of(measured.rounds.len()).coverage * 100.0,
-            comparisons: Comparison::all(&measured.rounds),
+            comparisons: Comparison::all(&FIGURES, &measured.rounds),
             ratio_max,
             measured,
         }
@@ -180,9 +181,9 @@ impl Report {
         let rows = self.comparisons.iter().map(|comparison| {
             let Comparison { title, a, b, b_over_a, a_over_a, b_over_b, .. } = comparison;
             let mut row = vec![(*title).to_owned(), format!("{a:.2}"), format!("{b:.2}")];
-            row.extend(cells(b_over_a));
+            row.extend(b_over_a.cells());
             row.push(format!("{:.3}", b_over_a.estimate.high));
-            row.extend(cells(a_over_a).into_iter().chain(cells(b_over_b)));
+            row.extend(a_over_a.cells().into_iter().chain(b_over_b.cells()));
             row
         });
         Grid { header: COLUMNS, text_columns: 1, rows: rows.collect() }
@@ -190,23 +191,9 @@ impl Report {
 
     /// Explains the intervals.
     fn explanation(&self) -> String {
-        let (rounds, coverage) = (self.measured.rounds.len(), self.coverage_percent);
-        let ends = Ends::of(rounds);
-        let which = match ends.left_out {
-            0 => format!("from the smallest to the largest of {}", counted(rounds, "ratio")),
-            left_out => format!("{rounds} ratios without the {left_out} smallest and the {left_out} largest"),
-        };
-        let enough = if ends.suffice() {
-            String::new()
-        } else {
-            format!(
-                ", so at least {:.0} % are not possible with {}",
-                CONFIDENCE * 100.0,
-                counted(rounds, "round")
-            )
-        };
+        let intervals = Ends::explanation(self.measured.rounds.len());
         format!(
-            "B/A, A/A and B/B are medians of one ratio a round. Interval: {which}, which contains the median with {coverage:.1} % (sign test){enough}. Bad end: the upper end for B/A."
+            "B/A, A/A and B/B are medians of one ratio a round. {intervals} Bad end: the upper end for B/A."
         )
     }
 }
@@ -215,12 +202,6 @@ impl fmt::Display for Build {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, release {}", self.checkout, self.release.as_deref().unwrap_or("unknown"))
     }
-}
-
-/// Cells of a median and of its interval.
-fn cells(ratios: &Ratios) -> [String; 2] {
-    let Estimate { median, low, high } = ratios.estimate;
-    [format!("{median:.3}"), format!("{low:.3}–{high:.3}")]
 }
 
 #[cfg(test)]

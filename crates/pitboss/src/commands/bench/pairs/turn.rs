@@ -1,7 +1,7 @@
 //! A turn: bets for a fixed time on one of the platforms, and what its processes used in it. The other platform idles, and its
 //! processes are not counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -134,9 +134,9 @@ impl<'a> Bettors<'a> {
 
 impl Turn {
     fn of(side: Side, report: &Report, warm_up: Option<&Tally>, cpu_ms: f64, steal_percent: f64) -> Self {
-        let Report { duration_s, sent, settled, rejected, errors, latency_ms, .. } = report;
-        let mut errors = errors.clone();
-        for (kind, count) in warm_up.map(Tally::errors).unwrap_or_default() {
+        let Report { duration_s, sent, settled, rejected, latency_ms, .. } = report;
+        let mut errors = report.errors_and_refusals();
+        for (kind, count) in warm_up.map(Tally::errors_and_refusals).unwrap_or_default() {
             *errors.entry(kind).or_default() += count;
         }
         Self {
@@ -190,19 +190,9 @@ fn read_both([a, b]: &[Platform; 2]) -> Result<[Reading; 2]> {
 /// CPU time in milliseconds that the processes of a platform used between two readings.
 ///
 /// # Errors
-/// When there are no processes, or when one of them was not the same in both readings. A sum without it would be too small.
+/// Those of [`Usages::cpu_ms_since`].
 fn cpu_ms(begin: &Usages, end: &Usages) -> Result<f64> {
-    let names: BTreeSet<&String> = begin.0.keys().chain(end.0.keys()).collect();
-    if names.is_empty() {
-        bail!("its processes cannot be read");
-    }
-    let used = names.into_iter().map(|name| -> Result<f64> {
-        let both = begin.0.get(name).zip(end.0.get(name));
-        let same = both.filter(|(begin, end)| begin.process == end.process);
-        let (begin, end) = same.with_context(|| format!("{name} restarted, or did not run throughout"))?;
-        Ok(end.since(begin).cpu_ms)
-    });
-    used.sum()
+    Ok(end.cpu_ms_since(begin)?.values().sum())
 }
 
 #[cfg(test)]
@@ -259,6 +249,11 @@ mod tests {
         assert_eq!((turn.sent, turn.settled), (41, 40));
         assert_eq!(turn.errors, BTreeMap::from([("not_in_time".to_owned(), 3)]));
         assert!((turn.cpu_ms_per_bet - 5.0).abs() < 1e-9);
+        let mut refused = tally(1, 0);
+        refused.add(Outcome { kind: Kind::Refused, latency: Duration::from_millis(1), trace_id: None });
+        let report = refused.report(Some(20.0), Duration::from_secs(2));
+        let turn = Turn::of(Side::A, &report, Some(&refused), 200.0, 0.5);
+        assert_eq!(turn.errors, BTreeMap::from([("refused".to_owned(), 2)]));
         assert!(
             Turn::of(Side::A, &tally(1, 0).report(None, Duration::from_secs(1)), None, 1.0, 0.0)
                 .errors

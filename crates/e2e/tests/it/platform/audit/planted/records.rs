@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bus::{Config, Producer, Published};
+use bus::{Config, Producer, Published, RawRecord};
 use contracts::proto::bets::v1::{BetSettled, BetVoided};
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{DepositCompleted, WagerApplied, WagerVoided};
-use contracts::{Event, EventId, EventType, Message, Topic, ids};
+use contracts::topics::DLQ_ACTIONS;
+use contracts::{Event, EventId, EventType, Group, Message, Topic, ids};
 use pitboss::audit::{CheckId, Mark, Report};
-
+use serde_json::json;
 use store::bson::{Document, doc};
 
 use super::{World, findings, pointers, violated};
@@ -94,7 +95,10 @@ impl Topics {
             namespace: world.sources.kafka_namespace.clone(),
             ..Config::default()
         };
-        let is_wanted = |name: &str| TOPICS.iter().any(|topic| topic.name() == name);
+        let of_letters = [Topic::BetsEvents.dlq(Group::Analytics), DLQ_ACTIONS.to_owned()];
+        let is_wanted = |name: &str| {
+            TOPICS.iter().any(|topic| topic.name() == name) || of_letters.iter().any(|topic| topic == name)
+        };
         let catalogue = contracts::topics::catalogue().into_iter();
         let specs: Vec<_> = catalogue.filter(|spec| is_wanted(&spec.name)).collect();
         bus::admin::ensure_topics(&config, &specs).await.expect("topics");
@@ -106,6 +110,39 @@ impl Topics {
         let mut event = Event::follower(&id(cause), "/test", message);
         event.id = id(event_id);
         self.producer.publish(&event).await.expect("published")
+    }
+
+    /// Publishes a record without a key.
+    async fn publish_raw(&self, topic: &str, headers: &[(&str, &str)], value: String) -> Published {
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned().into());
+        let headers = headers.iter().map(owned).collect();
+        let record = RawRecord { topic: topic.to_owned(), key: None, headers, value: value.into() };
+        self.producer.publish_raw(&record).await.expect("published")
+    }
+
+    /// Parks an event as analytics does, with the first place 0/0.
+    async fn park(&self, event_id: &str) -> Published {
+        let headers = [
+            ("ce_id", event_id),
+            ("dlq-original-topic", Topic::BetsEvents.name()),
+            ("dlq-original-partition", "0"),
+            ("dlq-original-offset", "0"),
+            ("dlq-error-class", "poison"),
+        ];
+        self.publish_raw(&Topic::BetsEvents.dlq(Group::Analytics), &headers, "{}".to_owned()).await
+    }
+
+    /// Discards a letter of [`Topics::park`], as an operator does.
+    async fn discard(&self, event_id: &str, letter: Published) {
+        let topic = Topic::BetsEvents;
+        let action = json!({
+            "action": "discard", "by": "ann", "at": "2026-11-28T18:00:00Z", "group": "analytics", "event_id": event_id,
+            "letter": {
+                "topic": topic.dlq(Group::Analytics), "partition": letter.partition, "offset": letter.offset,
+            },
+            "first": { "topic": topic.name(), "partition": 0, "offset": 0 },
+        });
+        self.publish_raw(DLQ_ACTIONS, &[], action.to_string()).await;
     }
 
     /// Publishes what payment and game publish about a settled bet.
@@ -226,5 +263,31 @@ async fn planted_records_are_found_by_place() {
     assert_eq!(findings(&report, CheckId::BetEvents), 0, "{report:#?}");
     assert_eq!(findings(&report, CheckId::LedgerEvents), 1, "{report:#?}");
     assert!(pointers(&report).contains("payment.ledger _id=cid/1"), "{report:#?}");
+    world.drop_databases().await;
+}
+
+/// Analytics parked the event of a bet, so its fact is missing until an operator acts.
+#[tokio::test]
+async fn fact_of_an_open_letter_is_no_finding() {
+    let world = World::new().await;
+    let topics = Topics::new(&world).await;
+    play(&world, &topics).await;
+    let event_id = of_bet("bet-1", EventType::BetSettled);
+    let facts = World::mongo(&world.databases.analytics).await.collection::<Document>("facts");
+    assert_eq!(facts.delete_one(doc! { "_id": &event_id }).await.expect("deleted"), 1);
+    let results = |report: &Report| {
+        [CheckId::Facts, CheckId::EventFacts].map(|check| {
+            let result = report.checks.iter().find(|result| result.name == check.name()).expect("the check");
+            (result.violations(), result.parked)
+        })
+    };
+    let (report, _) = world.audit_from(&Mark::at(None)).await;
+    assert_eq!(results(&report), [(1, 0); 2], "{report:#?}");
+    let letter = topics.park(&event_id).await;
+    let (report, mark) = world.audit_from(&Mark::at(None)).await;
+    assert_eq!(results(&report), [(0, 1); 2], "{report:#?}");
+    topics.discard(&event_id, letter).await;
+    let (report, _) = world.audit_from(&mark).await;
+    assert_eq!(results(&report), [(1, 0); 2], "it was discarded and is still missing: {report:#?}");
     world.drop_databases().await;
 }

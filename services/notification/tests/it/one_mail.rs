@@ -1,4 +1,4 @@
-//! Tests that a big win causes one e-mail in spite of redeliveries and kills, and only for players who want e-mails.
+//! Tests that an event causes one e-mail in spite of redeliveries and kills, and only for players who want e-mails.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use store::bson::doc;
 
 use crate::harness::{Platform, prefers, registered, win};
 
-/// Asserts that each win caused exactly one e-mail, besides those of the markers.
-fn assert_one_mail_each(platform: &Platform, email: &str, wins: usize, markers: usize) {
+/// Asserts that each event caused exactly one e-mail, besides those of the markers.
+fn assert_one_mail_each(platform: &Platform, email: &str, events: usize, markers: usize) {
     let mails = platform.mails.to(email);
-    assert_eq!(mails.len(), wins + markers, "not one mail for each big win: {} mails", mails.len());
+    assert_eq!(mails.len(), events + markers, "not one mail for each event: {} mails", mails.len());
     let ids: std::collections::BTreeSet<_> =
         mails.iter().map(|mail| mail.header("Message-ID").unwrap()).collect();
-    assert_eq!(ids.len(), mails.len(), "not one mail for each big win: a Message-ID came twice");
+    assert_eq!(ids.len(), mails.len(), "not one mail for each event: a Message-ID came twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +39,7 @@ async fn redelivered_win_sends_one_mail() {
 
 /// Negative test: a service that loses the record of what it has sent is caught by the same check.
 #[tokio::test(flavor = "multi_thread")]
-#[should_panic(expected = "not one mail for each big win")]
+#[should_panic(expected = "not one mail for each event")]
 async fn lost_send_record_is_detected() {
     let platform = Platform::start().await;
     let player = testkit::unique("player");

@@ -6,9 +6,10 @@
 use serde::Serialize;
 
 use crate::commands::bench::median;
+use crate::output::counted;
 
 /// Smallest probability with which an interval should contain the median.
-pub(super) const CONFIDENCE: f64 = 0.95;
+const CONFIDENCE: f64 = 0.95;
 
 /// Places of the two ends of an interval among the sorted values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +37,23 @@ impl Ends {
             (0..values.div_ceil(2)).map(|left_out| Self { left_out, coverage: coverage(values, left_out) });
         let widest = Self { left_out: 0, coverage: coverage(values, 0) };
         all.take_while(|ends| ends.suffice()).last().unwrap_or(widest)
+    }
+
+    /// Explains the interval of this number of values, which are called ratios.
+    pub(super) fn explanation(ratios: usize) -> String {
+        let ends = Self::of(ratios);
+        let which = match ends.left_out {
+            0 => format!("from the smallest to the largest of {}", counted(ratios, "ratio")),
+            left_out => format!("{ratios} ratios without the {left_out} smallest and the {left_out} largest"),
+        };
+        let enough = if ends.suffice() {
+            String::new()
+        } else {
+            let rounds = counted(ratios, "round");
+            format!(", so at least {:.0} % are not possible with {rounds}", CONFIDENCE * 100.0)
+        };
+        let coverage = ends.coverage * 100.0;
+        format!("Interval: {which}, which contains the median with {coverage:.1} % (sign test){enough}.")
     }
 
     /// Returns true if the interval has the wanted confidence.

@@ -1,0 +1,147 @@
+//! The bare chain: the least that can settle a bet as durably as the platform does. `./pitboss bench chain` compares the two, so
+//! that what our layers and rules cost is measured.
+//!
+//! An HTTP request becomes a record on a topic. A consumer takes the records in batches, writes as many documents for each as the
+//! platform does, and publishes an outcome. A second consumer answers the request with it. There is no telemetry, no retry, no
+//! rule and no session. The settings of Kafka's clients and the write concern are those of `bus` and `store`, which
+//! `crates/e2e/tests/it/workspace/bare_chain.rs` checks.
+//!
+//! Topics and database belong to one run: it creates them, and deletes them when it ends.
+
+mod clients;
+mod error;
+mod http;
+mod records;
+mod replies;
+mod rows;
+mod settings;
+mod settling;
+mod stop;
+mod topics;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub use error::ChainError;
+pub use records::{Bet, Outcome};
+pub use rows::COLLECTIONS;
+pub use settings::Settings;
+
+use http::Entry;
+use replies::Waiting;
+use rows::Rows;
+use settling::Settling;
+use stop::Stop;
+use topics::Topics;
+
+/// Number of threads that run tasks, as in a service of the platform.
+const WORKER_THREADS: usize = 1;
+/// Time in which the group gives the consumer its partitions.
+const JOIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Tasks of the chain. None of them ends by itself.
+type Tasks = JoinSet<Result<(), ChainError>>;
+
+/// Runs the program with the arguments of the command line.
+///
+/// When it is ready, it prints the address of its listener on a line of standard output. It ends on SIGINT, on SIGTERM, and when
+/// its standard input ends.
+#[must_use]
+pub fn main() -> ExitCode {
+    match start(&Settings::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "barechain: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(settings: &Settings) -> Result<(), ChainError> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(WORKER_THREADS).enable_all().build();
+    runtime.map_err(ChainError::io("starting the runtime"))?.block_on(async {
+        let stop = Stop::listen()?;
+        let listener = TcpListener::bind(settings.listen).await;
+        let listener = listener.map_err(ChainError::io("opening the listener"))?;
+        run(settings, listener, announce, stop.requested()).await
+    })
+}
+
+fn announce(address: SocketAddr) {
+    drop(writeln!(std::io::stdout(), "{address}"));
+}
+
+/// Creates the topics, calls `ready` with the address of the listener, and answers bets until `stop` is ready.
+///
+/// Then it deletes the topics and the database. It does that after an error, too.
+///
+/// # Errors
+/// When the broker or the store fails, or does not answer in time.
+pub async fn run(
+    settings: &Settings,
+    listener: TcpListener,
+    ready: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> Result<(), ChainError> {
+    let topics = Topics::new(settings)?;
+    let rows = Rows::open(settings).await?;
+    let mut tasks = Tasks::new();
+    let ended = tokio::select! {
+        ended = serve(settings, listener, &topics, &rows, &mut tasks, ready) => ended,
+        () = stop => Ok(()),
+    };
+    // The consumers leave before their topics disappear.
+    tasks.shutdown().await;
+    let (deleted, dropped) = tokio::join!(topics.delete(), rows.drop_database());
+    ended.and(deleted).and(dropped)
+}
+
+/// Starts the tasks, and returns when the first of them ends, which is an error.
+async fn serve(
+    settings: &Settings,
+    listener: TcpListener,
+    topics: &Topics,
+    rows: &Rows,
+    tasks: &mut Tasks,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), ChainError> {
+    topics.create().await?;
+    let address = listener.local_addr().map_err(ChainError::io("reading the address of the listener"))?;
+    let producer = clients::producer(settings)?;
+    let (consumer, mut assigned) = clients::member(settings)?;
+    let settling =
+        Settling { consumer, producer: producer.clone(), rows: rows.clone(), settings: settings.clone() };
+    tasks.spawn(settling.run());
+    let waiting = Arc::new(Waiting::default());
+    tasks.spawn(replies::run(clients::outsider(settings)?, Arc::clone(&waiting)));
+    let joined = async {
+        let joined = timeout(JOIN_DEADLINE, assigned.wait_for(|is_assigned| *is_assigned)).await;
+        joined.is_ok_and(|joined| joined.is_ok())
+    };
+    tokio::select! {
+        ended = first_end(tasks) => return ended,
+        has_joined = joined => if !has_joined {
+            return Err(ChainError::TimedOut { doing: "joining the consumer group" });
+        },
+    }
+    tasks.spawn(http::serve(listener, Entry { producer, waiting, topic: settings.commands_topic() }));
+    ready(address);
+    first_end(tasks).await
+}
+
+async fn first_end(tasks: &mut Tasks) -> Result<(), ChainError> {
+    match tasks.join_next().await {
+        Some(Ok(Err(error))) => Err(error),
+        Some(Err(error)) => Err(ChainError::Task(error)),
+        Some(Ok(Ok(()))) | None => Err(ChainError::Ended),
+    }
+}

@@ -1,0 +1,80 @@
+//! The consumer of the commands: it stores the bets of a batch, publishes their outcomes, and then completes their offsets.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt as _;
+use futures::future::try_join_all;
+use mongodb::bson::DateTime;
+use rdkafka::Message as _;
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::producer::FutureProducer;
+
+use crate::clients::{self, Member};
+use crate::rows::{Row, Rows};
+use crate::{Bet, ChainError, Outcome, Settings};
+
+/// Maximum number of records in a batch. A batch waits for no record: it has those that are there when the one before is done.
+const BATCH_RECORDS_MAX: usize = 500;
+
+/// The consumer, and what it writes to.
+pub(crate) struct Settling {
+    pub(crate) consumer: StreamConsumer<Member>,
+    pub(crate) producer: FutureProducer,
+    pub(crate) rows: Rows,
+    pub(crate) settings: Settings,
+}
+
+/// Bets that are settled together.
+#[derive(Debug, Default)]
+struct Batch {
+    bets: Vec<Bet>,
+    /// Offset of the last record by partition.
+    last_offsets: BTreeMap<i32, i64>,
+}
+
+impl Batch {
+    fn decode(records: Vec<KafkaResult<BorrowedMessage<'_>>>) -> Result<Self, ChainError> {
+        let mut batch = Self::default();
+        for record in records {
+            if let Some(record) = clients::readable(record)? {
+                batch.bets.push(Bet::decode(record.payload().unwrap_or_default())?);
+                batch.last_offsets.insert(record.partition(), record.offset());
+            }
+        }
+        Ok(batch)
+    }
+}
+
+impl Settling {
+    /// Settles bets until something fails.
+    pub(crate) async fn run(self) -> Result<(), ChainError> {
+        let (commands, outcomes) = (self.settings.commands_topic(), self.settings.outcomes_topic());
+        let mut batches = self.consumer.stream().ready_chunks(BATCH_RECORDS_MAX);
+        while let Some(records) = batches.next().await {
+            let batch = Batch::decode(records)?;
+            if batch.bets.is_empty() {
+                continue;
+            }
+            let now = DateTime::now();
+            let rows: Vec<Row> = batch.bets.iter().map(|bet| Row::of(bet, now)).collect();
+            self.rows.write_before_answer(&rows).await?;
+            tokio::try_join!(self.publish(&outcomes, &batch.bets), self.rows.write_after_answer(&rows))?;
+            for (partition, offset) in &batch.last_offsets {
+                let stored = self.consumer.store_offset(&commands, *partition, *offset);
+                stored.map_err(ChainError::kafka("storing an offset"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the outcomes and waits until all of them are acknowledged.
+    async fn publish(&self, topic: &str, bets: &[Bet]) -> Result<(), ChainError> {
+        let publishes = bets.iter().map(|bet| async move {
+            let outcome = Outcome::of(bet).encode()?;
+            clients::publish(&self.producer, topic, &bet.player_id, &outcome).await
+        });
+        try_join_all(publishes).await.map(drop)
+    }
+}

@@ -1,0 +1,128 @@
+//! The arithmetic of rounds: from the figures of all turns to ratios of the two sides, with the controls of each side against itself.
+
+use serde::Serialize;
+
+use super::order_statistics::Estimate;
+
+/// A figure of a turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Figure<T> {
+    /// Name in JSON.
+    pub(super) name: &'static str,
+    /// Name for people.
+    pub(super) title: &'static str,
+    /// Returns true if a limit on the ratio applies to it.
+    pub(super) is_limited: bool,
+    /// Returns true if the larger of two values is the better one.
+    pub(super) is_more_better: bool,
+    /// Reads it.
+    pub(super) of: fn(&T) -> f64,
+}
+
+/// One ratio for each round, with the estimate of their median.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Ratios {
+    pub(super) rounds: Vec<f64>,
+    #[serde(flatten)]
+    pub(super) estimate: Estimate,
+}
+
+/// Result of the rounds for one figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Comparison {
+    pub(super) figure: &'static str,
+    #[serde(skip)]
+    pub(super) title: &'static str,
+    #[serde(skip)]
+    pub(super) is_limited: bool,
+    #[serde(skip)]
+    pub(super) is_more_better: bool,
+    /// Median over the turns of A.
+    pub(super) a: f64,
+    /// Median over the turns of B.
+    pub(super) b: f64,
+    /// Mean of the turns of B divided by the mean of the turns of A.
+    pub(super) b_over_a: Ratios,
+    /// Second turn of A divided by the first: what the machine alone changes.
+    pub(super) a_over_a: Ratios,
+    /// Second turn of B divided by the first.
+    pub(super) b_over_b: Ratios,
+}
+
+impl Comparison {
+    /// Compares one figure in rounds of the turns A, B, B, A. There has to be at least one round.
+    fn of<T>(figure: &Figure<T>, rounds: &[[T; 4]]) -> Self {
+        let values: Vec<[f64; 4]> = rounds.iter().map(|round| round.each_ref().map(figure.of)).collect();
+        let ratios = |of: fn(&[f64; 4]) -> f64| Ratios::of(values.iter().map(of).collect());
+        let turns = |of: fn(&[f64; 4]) -> [f64; 2]| {
+            let values: Vec<f64> = values.iter().flat_map(of).collect();
+            Estimate::of(&values).median
+        };
+        Self {
+            figure: figure.name,
+            title: figure.title,
+            is_limited: figure.is_limited,
+            is_more_better: figure.is_more_better,
+            a: turns(|[a1, _, _, a2]| [*a1, *a2]),
+            b: turns(|[_, b1, b2, _]| [*b1, *b2]),
+            b_over_a: ratios(|[a1, b1, b2, a2]| ratio(f64::midpoint(*b1, *b2), f64::midpoint(*a1, *a2))),
+            a_over_a: ratios(|[a1, _, _, a2]| ratio(*a2, *a1)),
+            b_over_b: ratios(|[_, b1, b2, _]| ratio(*b2, *b1)),
+        }
+    }
+
+    /// Compares all figures.
+    pub(super) fn all<T>(figures: &[Figure<T>], rounds: &[[T; 4]]) -> Vec<Self> {
+        figures.iter().map(|figure| Self::of(figure, rounds)).collect()
+    }
+
+    /// The end of the interval of B/A that is worse for B. A statement about B holds only if this end meets it.
+    pub(super) fn bad_end(&self) -> f64 {
+        let Estimate { low, high, .. } = self.b_over_a.estimate;
+        if self.is_more_better { low } else { high }
+    }
+
+    /// Returns true if the figure has a limit, and the bad end of its interval is above it.
+    pub(super) fn exceeds(&self, ratio_max: f64) -> bool {
+        self.is_limited && self.bad_end() > ratio_max
+    }
+}
+
+impl Ratios {
+    fn of(rounds: Vec<f64>) -> Self {
+        Self { estimate: Estimate::of(&rounds), rounds }
+    }
+
+    /// Cells of a table: the median and its interval.
+    pub(super) fn cells(&self) -> [String; 2] {
+        let Estimate { median, low, high } = self.estimate;
+        [format!("{median:.3}"), format!("{low:.3}–{high:.3}")]
+    }
+}
+
+/// One value divided by another. Infinite if the other is 0: CPU time that is too short for the kernel's clock is not a proof of
+/// anything, and must not be within a limit.
+fn ratio(value: f64, base: f64) -> f64 {
+    if base > 0.0 { value / base } else { f64::INFINITY }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_end_is_the_worse_one_for_b() {
+        let figure = |is_more_better| Figure::<f64> {
+            name: "figure",
+            title: "figure",
+            is_limited: true,
+            is_more_better,
+            of: |value| *value,
+        };
+        let rounds = [[2.0, 1.0, 1.0, 2.0], [2.0, 3.0, 3.0, 2.0]];
+        let all = Comparison::all(&[figure(false), figure(true)], &rounds);
+        let ends: Vec<f64> = all.iter().map(Comparison::bad_end).collect();
+        assert_eq!(ends, [1.5, 0.5]);
+        assert_eq!(all[0].b_over_a.cells(), ["1.000", "0.500–1.500"]);
+    }
+}

@@ -1,0 +1,94 @@
+//! The place for the tables of a benchmark in a page, between two lines that mark it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+/// Page that `--report` writes unless it names another one.
+pub(super) const DEFAULT: &str = "docs/benchmarks.md";
+
+/// The lines before and after the tables of a benchmark.
+fn marks(bench: &str) -> [String; 2] {
+    ["begin", "end"].map(|place| format!("<!-- bench {bench}: {place} -->"))
+}
+
+/// Checks that the page has a place for the tables, before they are measured.
+///
+/// # Errors
+/// When the page cannot be read, or has no place. A file that does not exist is a place, too.
+pub(super) fn check(path: &Path, bench: &str) -> Result<()> {
+    around(path, &marks(bench)).map(drop)
+}
+
+/// Replaces what is between the marks.
+///
+/// # Errors
+/// Those of [`check`], and when the page cannot be written.
+pub(super) fn write(path: &Path, bench: &str, tables: &str) -> Result<()> {
+    let marks = marks(bench);
+    let (before, after) = around(path, &marks)?;
+    let [begin, end] = marks;
+    let page = format!("{before}{begin}\n\n{}\n\n{end}{after}", tables.trim_end());
+    fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The text before the first mark and after the second.
+fn around(path: &Path, [begin, end]: &[String; 2]) -> Result<(String, String)> {
+    let page = match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => format!("{begin}\n{end}\n"),
+        page => page.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let parts = page
+        .split_once(begin.as_str())
+        .and_then(|(before, rest)| Some((before, rest.split_once(end.as_str())?.1)));
+    let (before, after) = parts.with_context(|| {
+        format!("{} has no place for the tables: add the lines `{begin}` and `{end}`", path.display())
+    })?;
+    Ok((before.to_owned(), after.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_marked_place_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.md");
+        let page = |tables: &str| {
+            let [begin, end] = marks("cost");
+            format!("# Page\n\n{begin}\n\n{tables}\n\n{end}\n\nMore.\n")
+        };
+        fs::write(&path, page("old")).unwrap();
+        for tables in ["new", "newer\n"] {
+            write(&path, "cost", tables).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), page(tables.trim_end()));
+        }
+    }
+
+    #[test]
+    fn each_benchmark_has_its_own_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.md");
+        let [[cost_begin, cost_end], [chain_begin, chain_end]] = ["cost", "chain"].map(marks);
+        fs::write(&path, format!("{cost_begin}\n{cost_end}\n{chain_begin}\n{chain_end}\n")).unwrap();
+        write(&path, "chain", "new").unwrap();
+        let expected = format!("{cost_begin}\n{cost_end}\n{chain_begin}\n\nnew\n\n{chain_end}\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn page_without_a_place_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.md");
+        assert!(check(&path, "cost").is_ok(), "a new page can be written");
+        let [begin, end] = marks("cost");
+        for page in ["# Page\n".to_owned(), format!("{end}\n{begin}\n")] {
+            fs::write(&path, &page).unwrap();
+            assert!(check(&path, "cost").is_err() && write(&path, "cost", "new").is_err());
+            assert_eq!(fs::read_to_string(&path).unwrap(), page);
+        }
+    }
+}

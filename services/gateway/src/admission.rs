@@ -1,0 +1,129 @@
+//! Admission of bets: the state machine of `domain::overload` with this process's clock, its metrics and its log.
+
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chassis::problem::Problem;
+use contracts::EventId;
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use telemetry::{
+    metric::{self, Metric},
+    spans,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+
+use crate::{
+    config::Bets,
+    domain::overload::{Change, Overload, Refusal, Rules},
+};
+
+/// Last part of the problem's type, and the error type of the request's span.
+const OVERLOADED: &str = "overloaded";
+/// Interval of the gauges. The end of an overload without further bets is found as often.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Decides which bets are accepted.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    started: Instant,
+    overload: Mutex<Overload>,
+}
+
+impl Admission {
+    pub(crate) fn new(bets: &Bets) -> Self {
+        let rules = Rules {
+            in_flight_min: bets.in_flight_min,
+            slow_ratio: bets.slow_ratio,
+            after: Duration::from_millis(bets.overload_after_ms),
+            wait: Duration::from_millis(bets.wait_ms),
+        };
+        Self { started: Instant::now(), overload: Mutex::new(Overload::new(rules)) }
+    }
+
+    /// Admits a new bet, or refuses it. A refused bet must not be published.
+    pub(crate) fn admit(&self, id: &EventId) -> Result<(), Refusal> {
+        self.with(|overload, now| overload.admit(id, now))
+    }
+
+    /// Admits a bet that was accepted before. It is never refused.
+    pub(crate) fn admit_known(&self, id: &EventId) {
+        self.with(|overload, now| overload.admit_known(id, now));
+    }
+
+    /// Counts an outcome. It ignores the ids of other commands, and of bets that other instances accepted.
+    pub(crate) fn decided(&self, id: &str) {
+        if let Ok(id) = id.parse::<EventId>() {
+            self.with(|overload, now| overload.decided(&id, now));
+        }
+    }
+
+    /// Forgets a bet that game answered alone. Such an answer comes sooner than that of any other bet, so its time must not become
+    /// the one that the others are compared with.
+    pub(crate) fn answered_early(&self, id: &str) {
+        if let Ok(id) = id.parse::<EventId>() {
+            self.cancel(&id);
+        }
+    }
+
+    /// Forgets a bet that was admitted and not published.
+    pub(crate) fn cancel(&self, id: &EventId) {
+        self.with(|overload, _| overload.cancel(id));
+    }
+
+    /// Sets the gauges at an interval until the shutdown.
+    pub(crate) async fn report(&self, stop: CancellationToken) -> Result<(), Infallible> {
+        loop {
+            let (in_flight, limit) = self.with(|overload, now| {
+                overload.advance(now);
+                (overload.in_flight(), overload.limit())
+            });
+            metric::gauge(Metric::BetsInFlight, in_flight as f64, &[]);
+            match limit {
+                Some(limit) => metric::gauge(Metric::BetsInFlightLimit, limit as f64, &[]),
+                None => metric::remove_gauge(Metric::BetsInFlightLimit, &[]),
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(REPORT_INTERVAL) => {}
+            }
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Overload, Duration) -> T) -> T {
+        // A poisoned lock is safe to use: no code panics under it.
+        let mut overload = self.overload.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut overload, self.started.elapsed());
+        let change = overload.take_change();
+        drop(overload);
+        if let Some(change) = change {
+            log(change);
+        }
+        result
+    }
+}
+
+/// Answers a refused bet.
+pub(crate) fn problem(refusal: Refusal) -> Problem {
+    metric::count(Metric::BetsRefused, 1, &[]);
+    spans::set_attr(&Span::current(), telemetry::attributes::ERROR_TYPE, OVERLOADED);
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, "More bets arrive than can be decided")
+        .detail("this request was not accepted and has no effect: repeat it with the same Idempotency-Key")
+        .header(RETRY_AFTER, HeaderValue::from(refusal.retry_after_s))
+}
+
+/// Logs a change once, so that an overload has two lines and not one for each refused bet.
+fn log(change: Change) {
+    match change {
+        Change::Began { limit, rate_per_s } => tracing::warn!(
+            "overload: {rate_per_s:.0} bets a second are decided and more arrive, so bets are refused while {limit} are in flight"
+        ),
+        Change::Ended { refused, lasted } => {
+            tracing::info!("the overload is over after {} s: {refused} bets were refused", lasted.as_secs());
+        }
+    }
+}

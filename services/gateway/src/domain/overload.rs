@@ -1,0 +1,389 @@
+//! Admission of bets, as a state machine with its time injected. It decides from what it measures whether the platform is
+//! overloaded, and refuses new bets while it is.
+//!
+//! It knows each bet from its admission to its outcome, so it measures how many are undecided, how fast outcomes come, and how
+//! long each took. The platform is overloaded when three things come together: outcomes are slow (most take longer than a multiple
+//! of the shortest), many bets are undecided, and their number grows. A fault that only delays outcomes makes no number grow, and
+//! one that stops them leaves nothing to measure, so both refuse nothing.
+//!
+//! From then on, so many bets may be in flight as the measured rate decides within that multiple (Little's law). The rate is
+//! remembered, so that the next overload is recognised at once.
+
+mod measures;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use contracts::EventId;
+
+use measures::{HALF_SECOND, Rate, SECOND, Shortest, Slowness, bucket_of};
+
+/// Smallest limit of bets in flight. The platform handles some at the same time, however short a bet takes.
+const LIMIT_MIN: usize = 8;
+/// Smallest growth of the number of undecided bets that counts. For a first overload the number also has to double, because the
+/// number of bets whose outcomes are only late goes up and down by chance.
+const GROWTH_MIN: usize = 8;
+/// Time without a refusal after which the overload is over.
+const QUIET: Duration = Duration::from_secs(1);
+/// Part of the time that a request waits, up to which an outcome may always be slow.
+const TARGET_SHARE: u32 = 4;
+/// Weight of the newest rate in the remembered one. It is measured each tenth of a second.
+const WEIGHT: f64 = 1.0 / 8.0;
+/// Time for which the rate is remembered.
+const REMEMBERED: Duration = Duration::from_secs(600);
+/// Time after which refusing is given up if the rate of outcomes has halved since it began: refusing does not help.
+const STARVED_MAX: Duration = Duration::from_secs(5);
+/// Time for which nothing is refused then.
+const HOLD: Duration = Duration::from_secs(10);
+/// Time after which an outcome is not expected any more.
+const EXPECTED: Duration = Duration::from_secs(60);
+/// Largest number of bets in each of the two lists.
+const LISTED_MAX: usize = 65_536;
+/// Longest time that a refused client is asked to wait, in seconds.
+const RETRY_AFTER_MAX_S: f64 = 30.0;
+
+/// Settings of the admission.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Number of bets in flight below which a first overload is never assumed.
+    pub(crate) in_flight_min: usize,
+    /// Time to an outcome that is slow, as a multiple of the shortest.
+    pub(crate) slow_ratio: u32,
+    /// Time for which outcomes have to be slow before a first overload is assumed.
+    pub(crate) after: Duration,
+    /// Time that a request waits for its outcome. An older bet does not count as in flight.
+    pub(crate) wait: Duration,
+}
+
+/// A bet is refused. Nothing was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Time in which the measured rate decides all bets that are undecided, in seconds.
+    pub(crate) retry_after_s: u64,
+}
+
+/// A change that operators want to know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Change {
+    /// Bets are refused from now on.
+    Began {
+        /// Bets that may be in flight.
+        limit: usize,
+        /// Measured rate of outcomes.
+        rate_per_s: f64,
+    },
+    /// No bet is refused any more.
+    Ended {
+        /// Bets that were refused.
+        refused: u64,
+        /// Duration of the overload.
+        lasted: Duration,
+    },
+}
+
+/// The admission's state.
+#[derive(Debug)]
+pub(crate) struct Overload {
+    rules: Rules,
+    undecided: HashMap<EventId, Undecided>,
+    /// Admitted bets in order, until they are older than the wait. Decided ones stay in the list until then.
+    young: VecDeque<(Duration, EventId)>,
+    /// Older ones.
+    old: VecDeque<(Duration, EventId)>,
+    in_flight: usize,
+    arrivals: Rate,
+    outcomes: Rate,
+    shortest: Shortest,
+    slowness: Slowness,
+    /// Smallest number of undecided bets since outcomes are slow.
+    undecided_min: usize,
+    remembered: Option<Remembered>,
+    episode: Option<Episode>,
+    held_until: Duration,
+    bucket: u64,
+    change: Option<Change>,
+}
+
+#[derive(Debug)]
+struct Undecided {
+    since: Duration,
+    is_young: bool,
+}
+
+/// Rate at which the platform decides when it cannot decide more.
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    per_s: f64,
+    at: Duration,
+}
+
+/// An overload.
+#[derive(Debug)]
+struct Episode {
+    since: Duration,
+    /// Rate of outcomes when it began.
+    began_per_s: f64,
+    last_refused: Duration,
+    refused: u64,
+    starved_since: Option<Duration>,
+}
+
+impl Overload {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            undecided: HashMap::new(),
+            young: VecDeque::new(),
+            old: VecDeque::new(),
+            in_flight: 0,
+            arrivals: Rate::default(),
+            outcomes: Rate::default(),
+            shortest: Shortest::default(),
+            slowness: Slowness::default(),
+            undecided_min: 0,
+            remembered: None,
+            episode: None,
+            held_until: Duration::ZERO,
+            bucket: 0,
+            change: None,
+        }
+    }
+
+    /// Admits a new bet, or refuses it. A bet that is undecided is not new, so a repetition of its request is never refused.
+    pub(crate) fn admit(&mut self, id: &EventId, now: Duration) -> Result<(), Refusal> {
+        self.advance(now);
+        if self.undecided.contains_key(id) {
+            return Ok(());
+        }
+        self.arrivals.add(now);
+        if self.is_refused(now) {
+            return Err(self.refuse(now));
+        }
+        self.track(id, now);
+        Ok(())
+    }
+
+    /// Admits a bet that was accepted before, whose client repeats its request. It is never refused.
+    pub(crate) fn admit_known(&mut self, id: &EventId, now: Duration) {
+        self.advance(now);
+        self.track(id, now);
+    }
+
+    /// Counts the outcome of a bet. Bets that were not admitted here are ignored.
+    pub(crate) fn decided(&mut self, id: &EventId, now: Duration) {
+        let Some(since) = self.untrack(id) else { return };
+        let took = now.saturating_sub(since);
+        let is_slow = self.target().is_some_and(|target| took > target);
+        self.outcomes.add(now);
+        self.slowness.add(is_slow, now);
+        if self.episode.is_some() {
+            // The times of an overload say nothing about the platform without one.
+            self.shortest.lower(took);
+        } else {
+            self.shortest.add(took, now);
+        }
+        let undecided = self.undecided.len();
+        let are_slow = self.slowness.since().is_some();
+        self.undecided_min = if are_slow { self.undecided_min.min(undecided) } else { undecided };
+        self.advance(now);
+    }
+
+    /// Forgets a bet that was not published, or whose answer says nothing about the platform.
+    pub(crate) fn cancel(&mut self, id: &EventId) {
+        self.untrack(id);
+    }
+
+    /// Lets time pass without a bet.
+    pub(crate) fn advance(&mut self, now: Duration) {
+        self.age(now);
+        if bucket_of(now) > self.bucket {
+            self.bucket = bucket_of(now);
+            self.measure(now);
+        }
+        self.end_if_over(now);
+    }
+
+    /// Number of undecided bets that are younger than the wait.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Number of bets that may be in flight. `None` while any number may.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.episode.as_ref()?;
+        self.target().map(|target| self.limit_for(target))
+    }
+
+    /// Takes the last change that was not taken yet.
+    pub(crate) fn take_change(&mut self) -> Option<Change> {
+        self.change.take()
+    }
+
+    fn is_refused(&mut self, now: Duration) -> bool {
+        let Some(target) = self.target() else { return false };
+        if self.episode.is_none() {
+            if !self.begins(target, now) {
+                return false;
+            }
+            self.begin(target, now);
+        }
+        self.in_flight >= self.limit_for(target)
+    }
+
+    /// Returns true if the platform is overloaded from now on.
+    fn begins(&mut self, target: Duration, now: Duration) -> bool {
+        if now < self.held_until {
+            self.undecided_min = self.undecided.len();
+            return false;
+        }
+        let Some(slow_since) = self.slowness.since() else { return false };
+        let growth = self.undecided.len().saturating_sub(self.undecided_min);
+        let rate_per_s = self.outcomes.per_s(SECOND, now);
+        // Without outcomes the platform has failed. It is not overloaded as far as anyone can tell.
+        if growth < GROWTH_MIN || rate_per_s <= 0.0 {
+            return false;
+        }
+        if self.known_per_s(now).is_some() {
+            return self.in_flight > self.limit_for(target);
+        }
+        growth >= self.undecided_min
+            && now.saturating_sub(slow_since) >= self.rules.after
+            && self.in_flight >= self.rules.in_flight_min
+            && self.in_flight > limit(rate_per_s, target)
+    }
+
+    /// The remembered rate, if at least as many bets arrive.
+    fn known_per_s(&mut self, now: Duration) -> Option<f64> {
+        let arrivals_per_s = self.arrivals.per_s(HALF_SECOND, now);
+        let known = self.remembered.filter(|known| now.saturating_sub(known.at) < REMEMBERED)?;
+        (arrivals_per_s >= known.per_s).then_some(known.per_s)
+    }
+
+    fn begin(&mut self, target: Duration, now: Duration) {
+        let rate_per_s = self.outcomes.per_s(SECOND, now);
+        // The measured rate is low while more and more arrives.
+        let per_s = self.known_per_s(now).map_or(rate_per_s, |known_per_s| known_per_s.max(rate_per_s));
+        self.remembered = Some(Remembered { per_s, at: now });
+        self.episode = Some(Episode {
+            since: now,
+            began_per_s: rate_per_s,
+            last_refused: now,
+            refused: 0,
+            starved_since: None,
+        });
+        self.change = Some(Change::Began { limit: self.limit_for(target), rate_per_s: per_s });
+    }
+
+    fn refuse(&mut self, now: Duration) -> Refusal {
+        if let Some(episode) = &mut self.episode {
+            episode.refused = episode.refused.saturating_add(1);
+            episode.last_refused = now;
+        }
+        let per_s = self.remembered.map_or(1.0, |known| known.per_s.max(1.0));
+        let drained_s = (self.undecided.len() as f64 / per_s).ceil();
+        Refusal { retry_after_s: drained_s.clamp(1.0, RETRY_AFTER_MAX_S) as u64 }
+    }
+
+    /// Measures the rate while bets are refused, because only then the platform decides as many as it can.
+    fn measure(&mut self, now: Duration) {
+        let Some(episode) = &mut self.episode else { return };
+        let rate_per_s = self.outcomes.per_s(SECOND, now);
+        if rate_per_s >= episode.began_per_s / 2.0 {
+            episode.starved_since = None;
+        } else {
+            episode.starved_since.get_or_insert(now);
+        }
+        let began_before = now.saturating_sub(episode.since) >= QUIET;
+        let refused_now = now.saturating_sub(episode.last_refused) < QUIET / 5;
+        if let Some(known) = &mut self.remembered
+            && began_before
+            && refused_now
+            && rate_per_s > 0.0
+        {
+            known.per_s += (rate_per_s - known.per_s) * WEIGHT;
+            known.at = now;
+        }
+    }
+
+    fn end_if_over(&mut self, now: Duration) {
+        let Some(episode) = &self.episode else { return };
+        let is_starved = episode.starved_since.is_some_and(|since| now.saturating_sub(since) >= STARVED_MAX);
+        let is_quiet = now.saturating_sub(episode.last_refused) >= QUIET;
+        let enough_per_s = self.remembered.map_or(0.0, |known| known.per_s / 2.0);
+        let few_arrive = self.arrivals.per_s(HALF_SECOND, now) < enough_per_s;
+        if !(is_starved || is_quiet || few_arrive) {
+            return;
+        }
+        let lasted = now.saturating_sub(episode.since);
+        self.change = Some(Change::Ended { refused: episode.refused, lasted });
+        self.episode = None;
+        if is_starved {
+            self.remembered = None;
+            self.held_until = now.saturating_add(HOLD);
+        }
+    }
+
+    /// Time to an outcome up to which it is not slow.
+    fn target(&self) -> Option<Duration> {
+        let target = self.shortest.get()?.saturating_mul(self.rules.slow_ratio);
+        Some(target.min(self.rules.wait / TARGET_SHARE))
+    }
+
+    fn limit_for(&self, target: Duration) -> usize {
+        self.remembered.map_or(LIMIT_MIN, |known| limit(known.per_s, target))
+    }
+
+    /// Begins to wait for an outcome. A repetition does not begin again: the outcome of the first request would seem to come at once.
+    fn track(&mut self, id: &EventId, now: Duration) {
+        if self.undecided.contains_key(id) {
+            return;
+        }
+        self.undecided.insert(id.clone(), Undecided { since: now, is_young: true });
+        self.young.push_back((now, id.clone()));
+        self.in_flight = self.in_flight.saturating_add(1);
+    }
+
+    /// Removes a bet. Returns the time of its admission.
+    fn untrack(&mut self, id: &EventId) -> Option<Duration> {
+        let removed = self.undecided.remove(id)?;
+        if removed.is_young {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
+        Some(removed.since)
+    }
+
+    /// Moves bets to the list of the old ones, and removes those whose outcome is not expected any more.
+    fn age(&mut self, now: Duration) {
+        while is_due(&self.young, self.rules.wait, now) {
+            let Some((since, id)) = self.young.pop_front() else { break };
+            let known = self.undecided.get_mut(&id).filter(|known| known.since == since && known.is_young);
+            if let Some(known) = known {
+                known.is_young = false;
+                self.in_flight = self.in_flight.saturating_sub(1);
+                self.old.push_back((since, id));
+            }
+        }
+        while is_due(&self.old, EXPECTED, now) {
+            let Some((since, id)) = self.old.pop_front() else { break };
+            if self.undecided.get(&id).is_some_and(|known| known.since == since) {
+                self.undecided.remove(&id);
+            }
+        }
+    }
+}
+
+/// Returns true if the first bet of the list has this age, or if the list is too long.
+fn is_due(list: &VecDeque<(Duration, EventId)>, age: Duration, now: Duration) -> bool {
+    let first = list.front();
+    list.len() > LISTED_MAX || first.is_some_and(|(since, _)| now.saturating_sub(*since) >= age)
+}
+
+/// Number of bets that this rate decides within this time.
+fn limit(per_s: f64, target: Duration) -> usize {
+    ((per_s * target.as_secs_f64()).ceil() as usize).max(LIMIT_MIN)
+}
+
+#[cfg(test)]
+mod tests;
