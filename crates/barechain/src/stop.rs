@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::ChainError;
 
-/// Requests to end the program. After `listen` no signal of these ends the process.
+/// Requests to end the program. After `listen`, none of these signals ends the process by itself.
 #[derive(Debug)]
 pub(crate) struct Stop {
     interrupt: Signal,

@@ -11,8 +11,8 @@ use crate::{ChainError, Settings, clients};
 
 /// Number of partitions of each topic, as the platform's topics have.
 pub(crate) const PARTITIONS: i32 = 6;
-/// Settings of each topic, as the platform's topics have. The time for which records are kept is shorter, in case that the
-/// program is killed.
+/// Settings of each topic, as the platform's topics have. The time for which records are kept is shorter, in case the program
+/// is killed.
 const CONFIGS: [(&str, &str); 4] = [
     ("cleanup.policy", "delete"),
     ("max.message.bytes", "524288"),

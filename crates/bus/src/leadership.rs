@@ -10,7 +10,7 @@ use crate::error::ClientError;
 
 /// Time between two attempts. librdkafka asks for the new leader after the first refusal, which takes a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Number of attempts after the first one. An election takes less than the 2 s that they wait.
+/// Number of attempts after the first one. Their pauses add up to 2 s, which is longer than an election.
 const RETRIES_MAX: usize = 20;
 
 /// Runs a blocking request until a leader answers it, 20 times more at most. Every other error is returned at once.

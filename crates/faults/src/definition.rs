@@ -171,7 +171,10 @@ impl Definition {
                 Err("the player, release or service of its scope is empty".to_owned())
             }
             Scope::Service(service) if self.acts == Acts::InService && !self.is_read_by(service) => {
-                Err(format!("{service} does not apply it, but {}", self.services.join(", ")))
+                Err(format!(
+                    "{service} does not apply this fault, which is applied by {}",
+                    self.services.join(", ")
+                ))
             }
             Scope::All
             | Scope::SharePercent(_)

@@ -97,8 +97,8 @@ impl Faults {
         self.evaluate(id, subject).filter(|_| self.has_effect(id))
     }
 
-    /// Returns true if an active fault breaks something in this process: neither are all faults ineffective, nor is its effect
-    /// ([`crate::State::make_ineffective`]).
+    /// Returns true if this fault breaks something in this process while it is active. It does not if all faults are ineffective, or
+    /// if its effect is ([`crate::State::make_ineffective`]).
     #[must_use]
     pub fn has_effect(&self, id: FaultId) -> bool {
         let is_off = |process: &Process| process.is_off(id, Place::Effect);

@@ -102,7 +102,7 @@ pub enum Evidence {
     CacheMisses {
         /// Service that sent the spans.
         service: &'static str,
-        /// Smallest number of misses, without one for each `cache.remove` span.
+        /// Smallest number of misses, besides one for each `cache.remove` span.
         count_min: usize,
     },
     /// Spans with a number as attribute, within a band.

@@ -189,7 +189,7 @@ metrics! {
     /// Requests that a rate limit refused, by `reason` (player, address, credentials: log-ins and registrations of an address).
     RequestsRefused = "requests.refused", Counter, None, Summed;
 
-    /// Findings of the last round of the money audit, by `check`. They stay 0.
+    /// Findings of the last round of the money audit, by `check`: 0 as long as the money is right.
     AuditFindings = "audit.findings", Gauge, None, Summed;
     /// Records that the money audit has checked, by `check`.
     AuditChecked = "audit.checked", Counter, None, Summed;

@@ -9,8 +9,8 @@
 //! 4. `handlers` — answers the waiters with the outcome event. If none arrives in time, `outcome_lookup` reads it from the owning
 //!    service. An undecided bet is answered with 202.
 //!
-//! It guarantees four things. The same key gives the same command and the same bytes. A 202 follows the broker's acknowledgement.
-//! A player never sees another player's data. Everything that clients can fill is bounded.
+//! It guarantees four things. The same key gives the same command, and the same bytes as long as its reply is cached. A 202 follows
+//! the broker's acknowledgement. A player never sees another player's data. Everything that clients can fill is bounded.
 
 mod admission;
 mod app;

@@ -58,8 +58,8 @@ pub(crate) async fn perform<B: Serialize>(
     Ok(final_response(answer))
 }
 
-/// Waits for the event that this change is enforced, and then asks the payment service. Returns `None` when neither says so in
-/// time.
+/// Waits for the event that confirms this change, and asks the payment service if none comes. Returns `None` when neither confirms
+/// it in time.
 async fn wait_for(
     app: &App,
     player_id: &str,

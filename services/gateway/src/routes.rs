@@ -16,7 +16,7 @@ pub(crate) mod webhooks;
 use std::net::SocketAddr;
 
 use axum::{
-    Router,
+    Router, body,
     extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -29,6 +29,9 @@ use crate::{app::App, rate_limits::Refusal};
 
 /// Paths whose POST hashes a password.
 const CREDENTIALS: [&str; 2] = ["/api/v1/players", "/api/v1/sessions"];
+
+/// Largest body of a refused request that is read. Behind a larger one the connection is closed.
+const REFUSED_BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// All routes. Every other path is a 404.
 pub(crate) fn table() -> Router<App> {
@@ -89,12 +92,16 @@ async fn limit_address(State(app): State<App>, mut request: Request, next: Next)
     next.run(request).await
 }
 
-/// Answers a request that [`limit_address`] marked, without reading its body.
+/// Answers a request that [`limit_address`] marked.
+///
+/// It reads the body first. Otherwise the connection is closed behind the answer, and a client that is still
+/// sending sees a broken connection instead of the 429.
 async fn answer_refused(State(app): State<App>, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Refusal>().copied() {
-        Some(refusal) => app.rate_limits.answer(refusal).into_response(),
-        None => next.run(request).await,
-    }
+    let Some(refusal) = request.extensions().get::<Refusal>().copied() else {
+        return next.run(request).await;
+    };
+    drop(body::to_bytes(request.into_body(), REFUSED_BODY_BYTES_MAX).await);
+    app.rate_limits.answer(refusal).into_response()
 }
 
 /// Refuses an operator's request with invalid faults.

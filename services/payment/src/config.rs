@@ -98,7 +98,7 @@ fn check_lease(provider: &ProviderConfig) -> Result<(), ValidationError> {
     Err(ValidationError::new("lease").with_message(message.into()))
 }
 
-/// Other parts rely on it that a payment ends or is parked within a time.
+/// Other parts rely on the longest time until a payment ends or is parked.
 fn check_open_time(provider: &ProviderConfig) -> Result<(), ValidationError> {
     let open_ms = rounds::open_ms_max(provider);
     if open_ms <= OPEN_MS_MAX {

@@ -123,12 +123,20 @@ fn scope_is_one_in_which_the_fault_can_act() {
     );
     let slow_query = FaultId::UserSlowQuery.definition();
     assert_eq!(slow_query.check_scope(&Scope::Service("user".to_owned())), Ok(()));
-    assert_eq!(slow_query.check_scope(&service).unwrap_err(), "notification does not apply it, but user");
+    assert_eq!(
+        slow_query.check_scope(&service).unwrap_err(),
+        "notification does not apply this fault, which is applied by user"
+    );
     let delayed = FaultId::ConsumerDelayedOnPurpose.definition();
     assert_eq!(delayed.check_scope(&service), Ok(()));
     for without_retry_topics in ["game", "payment", "user"] {
         let error = delayed.check_scope(&Scope::Service(without_retry_topics.to_owned())).unwrap_err();
-        assert_eq!(error, format!("{without_retry_topics} does not apply it, but notification, analytics"));
+        assert_eq!(
+            error,
+            format!(
+                "{without_retry_topics} does not apply this fault, which is applied by notification, analytics"
+            )
+        );
     }
     for scope in [Scope::Service(String::new()), Scope::Player(String::new()), Scope::SharePercent(0)] {
         assert!(FaultId::ConsumerSlow.definition().check_scope(&scope).is_err(), "{scope:?}");

@@ -1,7 +1,7 @@
 //! `pitboss bench`: measures what a bet costs, and what becomes of bets above saturation.
 //!
-//! A bet is compared with one without our code, with another build, and after many earlier bets. Faults that are not armed are measured
-//! by themselves.
+//! A bet is compared with one without our code, with one of another build, and with one after many earlier bets. Faults that are not
+//! armed are measured by themselves.
 //!
 //! For `bench history` two platforms run side by side, one with few stored bets and one with many. They get the same load in turns
 //! (A B B A), so that other work of the machine affects both. This is repeated for each number of players that share the history.

@@ -96,7 +96,7 @@ impl VerifyArgs {
     fn check(&self) -> Result<()> {
         if self.soak_s.is_none() && self.selected(0).is_empty() {
             bail!(
-                "nothing is left to run: --quick leaves out slow rows, and --sabotage=reads faults that are read once"
+                "nothing is left to run: --quick leaves out slow rows, and --sabotage=reads leaves out faults with one read"
             );
         }
         let Some(path) = &self.report else { return Ok(()) };

@@ -88,7 +88,7 @@ impl Evidence {
             }
             Self::CacheMisses { service, count_min } => write!(
                 f,
-                "{count_min} or more cache.get spans of {} with cache.hit = false, without one for each cache.remove span",
+                "{count_min} or more cache.get spans of {} with cache.hit = false, besides one for each cache.remove span",
                 any(service)
             ),
             Self::SpanNumber { service, op, name, min, max, count_min } => {

@@ -12,22 +12,22 @@ use super::{Row, row};
 pub fn unnoticed(site: ReadSite) -> Option<&'static str> {
     if is_out_of_scope(site) {
         return Some(
-            "the row arms the fault for one service. The code of this read is the same in every consumer, and the row of \
-             consumer.slow proves that this service asks it",
+            "the row arms the fault for another service. The code of this read is the same in every consumer, and the row of \
+             consumer.slow proves that this service runs it",
         );
     }
     match (site.fault, site.place) {
         (FaultId::UserSlowQuery | FaultId::AnalyticsSlowAggregation, Place::Preparation) => {
-            Some("the first request that needs the rows has them written, too, only later")
+            Some("the first request that needs the rows also has them written, only later")
         }
         (FaultId::PaymentProviderDown, Place::End) => {
-            Some("the listener opens and closes in turn then, so that payment reaches it hardly ever")
+            Some("without it the listener opens and closes in turn, so payment hardly ever reaches it")
         }
         (FaultId::KafkaHalfOpen, Place::End) => Some(
-            "the connection closes then and the next one is silent at once, so that user handles nothing either",
+            "without it the connection closes and the next one is silent at once, so user handles nothing either way",
         ),
         (FaultId::KafkaReplyLost, Place::End) => {
-            Some("it only begins the count of lost answers again, and the row needs one lost answer or more")
+            Some("it only begins the count of lost answers again, and one lost answer is enough for the row")
         }
         _ => None,
     }

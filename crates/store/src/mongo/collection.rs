@@ -101,7 +101,7 @@ impl<T: Send + Sync> Collection<T> {
         self.mongo.context().bounded(self.name, create).await.map(drop)
     }
 
-    /// Returns the keys of every index, also of that of the ids. It has no span, because no request needs it.
+    /// Returns the keys of every index, also those of the index of ids. It has no span, because no request needs it.
     pub async fn index_keys(&self) -> Result<Vec<Document>, StoreError> {
         let list = async { self.inner.list_indexes().await?.map_ok(|index| index.keys).try_collect().await };
         self.mongo.context().bounded(self.name, list).await

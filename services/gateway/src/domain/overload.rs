@@ -6,8 +6,8 @@
 //! of the shortest), many bets are undecided, and their number grows. A fault that only delays outcomes makes no number grow, and
 //! one that stops them leaves nothing to measure, so both refuse nothing.
 //!
-//! From then on, so many bets may be in flight as the measured rate decides within that multiple (Little's law). The rate is
-//! remembered, so that the next overload is recognised at once.
+//! From then on, only as many bets may be in flight as are decided, at the measured rate, within that multiple (Little's law). The
+//! rate is remembered, so that the next overload is recognised at once.
 
 mod measures;
 
@@ -27,13 +27,14 @@ const LIMIT_MIN: usize = 8;
 const GROWTH_MIN: usize = 8;
 /// Time without a refusal after which the overload is over.
 const QUIET: Duration = Duration::from_secs(1);
-/// Part of the time that a request waits, up to which an outcome may always be slow.
+/// Part of the time that a request waits, as a divisor. An outcome that takes longer than this part is slow in any case.
 const TARGET_SHARE: u32 = 4;
 /// Weight of the newest rate in the remembered one. It is measured each tenth of a second.
 const WEIGHT: f64 = 1.0 / 8.0;
 /// Time for which the rate is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// Time after which refusing is given up if the rate of outcomes has halved since it began: refusing does not help.
+/// Time for which the rate of outcomes may stay below half of that at the beginning of the overload. After it, refusing is given up,
+/// because it does not help.
 const STARVED_MAX: Duration = Duration::from_secs(5);
 /// Time for which nothing is refused then.
 const HOLD: Duration = Duration::from_secs(10);
@@ -97,7 +98,7 @@ pub(crate) struct Overload {
     outcomes: Rate,
     shortest: Shortest,
     slowness: Slowness,
-    /// Smallest number of undecided bets since outcomes are slow.
+    /// Smallest number of undecided bets since outcomes became slow.
     undecided_min: usize,
     remembered: Option<Remembered>,
     episode: Option<Episode>,
@@ -263,7 +264,7 @@ impl Overload {
 
     fn begin(&mut self, target: Duration, now: Duration) {
         let rate_per_s = self.outcomes.per_s(SECOND, now);
-        // The measured rate is low while more and more arrives.
+        // While ever more bets arrive, the measured rate is still too low.
         let per_s = self.known_per_s(now).map_or(rate_per_s, |known_per_s| known_per_s.max(rate_per_s));
         self.remembered = Some(Remembered { per_s, at: now });
         self.episode = Some(Episode {
@@ -335,7 +336,8 @@ impl Overload {
         self.remembered.map_or(LIMIT_MIN, |known| limit(known.per_s, target))
     }
 
-    /// Begins to wait for an outcome. A repetition does not begin again: the outcome of the first request would seem to come at once.
+    /// Begins to wait for an outcome. A repetition does not begin again, because the outcome of the first request would seem to come
+    /// at once.
     fn track(&mut self, id: &EventId, now: Duration) {
         if self.undecided.contains_key(id) {
             return;

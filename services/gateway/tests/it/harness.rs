@@ -215,7 +215,7 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
             waiters_max: 100,
             reply_ttl_s: 60,
             in_flight_min: 100,
-            slow_ratio: 6,
+            slow_ratio: 16,
             overload_after_ms: 1_000,
         },
         limits: Limits {

@@ -1,11 +1,13 @@
 //! Rate limits: per player, per address (the operator is exempt), and separately for log-ins.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gateway::Config;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{metrics, scenario};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::harness::{Broker, OPERATOR_TOKEN, TestGateway, problem, send, token, valid_body};
 
@@ -104,6 +106,28 @@ async fn log_ins_have_their_own_limit() {
     for _ in 0..10 {
         let operator = log_in().header("x-operator-token", OPERATOR_TOKEN);
         assert_eq!(send(operator).await.status(), StatusCode::CREATED);
+    }
+}
+
+/// A client sends its body after the headers. If the refusal came before it, the client would meet a closed connection.
+#[tokio::test]
+async fn refused_request_keeps_its_connection() {
+    let gateway = TestGateway::start_with(Broker::Settles, few_per_address).await;
+    until_refused(StatusCode::OK, || gateway.request(Method::GET, "/api/v1/games/slots/pay-table")).await;
+    let address = gateway.base.strip_prefix("http://").expect("an address");
+    let mut connection = TcpStream::connect(address).await.expect("a connection");
+    for _ in 0..2 {
+        let head = format!("POST /no/such/path HTTP/1.1\r\nHost: {address}\r\nContent-Length: 4\r\n\r\n");
+        connection.write_all(head.as_bytes()).await.expect("sent");
+        // An answer before the body would be one without it.
+        let early = tokio::time::timeout(Duration::from_millis(100), connection.readable()).await;
+        assert!(early.is_err(), "answered before the body");
+        connection.write_all(b"body").await.expect("sent");
+        let mut answer = vec![0_u8; 4_096];
+        let length = connection.read(&mut answer).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 ") && answer.contains("x-trace-id"), "{answer:?}");
+        assert!(!answer.contains("connection: close"), "{answer:?}");
     }
 }
 

@@ -2,8 +2,8 @@
 //! the player. A stricter limit counts at once. A looser one waits, so that a player who is losing cannot lift it.
 //!
 //! Each currency has its own limits, because a limit binds only bets in its currency. A wish names one currency and has all
-//! limits. It is the first limit or a stricter one there, or waits as a looser one. The limits of other currencies are removed by
-//! it, which is looser, so they wait.
+//! limits. In its currency, a limit counts at once if it is the first one or stricter, and waits if it is looser. The wish also
+//! removes the limits of other currencies. A removal is looser, so it waits.
 
 use std::collections::BTreeMap;
 
@@ -43,8 +43,8 @@ fn changed(
     Currency::ALL.into_iter().filter_map(in_currency).collect()
 }
 
-/// Returns the limit in one currency. A wish has all limits, so one that repeats the waiting limit keeps its time: it may be about
-/// another limit.
+/// Returns the limit in one currency. A wish that repeats the waiting limit keeps its time. It has all limits, so it may be about
+/// another one.
 fn changed_limit(limit: Option<Limit>, wished: Option<i64>, at_ms: i64, from_ms: i64) -> Option<Limit> {
     let in_force = limit.and_then(|limit| limit.minor_at(at_ms));
     match in_force {

@@ -12,7 +12,7 @@ use super::root;
 
 /// Settings that differ. The chain lets librdkafka commit what was stored. `bus` commits by itself, at the same interval.
 const OTHER: [&str; 2] = ["enable.auto.commit", "auto.commit.interval.ms"];
-/// Settings that the chain has not: its librdkafka has the same codecs, it reads no statistics, and it is not a static member.
+/// Settings that the chain does not have: its librdkafka has the same codecs, it reads no statistics, and it is not a static member.
 const PLATFORM_ONLY: [&str; 4] = ["builtin.features", "debug", "statistics.interval.ms", "group.instance.id"];
 /// Settings without a comparable value: addresses and names.
 const NAMES: [&str; 3] = ["bootstrap.servers", "client.id", "group.id"];
@@ -53,7 +53,7 @@ fn kafka_clients_have_the_same_settings() {
         assert_eq!(platform.get(name), Some(value), "{name}");
     }
     for name in platform.keys().filter(|name| !PLATFORM_ONLY.contains(&name.as_str())) {
-        assert!(chain.contains_key(name), "the chain has not {name}");
+        assert!(chain.contains_key(name), "the chain does not have {name}");
     }
     for durable in ["enable.idempotence", "acks", "linger.ms", "fetch.min.bytes"] {
         assert!(chain.contains_key(durable), "{durable}");
@@ -67,7 +67,7 @@ fn documents_are_as_durable() {
         "options.max_connecting = Some(4);",
     ] {
         for path in ["crates/store/src/mongo.rs", "crates/barechain/src/rows.rs"] {
-            assert!(source(path).contains(line), "{path} has not {line}");
+            assert!(source(path).contains(line), "{path} does not have {line}");
         }
     }
 }

@@ -20,7 +20,7 @@ const SERVICES: [&str; 10] = [
 ];
 const LIBRARIES: [&str; 7] = ["money", "contracts", "faults", "telemetry", "bus", "store", "chassis"];
 /// Dependencies that only some crates may link: (dependency, these crates). `e2e` has only tests, and plays other producers.
-/// `barechain` is what the platform is compared with, and uses none of our crates (ADR 0015).
+/// `barechain` is what the platform is compared with, and uses none of our crates (ADR 15).
 const ONLY: [(&str, &[&str]); 6] = [
     ("rdkafka", &["barechain", "bus", "e2e"]),
     ("mongodb", &["barechain", "store"]),

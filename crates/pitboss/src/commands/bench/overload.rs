@@ -135,7 +135,7 @@ impl Bettors<'_> {
         let (mut accepted_by_s, mut settled_within) = (vec![0_u64; seconds as usize], 0_u64);
         let tally = load::send_each(&self.gateway, &self.players, &plan, self.output, |outcome| {
             let elapsed = started.elapsed();
-            // What is settled behind the phase is its backlog, and no part of the rate.
+            // What is settled after the phase is its backlog, and no part of the rate.
             settled_within += u64::from(outcome.kind == Kind::Settled && elapsed.as_secs() < seconds);
             // An outcome is counted in the second for which its bet was scheduled.
             let sent_s = elapsed.saturating_sub(outcome.latency).as_secs() as usize;

@@ -12,7 +12,7 @@ pub(super) const HALF_SECOND: u32 = 5;
 const BUCKETS: usize = 11;
 /// Window of [`Shortest`], in seconds.
 const WINDOW_S: u64 = 60;
-/// Weight of the newest outcome in [`Slowness`]. Six slow outcomes in a row are most.
+/// Weight of the newest outcome in [`Slowness`]. After six slow outcomes in a row, most of the latest were slow.
 const WEIGHT: f64 = 1.0 / 8.0;
 
 /// Number of the bucket that `now` is in.

@@ -92,8 +92,7 @@ impl Peak {
 
 /// Sends bets at higher and higher rates, each for some seconds, until a side does not keep up.
 ///
-/// If it does not keep up with the
-/// first rate, it gets lower ones before. Returns when its backlog is settled.
+/// A side that does not keep up with the first rate gets lower rates until it does. Returns when its backlog is settled.
 ///
 /// # Errors
 /// When it does not keep up with any rate, or when its backlog is not settled in time.
