@@ -273,9 +273,14 @@ fn is_server(server: &str) -> bool {
         return false;
     }
     match address.rsplit_once(':') {
-        Some((host, port)) => is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0),
+        Some((host, port)) => is_host(host) && is_port(port),
         None => is_host(address),
     }
+}
+
+/// Digits alone, because a number may also have a sign for Rust.
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// A name or an IPv4 address, or an IPv6 address in brackets.
@@ -304,9 +309,20 @@ mod tests {
             let config = read(servers).expect(servers);
             assert_eq!(config.problems(), Vec::<String>::new(), "{servers}");
         }
-        for servers in
-            ["", " ", "h:", ":9092", "h:0", "h:65536", "h:port", ",", "h/x:1", "::1:9092", "http://h:1"]
-        {
+        for servers in [
+            "",
+            " ",
+            "h:",
+            ":9092",
+            "h:0",
+            "h:+25",
+            "h:65536",
+            "h:port",
+            ",",
+            "h/x:1",
+            "::1:9092",
+            "http://h:1",
+        ] {
             let error = read(servers).expect_err(servers).to_string();
             assert_eq!(error, SERVERS_PROBLEM, "{servers}");
             let config = Config { bootstrap_servers: servers.to_owned(), ..Config::default() };

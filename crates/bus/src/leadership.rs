@@ -24,11 +24,23 @@ pub(crate) fn await_leader<T>(request: impl FnMut() -> Result<T, ClientError>) -
     request.retry(pauses).when(is_leaderless).call()
 }
 
-/// Returns true if the asked broker does not lead the partition, or no broker does. Both end by themselves.
+/// Returns true if the asked broker does not lead the partition, no broker does, or the leader cannot answer now.
+///
+/// A new leader does not know its newest offset at first, and a broker whose disk failed hands its partitions over. After most of
+/// these refusals librdkafka only asks for the new leader. It does not repeat the request. All of them end by themselves.
 fn is_leaderless(error: &ClientError) -> bool {
     use RDKafkaErrorCode as Code;
     let ClientError::Kafka { source, .. } = error else { return false };
-    matches!(source.rdkafka_error_code(), Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable))
+    matches!(
+        source.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::OffsetNotAvailable
+                | Code::ReplicaNotAvailable
+                | Code::KafkaStorageError
+        )
+    )
 }
 
 #[cfg(test)]
@@ -48,6 +60,24 @@ mod tests {
         let answer = await_leader(|| refusals.pop().map_or(Ok(7), |code| Err(refused(code))));
         assert_eq!(answer.expect("an answer"), 7);
         assert!(refusals.is_empty());
+    }
+
+    #[test]
+    fn only_moments_without_a_leader_are_waited_for() {
+        use RDKafkaErrorCode as Code;
+        for (code, is_waited_for) in [
+            (Code::NotLeaderForPartition, true),
+            (Code::LeaderNotAvailable, true),
+            (Code::OffsetNotAvailable, true),
+            (Code::ReplicaNotAvailable, true),
+            (Code::KafkaStorageError, true),
+            (Code::OffsetOutOfRange, false),
+            (Code::UnknownTopicOrPartition, false),
+            (Code::TopicAuthorizationFailed, false),
+            (Code::OperationTimedOut, false),
+        ] {
+            assert_eq!(is_leaderless(&refused(code)), is_waited_for, "{code:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Python environment for the tests that compare our envelopes with Sentry's own libraries.
 //!
-//! It guarantees that no file is installed that the repository does not list with its hash (`deploy/python-requirements.txt`).
-//! An environment of another list is created again.
+//! A file of a listed package is installed only if the repository lists its hash (`deploy/python-requirements.txt`). Where pip has
+//! to build a package from its source, it also fetches tools for that, which are not listed. An environment of another list, or of
+//! another version of Python, is created again.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,16 +27,33 @@ pub fn interpreter(layout: &Layout) -> PathBuf {
     home(layout).join("bin").join("python")
 }
 
-/// Copy of the list that is written last, so that an incomplete folder, or one of another list, is created again.
+/// File that is written last, so that an incomplete folder, or one with another [`marker`], is created again.
 fn complete(layout: &Layout) -> PathBuf {
     home(layout).join("complete")
+}
+
+/// What an environment is made of: the list, and Python's major and minor version.
+///
+/// After the system's Python changed, the interpreter of an older environment still starts, but it searches for packages in a folder
+/// of its own version.
+fn marker(python: &str) -> String {
+    let numbers: Vec<&str> = python.split('.').take(2).collect();
+    format!("# Python {}\n{REQUIREMENTS}", numbers.join("."))
+}
+
+/// Version of the environment's interpreter, if it starts.
+fn version(layout: &Layout) -> Option<String> {
+    tools::reported_version(&interpreter(layout), "--version")
 }
 
 /// Returns `true` if the interpreter has the packages.
 #[must_use]
 pub fn is_prepared(layout: &Layout) -> bool {
-    let installed = std::fs::read_to_string(complete(layout));
-    installed.is_ok_and(|list| list == REQUIREMENTS) && interpreter(layout).exists()
+    version(layout).is_some_and(|python| is_complete(layout, &python))
+}
+
+fn is_complete(layout: &Layout, python: &str) -> bool {
+    std::fs::read_to_string(complete(layout)).is_ok_and(|installed| installed == marker(python))
 }
 
 /// Creates the interpreter with its packages, unless it exists.
@@ -60,7 +78,11 @@ pub async fn prepare(layout: &Layout, on_line: &OnLine<'_>) -> Result<(), Runtim
         .args(["--require-hashes", "--requirement"])
         .arg(&list);
     fetch::run(layout, pip, &job, on_line).await?;
-    std::fs::write(&complete, REQUIREMENTS).map_err(RuntimeError::file("write", &complete))
+    let python = version(layout).ok_or_else(|| RuntimeError::Missing {
+        what: format!("{} does not say its version", interpreter(layout).display()),
+        advice: "apt-get install -y python3-venv".to_owned(),
+    })?;
+    std::fs::write(&complete, marker(&python)).map_err(RuntimeError::file("write", &complete))
 }
 
 #[cfg(test)]
@@ -104,13 +126,25 @@ mod tests {
     fn packages_of_another_list_do_not_count() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path(), None, None);
-        let interpreter = interpreter(&layout);
-        std::fs::create_dir_all(interpreter.parent().unwrap()).unwrap();
-        std::fs::write(&interpreter, "").unwrap();
-        assert!(!is_prepared(&layout));
-        std::fs::write(complete(&layout), "urllib3==1.0\n").unwrap();
-        assert!(!is_prepared(&layout));
-        std::fs::write(complete(&layout), REQUIREMENTS).unwrap();
-        assert!(is_prepared(&layout));
+        std::fs::create_dir_all(home(&layout)).unwrap();
+        assert!(!is_complete(&layout, "3.12.3"));
+        for other in ["# Python 3.12\nurllib3==1.0\n", REQUIREMENTS] {
+            std::fs::write(complete(&layout), other).unwrap();
+            assert!(!is_complete(&layout, "3.12.3"), "{other}");
+        }
+        std::fs::write(complete(&layout), marker("3.12.3")).unwrap();
+        assert!(is_complete(&layout, "3.12.3"));
+        assert!(!is_prepared(&layout), "there is no interpreter");
+    }
+
+    #[test]
+    fn packages_of_another_python_do_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), None, None);
+        std::fs::create_dir_all(home(&layout)).unwrap();
+        std::fs::write(complete(&layout), marker("3.12.3")).unwrap();
+        assert!(!is_complete(&layout, "3.13.0"));
+        assert!(!is_complete(&layout, "3.1.2"));
+        assert!(is_complete(&layout, "3.12.9"), "a newer patch has the same folder");
     }
 }

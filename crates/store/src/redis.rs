@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use contracts::class::{Classify, ErrorClass};
 use deadpool_redis::redis::{
-    self, AsyncConnectionConfig, FromRedisValue, IntoConnectionInfo as _, RedisError,
+    self, AsyncConnectionConfig, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisError,
 };
 use deadpool_redis::{Manager, Pool, Runtime};
 use serde::de::{Deserializer, Error as _};
@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `redis://host:port[/database]`. An invalid one is refused when it is read.
+    /// `redis://[[user]:password@]host[:port][/database]`. One that cannot work is refused when it is read.
     #[serde(deserialize_with = "read_url")]
     pub url: String,
     /// Maximum number of connections. A connection carries one command at a time.
@@ -33,14 +33,39 @@ pub struct Config {
 }
 
 /// Problem of a URL that cannot be used.
-const URL_PROBLEM: &str = "is not a URL of Redis: expected redis://[user:password@]host[:port][/database]";
+const URL_PROBLEM: &str = "is not a URL of Redis: expected redis://[[user]:password@]host[:port][/database]";
+/// Problem of a user without a password. The client would not send the name, so it would act as the default user.
+const PASSWORD_PROBLEM: &str = "names a user of Redis without a password";
+/// Problem of a database that no server has.
+const DATABASE_PROBLEM: &str = "names a database of Redis below 0";
+/// Problem of an option that the client would ignore.
+const OPTION_PROBLEM: &str = "has an option after `?` that the Redis client does not know";
+/// Options of an address with a host.
+const OPTIONS: &[&str] = &["protocol"];
+/// Options of the path of a Unix socket, which has no other place for them.
+const SOCKET_OPTIONS: &[&str] = &["db", "pass", "protocol", "user"];
 
 /// Reads a URL. The error does not repeat it, because it may contain the password.
 fn read_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let url = String::deserialize(deserializer)?;
-    match url.as_str().into_connection_info() {
-        Ok(_) => Ok(url),
-        Err(_) => Err(D::Error::custom(URL_PROBLEM)),
+    url_problem(&url).map_or(Ok(url), |problem| Err(D::Error::custom(problem)))
+}
+
+/// Says why no connection to this URL can be the one that its author wants. It repeats nothing of the URL.
+fn url_problem(text: &str) -> Option<&'static str> {
+    let (Some(url), Ok(info)) = (redis::parse_redis_url(text), text.into_connection_info()) else {
+        return Some(URL_PROBLEM);
+    };
+    let options = if matches!(info.addr(), ConnectionAddr::Unix(_)) { SOCKET_OPTIONS } else { OPTIONS };
+    let settings = info.redis_settings();
+    if settings.username().is_some() && settings.password().is_none() {
+        Some(PASSWORD_PROBLEM)
+    } else if settings.db() < 0 {
+        Some(DATABASE_PROBLEM)
+    } else if url.query_pairs().any(|(option, _)| !options.contains(&option.as_ref())) {
+        Some(OPTION_PROBLEM)
+    } else {
+        None
     }
 }
 
@@ -240,12 +265,35 @@ mod tests {
     #[test]
     fn invalid_urls_are_refused_unquoted() {
         let read = |url: &str| serde_json::from_value::<Config>(serde_json::json!({ "url": url }));
-        for url in ["redis://127.0.0.1:8123", "redis://u:p@redis:8123/1"] {
+        for url in [
+            "redis://127.0.0.1:8123",
+            "redis://u:p@redis:8123/1",
+            "redis://:password@h",
+            "redis://h/2",
+            "redis://h?protocol=resp3",
+            "unix:///run/redis.sock",
+            "unix:///run/redis.sock?db=1&user=u&pass=p&protocol=3",
+            "unix:///run/redis.sock?user=u&pass=",
+        ] {
             assert_eq!(read(url).map(|config| config.url).ok().as_deref(), Some(url));
         }
         for url in ["", "127.0.0.1:8123", "http://h", "redis://:hunter2@h:hunter2", "redis://h/hunter2"] {
             let error = read(url).expect_err(url).to_string();
             assert_eq!(error, URL_PROBLEM, "{url}");
+        }
+        for (url, problem) in [
+            ("redis://hunter2@h", PASSWORD_PROBLEM),
+            ("redis://hunter2:@h", PASSWORD_PROBLEM),
+            ("unix:///run/redis.sock?user=hunter2", PASSWORD_PROBLEM),
+            ("redis://:hunter2@h/-1", DATABASE_PROBLEM),
+            ("unix:///run/redis.sock?pass=hunter2&db=-1", DATABASE_PROBLEM),
+            ("redis://h?password=hunter2", OPTION_PROBLEM),
+            ("redis://h/1?protocol=3&db=2", OPTION_PROBLEM),
+            ("unix:///run/redis.sock?password=hunter2", OPTION_PROBLEM),
+        ] {
+            let error = read(url).expect_err(url).to_string();
+            assert_eq!(error, problem, "{url}");
+            assert!(!error.contains("hunter2"), "{url}");
         }
     }
 }

@@ -18,7 +18,7 @@ use tracing::Span;
 
 use crate::{
     config::Bets,
-    domain::overload::{Change, Overload, Refusal, Rules},
+    domain::overload::{Change, Overload, RETRY_AFTER_MAX_S, Refusal, Rules},
 };
 
 /// Last part of the problem's type, and the error type of the request's span.
@@ -61,17 +61,22 @@ impl Admission {
         }
     }
 
-    /// Forgets a bet that game answered alone. Such an answer comes sooner than that of any other bet, so its time must not become
-    /// the one that the others are compared with.
+    /// Does not measure a bet that game answered alone. Such an answer comes sooner than that of any other bet, so its time must not
+    /// become the one that the others are compared with.
     pub(crate) fn answered_early(&self, id: &str) {
         if let Ok(id) = id.parse::<EventId>() {
-            self.cancel(&id);
+            self.with(|overload, now| overload.answered_early(&id, now));
         }
     }
 
     /// Forgets a bet that was admitted and not published.
     pub(crate) fn cancel(&self, id: &EventId) {
         self.with(|overload, _| overload.cancel(id));
+    }
+
+    /// Expects no outcome of a bet that the broker has not acknowledged in time.
+    pub(crate) fn unacknowledged(&self, id: &EventId) {
+        self.with(|overload, _| overload.unacknowledged(id));
     }
 
     /// Sets the gauges at an interval until the shutdown.
@@ -98,11 +103,9 @@ impl Admission {
         // A poisoned lock is safe to use: no code panics under it.
         let mut overload = self.overload.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut overload, self.started.elapsed());
-        let change = overload.take_change();
+        let changes = [overload.take_change(), overload.take_change()];
         drop(overload);
-        if let Some(change) = change {
-            log(change);
-        }
+        changes.into_iter().flatten().for_each(log);
         result
     }
 }
@@ -113,7 +116,16 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
     spans::set_attr(&Span::current(), telemetry::attributes::ERROR_TYPE, OVERLOADED);
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, "More bets arrive than can be decided")
         .detail("this request was not accepted and has no effect: repeat it with the same Idempotency-Key")
-        .header(RETRY_AFTER, HeaderValue::from(refusal.retry_after_s))
+        .header(RETRY_AFTER, HeaderValue::from(spread_s(refusal.retry_after_s, rand::random())))
+}
+
+/// Lengthens a wait by up to its length, as far as the limit allows, so that refused clients do not all return at the same time.
+/// `random` is from 0 up to 1.
+fn spread_s(least_s: u64, random: f64) -> u64 {
+    let longer_s = least_s.min(RETRY_AFTER_MAX_S.saturating_sub(least_s));
+    // All seconds are equally likely, the longest too.
+    let added_s = (random * (longer_s as f64 + 1.0)) as u64;
+    least_s.saturating_add(added_s.min(longer_s))
 }
 
 /// Logs a change once, so that an overload has two lines and not one for each refused bet.
@@ -125,5 +137,20 @@ fn log(change: Change) {
         Change::Ended { refused, lasted } => {
             tracing::info!("the overload is over after {} s: {refused} bets were refused", lasted.as_secs());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_is_spread_up_to_twice_and_the_limit() {
+        let ends = |least_s| (spread_s(least_s, 0.0), spread_s(least_s, 0.999));
+        assert_eq!(ends(1), (1, 2));
+        assert_eq!(ends(10), (10, 20));
+        assert_eq!(ends(20), (20, 30));
+        assert_eq!(ends(30), (30, 30));
+        assert_eq!(spread_s(1, 0.5), 2, "each second is as likely as the other");
     }
 }

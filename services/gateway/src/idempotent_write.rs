@@ -179,7 +179,10 @@ impl PendingWrite<'_> {
                     telemetry::report(&error, &[("event.type", self.command.message.event_type().as_str())]);
                 Err(Problem::unavailable(NOT_ACKNOWLEDGED).sentry_event(event_id))
             }
-            Err(_) => Err(Problem::unavailable(NOT_ACKNOWLEDGED)),
+            Err(_) => {
+                self.app.admission.unacknowledged(&self.command.id);
+                Err(Problem::unavailable(NOT_ACKNOWLEDGED))
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::books::{Source, by_id, decode};
 use super::documents::{Bet, Fact, HistoryEntry};
 use super::facts::Judged;
 use super::report::CheckId;
+use super::rules::Standing;
 use super::tally::{Subject, Tally, Verdict};
 use super::violation::Violation;
 use super::{Auditor, decode_all, rules};
@@ -40,23 +41,24 @@ impl Auditor {
     /// Examines whether bets have ended. The dead letters are read after them.
     async fn examine_ends(&self, bets: &[Bet], tally: &mut Tally) -> Result<()> {
         let now_ms = self.books.now_ms();
-        let is_known = |bet: &Bet| rules::awaited_ids(bet).iter().any(|id| self.parked.contains(id));
-        if bets.iter().any(|bet| rules::is_overdue(bet, now_ms) && !is_known(bet)) {
+        if bets.iter().any(|bet| rules::is_overdue(bet, now_ms)) {
             self.parked.update().await?;
         }
         for bet in bets {
-            let is_parked = rules::is_overdue(bet, now_ms) && is_known(bet);
-            let verdict = match rules::ended(bet, now_ms, is_parked) {
+            let letter = rules::is_overdue(bet, now_ms).then(|| self.awaited_letter(bet)).flatten();
+            let verdict = match rules::ended(bet, now_ms, letter) {
                 Verdict::Differs(_) if self.is_end_held(bet) => Verdict::InFlight,
                 verdict => verdict,
             };
             tally.record(CheckId::BetsEnded, &subject(bet), verdict, &[]);
-            if is_parked {
-                // A dead letter is parked, not ended: the bet is read again until an operator replays or discards the letter.
-                tally.keep_open(subject(bet));
-            }
         }
         Ok(())
+    }
+
+    /// Says what has become of the dead letters of the records that a bet waits for.
+    fn awaited_letter(&self, bet: &Bet) -> Option<Standing> {
+        let awaited = rules::awaited_ids(bet);
+        awaited.iter().filter_map(|(group, id)| self.parked.standing(*group, id)).max()
     }
 
     /// Returns true if what ends a bet, or the dead letter of that, may be held back by an open transaction.

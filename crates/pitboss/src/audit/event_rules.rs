@@ -4,6 +4,7 @@ use contracts::proto::common::v1::Money;
 use contracts::{Event, EventId, EventType, Message, Topic, ids};
 
 use super::documents::{Bet, Entry, Fact, Row};
+use super::rules::{Standing, unless_waiting};
 use super::tally::Verdict;
 use super::violation::{Amount, Violation};
 
@@ -218,12 +219,15 @@ pub fn is_handled(topic: Topic, event: Option<&Event>) -> bool {
     event.is_none_or(|event| event.event_type().topic() == topic)
 }
 
-/// Checks that a command that its group completed has an end: a decision, or a dead letter with its id.
+/// Checks that a command that its group completed has an end: a decision, or a dead letter with its id that an operator has not
+/// replayed.
 #[must_use]
-pub fn command_end(name: &str, is_decided: bool, is_parked: bool) -> Option<Violation> {
-    (!is_decided && !is_parked).then(|| {
-        format!("{name} was completed, and there is neither a decision nor a dead letter of it").into()
-    })
+pub fn command_end(name: &str, is_decided: bool, letter: Option<Standing>, now_ms: i64) -> Verdict {
+    if is_decided {
+        return Verdict::Agrees;
+    }
+    let what = format!("{name} was completed, and there is neither a decision nor an open dead letter of it");
+    unless_waiting(Verdict::Differs(what.into()), letter, now_ms)
 }
 
 /// Returns type and id.

@@ -1,22 +1,28 @@
 //! Records that are dead letters, read only when a check needs them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use bus::letter::{FirstPlace, History, Keep, Letter, LetterId, LetterReader, Limits};
+use bus::letter::{Action, ActionKind, FirstPlace, History, Keep, Letter, LetterId, LetterReader, Limits};
 use contracts::Group;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::OnceCell;
+
+use super::rules::Standing;
 
 /// Time limit for reading all dead letters.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
-/// Largest number of ids that are kept, and of places of letters.
-const IDS_MAX: usize = 200_000;
+/// Largest number of letters whose places are kept.
+const LETTERS_MAX: usize = 200_000;
+/// Groups whose dead letters explain that something is missing. No check asks for the letters of the others.
+const GROUPS: [Group; 3] = [Group::Game, Group::Payment, Group::Analytics];
 
-/// Dead letters of all groups.
+/// Dead letters of the groups in [`GROUPS`].
 pub(super) struct Parked {
     kafka: bus::Config,
     reader: OnceCell<Arc<LetterReader>>,
@@ -66,19 +72,19 @@ impl Parked {
         let mut known = self.known();
         known.history.extend(actions.actions);
         if known.is_full() {
-            bail!("there are {IDS_MAX} dead letters or more, which is too many for one audit");
+            bail!("there are {LETTERS_MAX} dead letters or more, which is too many for one audit");
         }
         Ok(())
     }
 
-    /// Returns true if the record with this id was parked before the last update.
-    pub(super) fn contains(&self, id: &str) -> bool {
-        self.known().ids.contains(id)
+    /// Says what had become of the letters of this record by the last update. `None`: this group had not parked it.
+    pub(super) fn standing(&self, group: Group, event_id: &str) -> Option<Standing> {
+        self.known().standing(group, event_id)
     }
 
     /// Returns true if analytics had parked this event before the last update, and nobody had replayed or discarded it.
     pub(super) fn is_open_in_analytics(&self, event_id: &str) -> bool {
-        self.known().is_open_in_analytics(event_id)
+        self.standing(Group::Analytics, event_id) == Some(Standing::Open)
     }
 
     /// Returns true if a dead letter may be one that could not be read at the last update.
@@ -98,82 +104,120 @@ impl Parked {
 /// What was read about dead letters.
 #[derive(Default)]
 struct Known {
-    /// Ids of the records.
-    ids: BTreeSet<String>,
-    /// Places of the letters of analytics, by the id of the event.
-    of_analytics: BTreeMap<String, Vec<(LetterId, FirstPlace)>>,
+    /// Places of the letters, by group and id of the record.
+    places: BTreeMap<Group, BTreeMap<String, Vec<(LetterId, FirstPlace)>>>,
     /// Number of those places.
-    places: usize,
+    letters: usize,
     /// What operators did with letters.
     history: History,
 }
 
 impl Known {
     fn add(&mut self, letter: &Letter) {
-        if self.is_full() {
+        let group = letter.id.group;
+        if self.is_full() || !GROUPS.contains(&group) {
             return;
         }
-        let event_id = letter.event_id.as_str();
-        self.ids.insert(event_id.to_owned());
-        if letter.id.group == Group::Analytics {
-            let places = self.of_analytics.entry(event_id.to_owned()).or_default();
-            places.push((letter.id, letter.first.clone()));
-            self.places += 1;
-        }
+        let of_group = self.places.entry(group).or_default();
+        let places = of_group.entry(letter.event_id.as_str().to_owned()).or_default();
+        places.push((letter.id, letter.first.clone()));
+        self.letters += 1;
     }
 
     fn is_full(&self) -> bool {
-        self.ids.len() >= IDS_MAX || self.places >= IDS_MAX
+        self.letters >= LETTERS_MAX
     }
 
-    fn is_open_in_analytics(&self, event_id: &str) -> bool {
-        let mut places = self.of_analytics.get(event_id).into_iter().flatten();
-        places.any(|(id, first)| self.history.is_open_at(*id, first))
+    fn standing(&self, group: Group, event_id: &str) -> Option<Standing> {
+        let places = self.places.get(&group)?.get(event_id)?;
+        let standings = places.iter().map(|(id, first)| standing_after(self.history.closed_by(*id, first)));
+        // The same record appeared several times: who replays one of its letters wants its end, also if the others were discarded.
+        standings.max_by_key(|standing| match standing {
+            Standing::Open => (2, 0),
+            Standing::Replayed { at_ms } => (1, *at_ms),
+            Standing::Discarded => (0, 0),
+        })
+    }
+}
+
+/// Says what has become of a letter, by the action that closed it.
+fn standing_after(closed_by: Option<&Action>) -> Standing {
+    let Some(action) = closed_by else { return Standing::Open };
+    match action.action {
+        ActionKind::Discard => Standing::Discarded,
+        ActionKind::Replay => {
+            // A time that cannot be read was long ago: it excuses nothing.
+            let at = OffsetDateTime::parse(&action.at, &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+            Standing::Replayed { at_ms: at.unix_timestamp().saturating_mul(1_000) }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bus::letter::Action;
     use contracts::Topic;
     use serde_json::json;
 
     use super::*;
 
     fn letter(group: Group, offset: i64) -> Letter {
+        letter_of_copy(group, offset, "7")
+    }
+
+    /// A letter of the record at this offset of the first topic.
+    fn letter_of_copy(group: Group, offset: i64, first: &str) -> Letter {
         let id = LetterId { group, topic: Topic::BetsEvents, partition: 0, offset };
         let headers = [
             ("ce_id", "e-1"),
             ("dlq-original-topic", Topic::BetsEvents.name()),
             ("dlq-original-partition", "2"),
-            ("dlq-original-offset", "7"),
+            ("dlq-original-offset", first),
         ];
         Letter::example(id, 1_000, &headers, "{}")
     }
 
-    /// An action on the letter of analytics at this offset, as it is read from the topic.
-    fn action(kind: &str, offset: i64) -> Action {
+    /// Time of each action.
+    const AT: &str = "2026-11-28T18:00:00Z";
+
+    /// An action on the letter of a group at this offset, as it is read from the topic.
+    fn action(group: Group, kind: &str, offset: i64) -> Action {
         let topic = Topic::BetsEvents;
         let action = json!({
-            "action": kind, "by": "ann", "at": "2026-11-28T18:00:00Z", "group": "analytics", "event_id": "e-1",
-            "letter": { "topic": topic.dlq(Group::Analytics), "partition": 0, "offset": offset },
+            "action": kind, "by": "ann", "at": AT, "group": group.as_str(), "event_id": "e-1",
+            "letter": { "topic": topic.dlq(group), "partition": 0, "offset": offset },
             "first": { "topic": topic.name(), "partition": 2, "offset": 7 },
         });
         serde_json::from_value(action).unwrap()
     }
 
     #[test]
-    fn only_open_letter_of_analytics_explains() {
-        let mut known = Known::default();
-        known.add(&letter(Group::Notification, 3));
-        assert!(known.ids.contains("e-1") && !known.is_open_in_analytics("e-1"), "of another group");
-        known.add(&letter(Group::Analytics, 5));
-        assert!(known.is_open_in_analytics("e-1") && !known.is_open_in_analytics("e-2"));
-        known.history.extend([action("replay", 5)]);
-        assert!(!known.is_open_in_analytics("e-1"), "it was replayed");
-        known.add(&letter(Group::Analytics, 6));
-        assert!(known.is_open_in_analytics("e-1"), "it came back");
-        known.history.extend([action("discard", 6)]);
-        assert!(!known.is_open_in_analytics("e-1"), "it was discarded");
+    fn replay_counts_beside_discarded_copies() {
+        let (group, mut known) = (Group::Payment, Known::default());
+        known.add(&letter(group, 5));
+        known.add(&letter_of_copy(group, 6, "8"));
+        let mut discard = action(group, "discard", 6);
+        discard.first.offset = 8;
+        known.history.extend([action(group, "replay", 5), discard]);
+        assert!(matches!(known.standing(group, "e-1"), Some(Standing::Replayed { .. })));
+    }
+
+    #[test]
+    fn letter_of_its_own_group_has_a_standing() {
+        for group in GROUPS {
+            let mut known = Known::default();
+            let others = [Group::Game, Group::Payment, Group::Analytics, Group::Notification, Group::Gateway];
+            others.iter().filter(|other| **other != group).for_each(|other| known.add(&letter(*other, 3)));
+            assert_eq!(known.standing(group, "e-1"), None, "of other groups");
+            known.add(&letter(group, 5));
+            assert_eq!(known.standing(group, "e-1"), Some(Standing::Open));
+            assert_eq!(known.standing(group, "e-2"), None);
+            known.history.extend([action(group, "replay", 5)]);
+            let at_ms = OffsetDateTime::parse(AT, &Rfc3339).unwrap().unix_timestamp() * 1_000;
+            assert_eq!(known.standing(group, "e-1"), Some(Standing::Replayed { at_ms }));
+            known.add(&letter(group, 6));
+            assert_eq!(known.standing(group, "e-1"), Some(Standing::Open), "it came back");
+            known.history.extend([action(group, "discard", 6)]);
+            assert_eq!(known.standing(group, "e-1"), Some(Standing::Discarded));
+        }
     }
 }

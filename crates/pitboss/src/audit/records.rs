@@ -215,19 +215,22 @@ impl Auditor {
         let rows = self.rows_of_ends(&keys.into_iter().collect::<Vec<_>>()).await?;
         let is_decided =
             |event: &Result<Event, EventId>| event.as_ref().is_ok_and(|event| is_ended(event, &bets, &rows));
-        let is_parked = |event: &Result<Event, EventId>| self.parked.contains(id_of_command(event).as_str());
-        if commands.iter().any(|(_, event)| !is_decided(event) && !is_parked(event)) {
+        if commands.iter().any(|(_, event)| !is_decided(event)) {
             self.parked.update().await?;
         }
+        let group = TOPICS.iter().find(|(known, _)| *known == topic).and_then(|(_, group)| *group);
+        let letter = |event: &Result<Event, EventId>| {
+            group.and_then(|group| self.parked.standing(group, id_of_command(event).as_str()))
+        };
+        let now_ms = self.books.now_ms();
         for (record, event) in &commands {
             let name = match event {
                 Ok(event) => event_rules::named(event),
                 Err(id) => format!("the unreadable record {id}"),
             };
-            let verdict = match event_rules::command_end(&name, is_decided(event), is_parked(event)) {
-                None => Verdict::Agrees,
-                Some(_) if self.parked.may_be_held() => Verdict::InFlight,
-                Some(violation) => Verdict::Differs(violation),
+            let verdict = match event_rules::command_end(&name, is_decided(event), letter(event), now_ms) {
+                Verdict::Differs(_) if self.parked.may_be_held() => Verdict::InFlight,
+                verdict => verdict,
             };
             tally.record(CheckId::CommandEnds, &subject_of(topic, record), verdict, &[]);
         }

@@ -28,7 +28,7 @@ pub enum CheckId {
     SettledBets,
     /// Every settled bet pays what the published pay table says.
     Payouts,
-    /// Every decided bet ends, or a record that it waits for is parked.
+    /// Every decided bet ends, or a record that it waits for is an open or discarded dead letter.
     BetsEnded,
     /// Every applied void reverses what its wager moved, and its bet is voided.
     Voids,
@@ -66,7 +66,7 @@ pub enum CheckId {
     EventContents,
     /// The wagers of a player were published in the order of their numbers.
     EventOrder,
-    /// Every command that its group completed has its decision, or is a dead letter.
+    /// Every command that its group completed has its decision, or is an open or discarded dead letter.
     CommandEnds,
     /// Every event that analytics counts has its fact, with the same amounts.
     EventFacts,

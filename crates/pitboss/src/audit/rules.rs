@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contracts::payments::OPEN_MS_MAX;
-use contracts::{EventId, EventType};
+use contracts::{EventId, EventType, Group};
 use money::{Account, Currency};
 
 use super::documents::{Bet, Entry, Fact, HistoryEntry, Intent, Notification, Payment, PaymentKind};
@@ -15,6 +15,36 @@ use super::violation::{Amount, Violation};
 
 /// Age from which a bet without an end is no longer in flight, although game still tries to end it.
 const UNENDED_MS_MAX: i64 = 1_800_000;
+
+/// What has become of the dead letters of a record. Of several records, the greatest standing counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// An operator published the record again.
+    Replayed {
+        /// When.
+        at_ms: i64,
+    },
+    /// An operator gave the record up, so what waits for it does not end.
+    Discarded,
+    /// The record waits for an operator.
+    Open,
+}
+
+/// Says what the dead letter of a record excuses that something waits for. After a replay it has to end in the usual time.
+#[must_use]
+pub fn unless_waiting(unended: Verdict, letter: Option<Standing>, now_ms: i64) -> Verdict {
+    if !matches!(unended, Verdict::Differs(_)) {
+        return unended;
+    }
+    match letter {
+        Some(Standing::Open) => Verdict::Parked,
+        Some(Standing::Discarded) => Verdict::Agrees,
+        Some(Standing::Replayed { at_ms }) if now_ms.saturating_sub(at_ms) < UNENDED_MS_MAX => {
+            Verdict::InFlight
+        }
+        Some(Standing::Replayed { .. }) | None => unended,
+    }
+}
 
 fn differs(what: impl Into<String>, amounts: impl IntoIterator<Item = Amount>) -> Verdict {
     Verdict::Differs(Violation::of(what, amounts))
@@ -126,40 +156,39 @@ pub fn payout(bet: &Bet, tables: &[PayTable]) -> Option<Violation> {
     })
 }
 
-/// Returns the ids of the records that a decided bet waits for: its command to payment, and each answer to it.
+/// Returns the ids of the records that a decided bet waits for, each with the group that has to handle it: its command to payment,
+/// and each answer to it.
 #[must_use]
-pub fn awaited_ids(bet: &Bet) -> Vec<String> {
+pub fn awaited_ids(bet: &Bet) -> Vec<(Group, String)> {
     let Ok(bet_id) = bet.id.parse::<EventId>() else { return Vec::new() };
     let command = contracts::ids::follower_id(&bet_id, EventType::ApplyWager);
     let answers = [EventType::WagerApplied, EventType::WagerRejected, EventType::CommandConflict]
-        .map(|answer| contracts::ids::follower_id(&command, answer).to_string());
-    std::iter::once(command.to_string()).chain(answers).collect()
+        .map(|answer| (Group::Game, contracts::ids::follower_id(&command, answer).to_string()));
+    std::iter::once((Group::Payment, command.to_string())).chain(answers).collect()
 }
 
-/// Returns true if only a parked record can explain that this bet has not ended.
+/// Returns true if only a dead letter can explain that this bet has not ended.
 #[must_use]
 pub fn is_overdue(bet: &Bet, now_ms: i64) -> bool {
     let age_ms = now_ms.saturating_sub(bet.decided_at.timestamp_millis());
     bet.state == "decided" && (bet.unanswered_at.is_some() || age_ms >= UNENDED_MS_MAX)
 }
 
-/// Checks that a bet has ended. One that has not is in flight until it is overdue, and then a record that it waits for is parked.
+/// Checks that a bet has ended. One that has not is in flight until it is overdue, and then needs the dead letter of a record that
+/// it waits for.
 #[must_use]
-pub fn ended(bet: &Bet, now_ms: i64, is_parked: bool) -> Verdict {
+pub fn ended(bet: &Bet, now_ms: i64, letter: Option<Standing>) -> Verdict {
     if bet.state != "decided" {
         return Verdict::Agrees;
     }
     if !is_overdue(bet, now_ms) {
         return Verdict::InFlight;
     }
-    if is_parked {
-        return Verdict::Agrees;
-    }
     let stake = Amount::new("stake", bet.stake_minor, &bet.currency);
     let what = format!(
-        "the bet with stake {stake} has no answer of payment, and no record that it waits for is a dead letter"
+        "the bet with stake {stake} has no answer of payment, and no record that it waits for is an open dead letter"
     );
-    differs(what, [stake])
+    unless_waiting(differs(what, [stake]), letter, now_ms)
 }
 
 /// Checks that a deposit or withdrawal has ended, or that payment has parked and reported it. Payment does one of both within a

@@ -170,9 +170,7 @@ fn deleted_note(check: &Check) -> Option<String> {
 fn parked_note(check: &Check) -> Option<String> {
     let Check { name, parked, .. } = check;
     (*parked > 0).then(|| {
-        format!(
-            "{name}: {parked} missing until their open dead letters are replayed (./pitboss dlq list --group analytics)"
-        )
+        format!("{name}: {parked} missing until their open dead letters are replayed (./pitboss dlq list)")
     })
 }
 

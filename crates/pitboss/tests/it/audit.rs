@@ -1,9 +1,10 @@
 //! Rules of the audit over sample documents: each rule accepts what the services write, and finds each way to break it.
 
+use contracts::Group;
 use pitboss::audit::CheckId;
 use pitboss::audit::documents::{AccountDoc, Bet, Entry, Fact, HistoryEntry, Intent, PaymentKind};
 use pitboss::audit::pay_table::PayTable;
-use pitboss::audit::rules::{self, Verdict};
+use pitboss::audit::rules::{self, Standing, Verdict};
 use pitboss::audit::statement::Line;
 use pitboss::audit::walk::{Problem, Walk};
 use serde_json::json;
@@ -237,22 +238,29 @@ fn settled_bet_needs_its_wager() {
 
 #[test]
 fn bet_must_end_or_wait_for_a_dead_letter() {
-    let of = |changes: Document, age_ms: i64, is_parked| {
+    let of = |changes: Document, age_ms: i64, letter| {
         let mut decided = doc! { "state": "decided" };
         decided.extend(changes);
-        rules::ended(&bet(decided), AT_MS + age_ms, is_parked)
+        rules::ended(&bet(decided), AT_MS + age_ms, letter)
     };
-    let hour_ms = 3_600_000;
-    assert_eq!(rules::ended(&bet(doc! {}), AT_MS + hour_ms, false), Verdict::Agrees, "settled");
-    assert_eq!(of(doc! {}, 60_000, false), Verdict::InFlight, "game still repeats the command");
-    assert!(differs(&of(doc! {}, hour_ms, false)));
-    assert_eq!(of(doc! {}, hour_ms, true), Verdict::Agrees, "parked, not lost");
+    let (hour_ms, open) = (3_600_000, Some(Standing::Open));
+    assert_eq!(rules::ended(&bet(doc! {}), AT_MS + hour_ms, None), Verdict::Agrees, "settled");
+    assert_eq!(of(doc! {}, 60_000, None), Verdict::InFlight, "game still repeats the command");
+    assert!(differs(&of(doc! {}, hour_ms, None)));
+    assert_eq!(of(doc! {}, hour_ms, open), Verdict::Parked, "parked, not lost");
     let given_up = || doc! { "unanswered_at": DateTime::from_millis(AT_MS) };
-    assert!(differs(&of(given_up(), 60_000, false)));
-    assert_eq!(of(given_up(), 60_000, true), Verdict::Agrees);
+    assert!(differs(&of(given_up(), 60_000, None)));
+    assert_eq!(of(given_up(), 60_000, open), Verdict::Parked);
+    assert_eq!(of(doc! {}, hour_ms, Some(Standing::Discarded)), Verdict::Agrees, "it stays pending");
+    let replayed = |age_ms: i64| Some(Standing::Replayed { at_ms: AT_MS + hour_ms - age_ms });
+    assert_eq!(of(doc! {}, hour_ms, replayed(60_000)), Verdict::InFlight, "it may still end");
+    assert!(differs(&of(doc! {}, hour_ms, replayed(1_800_000))), "the replay did not end it");
     let ids = rules::awaited_ids(&bet(doc! {}));
     let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
     assert_eq!((ids.len(), distinct.len()), (4, 4), "{ids:?}");
+    let of_payment = ids.iter().filter(|(group, _)| *group == Group::Payment).count();
+    let of_game = ids.iter().filter(|(group, _)| *group == Group::Game).count();
+    assert_eq!((of_payment, of_game), (1, 3), "payment has the command, game the answers: {ids:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use contracts::proto::payments::v1::{ApplyWager, ProviderReported, WagerApplied,
 use contracts::{Event, EventId, EventType, Message, RejectReason, Topic, ids};
 use pitboss::audit::documents::{Bet, Entry, Fact, Row};
 use pitboss::audit::event_rules;
-use pitboss::audit::rules::Verdict;
+use pitboss::audit::rules::{Standing, Verdict};
 use store::bson::spec::BinarySubtype;
 use store::bson::{Binary, DateTime, Document, deserialize_from_document, doc};
 
@@ -219,11 +219,19 @@ fn commands_that_no_group_handles_have_no_end() {
 
 #[test]
 fn command_ends_with_decision_or_dead_letter() {
-    assert_eq!(event_rules::command_end("c", true, false), None);
-    assert_eq!(event_rules::command_end("c", false, true), None);
-    assert!(
-        event_rules::command_end("PlaceBet x", false, false).is_some_and(|f| f.what.contains("PlaceBet x"))
-    );
+    let now_ms = 1_793_534_400_000;
+    let of = |is_decided, letter| event_rules::command_end("PlaceBet x", is_decided, letter, now_ms);
+    let is_finding = |verdict| match verdict {
+        Verdict::Differs(violation) => violation.what.contains("PlaceBet x"),
+        _ => false,
+    };
+    assert_eq!(of(true, None), Verdict::Agrees);
+    assert_eq!(of(false, Some(Standing::Open)), Verdict::Parked);
+    assert_eq!(of(false, Some(Standing::Discarded)), Verdict::Agrees);
+    let replayed = |age_ms: i64| Some(Standing::Replayed { at_ms: now_ms - age_ms });
+    assert_eq!(of(false, replayed(60_000)), Verdict::InFlight);
+    assert!(is_finding(of(false, replayed(1_800_000))), "the replay has no end either");
+    assert!(is_finding(of(false, None)));
     let keys = |message: Message| event_rules::keys_of_ends(&Event::follower(&id("cause"), "/test", message));
     let place = PlaceBet { player_id: "ada".to_owned(), ..PlaceBet::default() };
     assert_eq!(keys(place.into()).len(), 1);

@@ -7,6 +7,11 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 /// The part before the options is invalid.
 const ADDRESS: &str = "is not a connection string: expected mongodb://[user:password@]host[:port][/database][?options], with a \
                        percent-encoded user and password";
+/// Scheme of an address whose hosts a DNS server lists. The driver is built without its DNS client.
+const SRV_SCHEME: &str = "mongodb+srv://";
+/// The scheme is [`SRV_SCHEME`].
+const SRV: &str =
+    "has the scheme mongodb+srv, which is not supported: list the hosts instead, as in mongodb://a,b";
 /// The part before the options is valid, the whole is not.
 const OPTIONS: &str = "has an option with an invalid value, or two options that exclude one another";
 
@@ -18,7 +23,11 @@ pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
 
 /// Says what is wrong. It repeats nothing of the text and nothing that the driver says, because both may contain the password.
 fn problem(uri: &str) -> Option<&'static str> {
-    // Parsing is asynchronous only for names that have to be looked up. Those have no answer yet and are left to the connection.
+    if uri.starts_with(SRV_SCHEME) {
+        return Some(SRV);
+    }
+    // Parsing is asynchronous only for names that have to be looked up. No other scheme has such names, so the answer is there at
+    // once.
     let parsed = ClientOptions::parse(uri).into_future().now_or_never();
     if !matches!(parsed, Some(Err(_))) {
         return None;
@@ -56,10 +65,13 @@ mod tests {
             ["w=-1", "directConnection=perhaps", "maxPoolSize=0", "directConnection=true&loadBalanced=true"]
                 .map(|options| format!("mongodb://u:hunter2@h/?{options}"));
         let several = ["mongodb://a,b/?directConnection=true".to_owned()];
+        let srv = ["mongodb+srv://u:hunter2@h/", "mongodb+srv://u:hunter2@h/?w=-1"].map(str::to_owned);
         for (uris, problem) in [
             (addresses.map(str::to_owned).to_vec(), super::ADDRESS),
             ([options.to_vec(), several.to_vec()].concat(), super::OPTIONS),
+            (srv.to_vec(), super::SRV),
         ] {
+            assert!(!problem.contains("hunter2"));
             for uri in uris {
                 assert_eq!(refusal(&uri).as_deref(), Some(problem), "{uri}");
             }

@@ -12,7 +12,7 @@
 mod measures;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -38,12 +38,15 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 const STARVED_MAX: Duration = Duration::from_secs(5);
 /// Time for which nothing is refused then.
 const HOLD: Duration = Duration::from_secs(10);
-/// Time after which an outcome is not expected any more.
+/// Time after which an outcome is not expected any more. A decided bet is known for as long after its outcome.
 const EXPECTED: Duration = Duration::from_secs(60);
-/// Largest number of bets in each of the two lists.
+/// Largest number of bets in each of the three lists.
 const LISTED_MAX: usize = 65_536;
+/// Time over which arrivals are counted. A younger overload says nothing about them, because the bets that began it may all be in
+/// the bucket that is not complete.
+const ARRIVALS_WINDOW: Duration = Duration::from_millis(500);
 /// Longest time that a refused client is asked to wait, in seconds.
-const RETRY_AFTER_MAX_S: f64 = 30.0;
+pub(crate) const RETRY_AFTER_MAX_S: u64 = 30;
 
 /// Settings of the admission.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +64,7 @@ pub(crate) struct Rules {
 /// A bet is refused. Nothing was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Time in which the measured rate decides all bets that are undecided, in seconds.
+    /// Time in which the measured rate decides all bets whose outcomes are expected, in seconds.
     pub(crate) retry_after_s: u64,
 }
 
@@ -93,7 +96,12 @@ pub(crate) struct Overload {
     young: VecDeque<(Duration, EventId)>,
     /// Older ones.
     old: VecDeque<(Duration, EventId)>,
+    decided: HashSet<EventId>,
+    /// The same ids in the order of their outcomes.
+    decided_in_order: VecDeque<(Duration, EventId)>,
     in_flight: usize,
+    /// Undecided bets that the broker has not acknowledged in time.
+    unacknowledged: usize,
     arrivals: Rate,
     outcomes: Rate,
     shortest: Shortest,
@@ -104,13 +112,16 @@ pub(crate) struct Overload {
     episode: Option<Episode>,
     held_until: Duration,
     bucket: u64,
-    change: Option<Change>,
+    /// Changes that were not taken yet. One call makes at most two.
+    changes: VecDeque<Change>,
 }
 
 #[derive(Debug)]
 struct Undecided {
     since: Duration,
     is_young: bool,
+    is_measured: bool,
+    is_unacknowledged: bool,
 }
 
 /// Rate at which the platform decides when it cannot decide more.
@@ -138,7 +149,10 @@ impl Overload {
             undecided: HashMap::new(),
             young: VecDeque::new(),
             old: VecDeque::new(),
+            decided: HashSet::new(),
+            decided_in_order: VecDeque::new(),
             in_flight: 0,
+            unacknowledged: 0,
             arrivals: Rate::default(),
             outcomes: Rate::default(),
             shortest: Shortest::default(),
@@ -148,42 +162,40 @@ impl Overload {
             episode: None,
             held_until: Duration::ZERO,
             bucket: 0,
-            change: None,
+            changes: VecDeque::new(),
         }
     }
 
-    /// Admits a new bet, or refuses it. A bet that is undecided is not new, so a repetition of its request is never refused.
+    /// Admits a new bet, or refuses it. A bet that is undecided, or was decided in the last minute, is not new, so a repetition of
+    /// its request is never refused.
     pub(crate) fn admit(&mut self, id: &EventId, now: Duration) -> Result<(), Refusal> {
         self.advance(now);
-        if self.undecided.contains_key(id) {
+        if self.is_repeated(id) {
             return Ok(());
         }
         self.arrivals.add(now);
         if self.is_refused(now) {
             return Err(self.refuse(now));
         }
-        self.track(id, now);
+        self.track(id, true, now);
         Ok(())
     }
 
-    /// Admits a bet that was accepted before, whose client repeats its request. It is never refused.
+    /// Admits a bet that was accepted before, whose client repeats its request. It is never refused. It may be decided already, and
+    /// then its answer comes too soon, so a bet that is not known here is not measured.
     pub(crate) fn admit_known(&mut self, id: &EventId, now: Duration) {
         self.advance(now);
-        self.track(id, now);
+        if !self.is_repeated(id) {
+            self.track(id, false, now);
+        }
     }
 
-    /// Counts the outcome of a bet. Bets that were not admitted here are ignored.
+    /// Counts the outcome of a bet. Bets that were not admitted here, and further outcomes of the same bet, are ignored.
     pub(crate) fn decided(&mut self, id: &EventId, now: Duration) {
-        let Some(since) = self.untrack(id) else { return };
-        let took = now.saturating_sub(since);
-        let is_slow = self.target().is_some_and(|target| took > target);
-        self.outcomes.add(now);
-        self.slowness.add(is_slow, now);
-        if self.episode.is_some() {
-            // The times of an overload say nothing about the platform without one.
-            self.shortest.lower(took);
-        } else {
-            self.shortest.add(took, now);
+        let Some(known) = self.untrack(id) else { return };
+        self.keep_decided(id, now);
+        if known.is_measured {
+            self.sample(now.saturating_sub(known.since), now);
         }
         let undecided = self.undecided.len();
         let are_slow = self.slowness.since().is_some();
@@ -191,9 +203,24 @@ impl Overload {
         self.advance(now);
     }
 
-    /// Forgets a bet that was not published, or whose answer says nothing about the platform.
+    /// Counts no outcome for a bet whose answer says nothing about the platform.
+    pub(crate) fn answered_early(&mut self, id: &EventId, now: Duration) {
+        if self.untrack(id).is_some() {
+            self.keep_decided(id, now);
+        }
+    }
+
+    /// Forgets a bet that was not published.
     pub(crate) fn cancel(&mut self, id: &EventId) {
         self.untrack(id);
+    }
+
+    /// Expects no outcome of a bet that the broker has not acknowledged in time. If it was published after all, its outcome counts.
+    pub(crate) fn unacknowledged(&mut self, id: &EventId) {
+        if let Some(known) = self.undecided.get_mut(id).filter(|known| !known.is_unacknowledged) {
+            known.is_unacknowledged = true;
+            self.unacknowledged = self.unacknowledged.saturating_add(1);
+        }
     }
 
     /// Lets time pass without a bet.
@@ -217,9 +244,21 @@ impl Overload {
         self.target().map(|target| self.limit_for(target))
     }
 
-    /// Takes the last change that was not taken yet.
+    /// Takes the oldest change that was not taken yet.
     pub(crate) fn take_change(&mut self) -> Option<Change> {
-        self.change.take()
+        self.changes.pop_front()
+    }
+
+    fn sample(&mut self, took: Duration, now: Duration) {
+        let is_slow = self.target().is_some_and(|target| took > target);
+        self.outcomes.add(now);
+        self.slowness.add(is_slow, now);
+        if self.episode.is_some() {
+            // The times of an overload say nothing about the platform without one.
+            self.shortest.lower(took);
+        } else {
+            self.shortest.add(took, now);
+        }
     }
 
     fn is_refused(&mut self, now: Duration) -> bool {
@@ -274,7 +313,7 @@ impl Overload {
             refused: 0,
             starved_since: None,
         });
-        self.change = Some(Change::Began { limit: self.limit_for(target), rate_per_s: per_s });
+        self.changes.push_back(Change::Began { limit: self.limit_for(target), rate_per_s: per_s });
     }
 
     fn refuse(&mut self, now: Duration) -> Refusal {
@@ -283,8 +322,9 @@ impl Overload {
             episode.last_refused = now;
         }
         let per_s = self.remembered.map_or(1.0, |known| known.per_s.max(1.0));
-        let drained_s = (self.undecided.len() as f64 / per_s).ceil();
-        Refusal { retry_after_s: drained_s.clamp(1.0, RETRY_AFTER_MAX_S) as u64 }
+        let expected = self.undecided.len().saturating_sub(self.unacknowledged);
+        let drained_s = (expected as f64 / per_s).ceil();
+        Refusal { retry_after_s: (drained_s as u64).clamp(1, RETRY_AFTER_MAX_S) }
     }
 
     /// Measures the rate while bets are refused, because only then the platform decides as many as it can.
@@ -313,13 +353,16 @@ impl Overload {
         let is_starved = episode.starved_since.is_some_and(|since| now.saturating_sub(since) >= STARVED_MAX);
         let is_quiet = now.saturating_sub(episode.last_refused) >= QUIET;
         let enough_per_s = self.remembered.map_or(0.0, |known| known.per_s / 2.0);
-        let few_arrive = self.arrivals.per_s(HALF_SECOND, now) < enough_per_s;
+        let are_counted = now.saturating_sub(episode.since) >= ARRIVALS_WINDOW;
+        let few_arrive = are_counted && self.arrivals.per_s(HALF_SECOND, now) < enough_per_s;
         if !(is_starved || is_quiet || few_arrive) {
             return;
         }
         let lasted = now.saturating_sub(episode.since);
-        self.change = Some(Change::Ended { refused: episode.refused, lasted });
+        self.changes.push_back(Change::Ended { refused: episode.refused, lasted });
         self.episode = None;
+        // Only bets that come from now on are the growth of a next overload.
+        self.undecided_min = self.undecided.len();
         if is_starved {
             self.remembered = None;
             self.held_until = now.saturating_add(HOLD);
@@ -336,27 +379,44 @@ impl Overload {
         self.remembered.map_or(LIMIT_MIN, |known| limit(known.per_s, target))
     }
 
-    /// Begins to wait for an outcome. A repetition does not begin again, because the outcome of the first request would seem to come
-    /// at once.
-    fn track(&mut self, id: &EventId, now: Duration) {
-        if self.undecided.contains_key(id) {
-            return;
+    /// Returns true for a bet that is known here. Its time does not begin again, because the outcome of the first request would
+    /// seem to come at once. It is published again, so its outcome is expected.
+    fn is_repeated(&mut self, id: &EventId) -> bool {
+        let Some(known) = self.undecided.get_mut(id) else { return self.decided.contains(id) };
+        if std::mem::take(&mut known.is_unacknowledged) {
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
         }
-        self.undecided.insert(id.clone(), Undecided { since: now, is_young: true });
+        true
+    }
+
+    /// Begins to wait for the outcome of a bet that is not known here.
+    fn track(&mut self, id: &EventId, is_measured: bool, now: Duration) {
+        let bet = Undecided { since: now, is_young: true, is_measured, is_unacknowledged: false };
+        self.undecided.insert(id.clone(), bet);
         self.young.push_back((now, id.clone()));
         self.in_flight = self.in_flight.saturating_add(1);
     }
 
-    /// Removes a bet. Returns the time of its admission.
-    fn untrack(&mut self, id: &EventId) -> Option<Duration> {
+    /// Removes an undecided bet.
+    fn untrack(&mut self, id: &EventId) -> Option<Undecided> {
         let removed = self.undecided.remove(id)?;
         if removed.is_young {
             self.in_flight = self.in_flight.saturating_sub(1);
         }
-        Some(removed.since)
+        if removed.is_unacknowledged {
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        }
+        Some(removed)
     }
 
-    /// Moves bets to the list of the old ones, and removes those whose outcome is not expected any more.
+    /// Knows a decided bet for some time, so that the answer to a repetition of its request is not measured.
+    fn keep_decided(&mut self, id: &EventId, now: Duration) {
+        if self.decided.insert(id.clone()) {
+            self.decided_in_order.push_back((now, id.clone()));
+        }
+    }
+
+    /// Moves bets to the list of the old ones, and removes those whose outcome is not expected any more or came long ago.
     fn age(&mut self, now: Duration) {
         while is_due(&self.young, self.rules.wait, now) {
             let Some((since, id)) = self.young.pop_front() else { break };
@@ -370,8 +430,12 @@ impl Overload {
         while is_due(&self.old, EXPECTED, now) {
             let Some((since, id)) = self.old.pop_front() else { break };
             if self.undecided.get(&id).is_some_and(|known| known.since == since) {
-                self.undecided.remove(&id);
+                self.untrack(&id);
             }
+        }
+        while is_due(&self.decided_in_order, EXPECTED, now) {
+            let Some((_, id)) = self.decided_in_order.pop_front() else { break };
+            self.decided.remove(&id);
         }
     }
 }

@@ -9,7 +9,7 @@ use testkit::{metrics, scenario};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Broker, OPERATOR_TOKEN, TestGateway, problem, send, token, valid_body};
+use crate::harness::{Broker, OPERATOR_TOKEN, TIMEOUT, TestGateway, problem, send, token, valid_body};
 
 /// Burst of these tests. Each second allows one more request.
 const BURST: u32 = 3;
@@ -129,6 +129,34 @@ async fn refused_request_keeps_its_connection() {
         assert!(answer.starts_with("HTTP/1.1 ") && answer.contains("x-trace-id"), "{answer:?}");
         assert!(!answer.contains("connection: close"), "{answer:?}");
     }
+}
+
+/// The refusal is counted at once. It is sent before the request's deadline, whose answer would be a 503.
+#[tokio::test]
+async fn refusal_does_not_wait_for_a_slow_body() {
+    let gateway = TestGateway::start_with(Broker::Settles, few_per_address).await;
+    let address = gateway.base.strip_prefix("http://").expect("an address");
+    let head = format!("POST /no/such/path HTTP/1.1\r\nHost: {address}\r\nContent-Length: 4\r\n\r\n");
+    let counted = || metrics::counted("pitboss_requests_refused_total", &[("reason", "address")]);
+    let (answer, is_counted_first) = loop {
+        let before = counted();
+        let mut connection = TcpStream::connect(address).await.expect("a connection");
+        connection.write_all(head.as_bytes()).await.expect("sent");
+        let is_counted_first = tokio::select! {
+            biased;
+            () = testkit::eventually("the count", TIMEOUT, || async { (counted() > before).then_some(()) }) => true,
+            readable = connection.readable() => readable.map(|()| false).expect("a socket"),
+        };
+        let mut answer = vec![0_u8; 4_096];
+        let length = connection.read(&mut answer).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        // The limit allows some requests. Their bodies are not needed.
+        if !answer.starts_with("HTTP/1.1 404 ") {
+            break (answer, is_counted_first);
+        }
+    };
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer:?}");
+    assert!(is_counted_first, "the answer came before the count");
 }
 
 /// Requests of a flood of log-ins, and refused ones that get a transaction in a second.

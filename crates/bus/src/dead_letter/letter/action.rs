@@ -179,10 +179,15 @@ impl History {
     /// Does the same for a letter of which only its place and the first place of its record are known.
     #[must_use]
     pub fn is_open_at(&self, id: LetterId, first: &FirstPlace) -> bool {
-        self.0.get(&(id.group.as_str().to_owned(), first.clone())).is_none_or(|handled| {
-            let LetterPlace { partition, offset, .. } = handled.last.letter;
-            partition != id.partition || offset < id.offset
-        })
+        self.closed_by(id, first).is_none()
+    }
+
+    /// Returns the last action on the record of that letter, if it closed the letter: it names the letter or a later copy.
+    #[must_use]
+    pub fn closed_by(&self, id: LetterId, first: &FirstPlace) -> Option<&Action> {
+        let last = &self.0.get(&(id.group.as_str().to_owned(), first.clone()))?.last;
+        let LetterPlace { partition, offset, .. } = last.letter;
+        (partition == id.partition && offset >= id.offset).then_some(last)
     }
 }
 

@@ -74,6 +74,25 @@ impl Platform {
         }
     }
 
+    /// Sends bets at the same moment. Returns the changes after each, as the process sees them.
+    fn burst(&mut self, bets: u32) -> Vec<Change> {
+        let (mut seen, mut changes) = (Seen::default(), Vec::new());
+        for _ in 0..bets {
+            self.bet(self.now, &mut seen);
+            changes.extend(self.take_changes());
+        }
+        changes
+    }
+
+    /// Lets time pass without a bet.
+    fn pass(&mut self, time: Duration) {
+        self.pass_until(self.now + time, self.now, &mut Seen::default());
+    }
+
+    fn take_changes(&mut self) -> Vec<Change> {
+        std::iter::from_fn(|| self.overload.take_change()).collect()
+    }
+
     fn pass_until(&mut self, until: Duration, begin: Duration, seen: &mut Seen) {
         while let Some(next) = self.due.first_entry().filter(|next| next.key().0 <= until) {
             let at = next.key().0;
@@ -165,6 +184,36 @@ fn burst_is_admitted() {
     }
     assert_eq!(platform.overload.in_flight(), 100);
     assert!(seen.refused.is_empty() && platform.run(20, 5).refused.is_empty());
+}
+
+/// All bets of the burst are in the bucket that is not complete yet.
+#[test]
+fn burst_into_a_slow_queue_is_one_overload() {
+    let mut platform = Platform::new();
+    platform.run(20, 3);
+    assert!(platform.burst(200).is_empty(), "nothing is slow yet");
+    platform.pass(ms(1_300));
+    assert_eq!(platform.overload.undecided.len(), 71);
+    let mut changes = platform.burst(200);
+    platform.run(20, 5);
+    changes.extend(platform.take_changes());
+    let is_one = matches!(changes.as_slice(), [Change::Began { .. }, Change::Ended { refused: 100.., .. }]);
+    assert!(is_one, "{changes:?}");
+}
+
+/// The queue grew before the overload began, and only shrinks after its end.
+#[test]
+fn shrinking_queue_is_no_new_overload() {
+    let mut platform = Platform::new();
+    platform.run(20, 3);
+    platform.burst(100);
+    platform.pass(ms(900));
+    assert!(platform.burst(200).is_empty(), "outcomes are not slow for a second yet");
+    platform.pass(ms(300));
+    platform.run(20, 5);
+    let changes = platform.take_changes();
+    let is_one = matches!(changes.as_slice(), [Change::Began { .. }, Change::Ended { refused: 1.., .. }]);
+    assert!(is_one, "{changes:?}");
 }
 
 #[test]
@@ -269,4 +318,72 @@ fn known_and_unpublished_bets_do_not_count() {
     assert_eq!(platform.overload.undecided.len(), 1);
     platform.overload.advance(ms(60_002));
     assert_eq!(platform.overload.undecided.len(), 0, "its outcome is not expected any more");
+}
+
+/// Game answers it at once, because it has decided the bet before.
+#[test]
+fn answer_to_a_decided_bet_is_not_measured() {
+    let mut overload = Overload::new(RULES);
+    let [decided, elsewhere, early] = ["1", "2", "3"].map(|key| ids::command_id("player", "route", key));
+    assert_eq!(overload.admit(&decided, ms(1)), Ok(()));
+    overload.decided(&decided, ms(101));
+    overload.admit_known(&decided, ms(200));
+    assert_eq!(overload.in_flight(), 0, "it was decided here");
+    overload.decided(&decided, ms(201));
+    assert_eq!(overload.admit(&decided, ms(202)), Ok(()));
+    overload.decided(&decided, ms(203));
+
+    overload.admit_known(&elsewhere, ms(300));
+    assert_eq!(overload.in_flight(), 1, "it may be undecided");
+    overload.decided(&elsewhere, ms(301));
+    assert_eq!(overload.admit(&early, ms(400)), Ok(()));
+    overload.answered_early(&early, ms(401));
+    assert_eq!(overload.admit(&early, ms(402)), Ok(()));
+    assert_eq!((overload.in_flight(), overload.undecided.len()), (0, 0));
+    assert_eq!(overload.shortest.get(), Some(ms(100)));
+    assert_eq!(overload.outcomes.per_s(SECOND, ms(1_000)), 1.0);
+
+    overload.advance(ms(60_400));
+    assert_eq!(overload.decided.len(), 1);
+    overload.advance(ms(60_401));
+    assert_eq!((overload.decided.len(), overload.decided_in_order.len()), (0, 0), "it is forgotten");
+}
+
+#[test]
+fn decided_bet_passes_in_an_overload() {
+    let mut platform = Platform::new();
+    platform.run(50, 3);
+    platform.run(200, 5);
+    let (begin, mut seen) = (platform.now, Seen::default());
+    for _ in 0..1_000 {
+        platform.bet(begin, &mut seen);
+    }
+    assert!(!seen.refused.is_empty(), "a new bet is refused");
+    let first = ids::command_id("player", "route", "1");
+    let in_flight = platform.overload.in_flight();
+    assert_eq!(platform.overload.admit(&first, platform.now), Ok(()));
+    assert_eq!(platform.overload.in_flight(), in_flight, "it is decided");
+}
+
+#[test]
+fn unacknowledged_bets_do_not_lengthen_waits() {
+    let mut overload = Overload::new(RULES);
+    let bets: Vec<EventId> =
+        (0..20).map(|bet| ids::command_id("player", "route", &bet.to_string())).collect();
+    for id in &bets {
+        assert_eq!(overload.admit(id, ms(1)), Ok(()));
+    }
+    // No rate is known, so it is one a second.
+    assert_eq!(overload.refuse(ms(2)).retry_after_s, 20);
+    for id in bets[..15].iter().chain(&bets[..1]) {
+        overload.unacknowledged(id);
+    }
+    assert_eq!(overload.refuse(ms(3)).retry_after_s, 5);
+    assert_eq!(overload.admit(&bets[0], ms(4)), Ok(()), "it is published again");
+    assert_eq!(overload.refuse(ms(4)).retry_after_s, 6);
+    overload.decided(&bets[1], ms(5));
+    overload.cancel(&bets[2]);
+    assert_eq!(overload.refuse(ms(6)).retry_after_s, 6, "neither was expected");
+    overload.advance(ms(60_001));
+    assert_eq!((overload.undecided.len(), overload.unacknowledged), (0, 0));
 }

@@ -95,7 +95,11 @@ impl Topics {
             namespace: world.sources.kafka_namespace.clone(),
             ..Config::default()
         };
-        let of_letters = [Topic::BetsEvents.dlq(Group::Analytics), DLQ_ACTIONS.to_owned()];
+        let of_letters = [
+            Topic::BetsEvents.dlq(Group::Analytics),
+            Topic::PaymentsCommands.dlq(Group::Payment),
+            DLQ_ACTIONS.to_owned(),
+        ];
         let is_wanted = |name: &str| {
             TOPICS.iter().any(|topic| topic.name() == name) || of_letters.iter().any(|topic| topic == name)
         };
@@ -120,26 +124,23 @@ impl Topics {
         self.producer.publish_raw(&record).await.expect("published")
     }
 
-    /// Parks an event as analytics does, with the first place 0/0.
-    async fn park(&self, event_id: &str) -> Published {
+    /// Parks a record as this group does, with the first place 0/0.
+    async fn park(&self, group: Group, topic: Topic, event_id: &str) -> Published {
         let headers = [
             ("ce_id", event_id),
-            ("dlq-original-topic", Topic::BetsEvents.name()),
+            ("dlq-original-topic", topic.name()),
             ("dlq-original-partition", "0"),
             ("dlq-original-offset", "0"),
             ("dlq-error-class", "poison"),
         ];
-        self.publish_raw(&Topic::BetsEvents.dlq(Group::Analytics), &headers, "{}".to_owned()).await
+        self.publish_raw(&topic.dlq(group), &headers, "{}".to_owned()).await
     }
 
-    /// Discards a letter of [`Topics::park`], as an operator does.
-    async fn discard(&self, event_id: &str, letter: Published) {
-        let topic = Topic::BetsEvents;
+    /// Replays or discards a letter of [`Topics::park`] of this group and topic, as an operator does. It was done long ago.
+    async fn act(&self, kind: &str, (group, topic): (Group, Topic), event_id: &str, letter: Published) {
         let action = json!({
-            "action": "discard", "by": "ann", "at": "2026-11-28T18:00:00Z", "group": "analytics", "event_id": event_id,
-            "letter": {
-                "topic": topic.dlq(Group::Analytics), "partition": letter.partition, "offset": letter.offset,
-            },
+            "action": kind, "by": "ann", "at": "2020-11-28T18:00:00Z", "group": group.as_str(), "event_id": event_id,
+            "letter": { "topic": topic.dlq(group), "partition": letter.partition, "offset": letter.offset },
             "first": { "topic": topic.name(), "partition": 0, "offset": 0 },
         });
         self.publish_raw(DLQ_ACTIONS, &[], action.to_string()).await;
@@ -283,11 +284,43 @@ async fn fact_of_an_open_letter_is_no_finding() {
     };
     let (report, _) = world.audit_from(&Mark::at(None)).await;
     assert_eq!(results(&report), [(1, 0); 2], "{report:#?}");
-    let letter = topics.park(&event_id).await;
+    let letter = topics.park(Group::Analytics, Topic::BetsEvents, &event_id).await;
     let (report, mark) = world.audit_from(&Mark::at(None)).await;
     assert_eq!(results(&report), [(0, 1); 2], "{report:#?}");
-    topics.discard(&event_id, letter).await;
+    topics.act("discard", (Group::Analytics, Topic::BetsEvents), &event_id, letter).await;
     let (report, _) = world.audit_from(&mark).await;
     assert_eq!(results(&report), [(1, 0); 2], "it was discarded and is still missing: {report:#?}");
+    world.drop_databases().await;
+}
+
+/// Payment parked the command of a bet, so the bet does not end until an operator acts.
+#[tokio::test]
+async fn bet_of_an_open_letter_is_no_finding() {
+    let world = World::new().await;
+    let topics = Topics::new(&world).await;
+    play(&world, &topics).await;
+    let given_up = doc! { "state": "decided", "unanswered_at": world.at() };
+    world.update(&world.databases.game, "bets", "bet-1", given_up).await;
+    let result = |report: &Report| {
+        let name = CheckId::BetsEnded.name();
+        let result = report.checks.iter().find(|result| result.name == name).expect("the check");
+        (result.violations(), result.parked)
+    };
+    let (report, _) = world.audit_from(&Mark::at(None)).await;
+    assert_eq!(result(&report), (1, 0), "{report:#?}");
+    let command_id = of_bet("bet-1", EventType::ApplyWager);
+    topics.park(Group::Analytics, Topic::BetsEvents, &command_id).await;
+    let (report, _) = world.audit_from(&Mark::at(None)).await;
+    assert_eq!(result(&report), (1, 0), "analytics ends no bet: {report:#?}");
+    let of_payment = (Group::Payment, Topic::PaymentsCommands);
+    let letter = topics.park(of_payment.0, of_payment.1, &command_id).await;
+    let (report, mark) = world.audit_from(&Mark::at(None)).await;
+    assert_eq!(result(&report), (0, 1), "{report:#?}");
+    topics.act("replay", of_payment, &command_id, letter).await;
+    let (report, mark) = world.audit_from(&mark).await;
+    assert_eq!(result(&report), (1, 0), "the replay did not end it: {report:#?}");
+    topics.act("discard", of_payment, &command_id, letter).await;
+    let (report, _) = world.audit_from(&mark).await;
+    assert_eq!(result(&report), (0, 0), "it stays pending: {report:#?}");
     world.drop_databases().await;
 }
