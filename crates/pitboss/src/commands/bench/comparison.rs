@@ -19,6 +19,18 @@ pub(super) struct Figure<T> {
     pub(super) of: fn(&T) -> f64,
 }
 
+impl<T> Figure<T> {
+    /// A figure of which less is better.
+    pub(super) const fn less(
+        name: &'static str,
+        title: &'static str,
+        is_limited: bool,
+        of: fn(&T) -> f64,
+    ) -> Self {
+        Self { name, title, is_limited, is_more_better: false, of }
+    }
+}
+
 /// One ratio for each round, with the estimate of their median.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Ratios {

@@ -30,16 +30,11 @@ pub(super) const FIGURES: [Figure<Turn>; 5] = [
         is_more_better: true,
         of: |turn| turn.settled_per_s,
     },
-    less("p50_ms", "p50 ms", |turn| turn.latency_ms.p50),
-    less("p95_ms", "p95 ms", |turn| turn.latency_ms.p95),
-    less("p99_ms", "p99 ms", |turn| turn.latency_ms.p99),
-    less("cpu_ms_per_bet", "CPU ms/bet", |turn| turn.cpu_ms_per_bet),
+    Figure::less("p50_ms", "p50 ms", false, |turn| turn.latency_ms.p50),
+    Figure::less("p95_ms", "p95 ms", false, |turn| turn.latency_ms.p95),
+    Figure::less("p99_ms", "p99 ms", false, |turn| turn.latency_ms.p99),
+    Figure::less("cpu_ms_per_bet", "CPU ms/bet", false, |turn| turn.cpu_ms_per_bet),
 ];
-
-/// A figure of which less is better.
-const fn less(name: &'static str, title: &'static str, of: fn(&Turn) -> f64) -> Figure<Turn> {
-    Figure { name, title, is_limited: false, is_more_better: false, of }
-}
 
 /// Result of one turn.
 #[derive(Clone, Debug, Serialize)]

@@ -8,21 +8,11 @@ pub(super) type Round = [Turn; 4];
 
 /// The figures that are compared. The 95th and the 99th percentile of a turn are those of a few bets, so no limit applies to them.
 pub(super) const FIGURES: [Figure<Turn>; 4] = [
-    figure("p50_ms", "p50 ms", true, |turn| turn.latency_ms.p50),
-    figure("p95_ms", "p95 ms", false, |turn| turn.latency_ms.p95),
-    figure("p99_ms", "p99 ms", false, |turn| turn.latency_ms.p99),
-    figure("cpu_ms_per_bet", "CPU ms/bet", true, |turn| turn.cpu_ms_per_bet),
+    Figure::less("p50_ms", "p50 ms", true, |turn| turn.latency_ms.p50),
+    Figure::less("p95_ms", "p95 ms", false, |turn| turn.latency_ms.p95),
+    Figure::less("p99_ms", "p99 ms", false, |turn| turn.latency_ms.p99),
+    Figure::less("cpu_ms_per_bet", "CPU ms/bet", true, |turn| turn.cpu_ms_per_bet),
 ];
-
-/// A figure of which less is better.
-const fn figure(
-    name: &'static str,
-    title: &'static str,
-    is_limited: bool,
-    of: fn(&Turn) -> f64,
-) -> Figure<Turn> {
-    Figure { name, title, is_limited, is_more_better: false, of }
-}
 
 #[cfg(test)]
 pub(super) mod tests {
