@@ -3,8 +3,9 @@
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use telemetry::{profile, spans};
 use tracing::Span;
@@ -49,6 +50,22 @@ fn burns_little() {
     black_box(burn(SMALL));
 }
 
+/// Uses CPU time until this process catches the sampler's signal. Before, `pprof` reads the debug information of the program, which
+/// takes seconds on a busy machine.
+fn burn_until_sampled() {
+    let started = Instant::now();
+    while !catches_signal(Signal::SIGPROF) {
+        assert!(started.elapsed() < Duration::from_secs(60), "the sampler does not start");
+        black_box(burn(Duration::from_millis(1)));
+    }
+}
+
+fn catches_signal(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal as u32 - 1) & 1 == 1
+}
+
 /// A thread that is in the allocator most of the time, where a stack must not be walked.
 fn allocate_until(stopped: &AtomicBool) {
     while !stopped.load(Ordering::Relaxed) {
@@ -64,6 +81,7 @@ fn profile_of_burning() {
         assert!(profiler.is_some(), "the first profile of the process");
         let child = spans::function("child");
         assert!(child.in_scope(|| profile::start(&Span::current())).is_none(), "one at a time");
+        burn_until_sampled();
         for _ in 0..TURNS {
             burns_most();
             burns_little();
@@ -99,7 +117,10 @@ fn profiled_beside_allocator() {
 fn chosen() {
     let telemetry = scenario::telemetry_with(|config| config.profiles_sample_rate = 1.0);
     let root = spans::background("chosen", []);
-    root.in_scope(|| (0..TURNS).for_each(|_| burns_most()));
+    root.in_scope(|| {
+        burn_until_sampled();
+        (0..TURNS).for_each(|_| burns_most());
+    });
     drop(root);
     scenario::wait_for_test();
     scenario::finish(telemetry);
