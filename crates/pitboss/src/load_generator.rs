@@ -6,4 +6,5 @@
 pub mod driver;
 pub mod load_report;
 pub mod losses;
+pub(crate) mod open_loop;
 pub mod plan;

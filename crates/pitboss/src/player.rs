@@ -1,12 +1,12 @@
 //! Client of the gateway that acts as a player, with the few HTTP calls that the command line needs.
 //!
-//! Used by `up` (one bet to show), `bet` and `load`. It uses only the gateway, and gets the same answers as
+//! Used by `up` (one bet to show), `bet`, `load` and the benchmarks. It uses only the gateway, and gets the same answers as
 //! a browser.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -32,6 +32,15 @@ pub struct Player {
     pub player_id: String,
     /// JWT of the session.
     pub token: String,
+}
+
+/// What a player logs in with.
+#[derive(Clone, Serialize)]
+pub struct Credentials {
+    /// The e-mail address, which is the name for log-ins.
+    pub email: String,
+    /// The password.
+    pub password: String,
 }
 
 /// Answer of the gateway to a bet.
@@ -66,6 +75,15 @@ pub struct BetResult {
     pub reason: Option<String>,
 }
 
+impl Credentials {
+    /// Random credentials that no player has.
+    #[must_use]
+    pub fn random() -> Self {
+        let name = Uuid::new_v4().simple().to_string();
+        Self { email: format!("{name}@players.example"), password: format!("pw-{name}") }
+    }
+}
+
 impl BetAnswer {
     /// Returns true if the gateway refused the bet because the platform is overloaded. The bet has no effect then.
     #[must_use]
@@ -91,7 +109,20 @@ impl BetAnswer {
 impl Gateway {
     /// Creates a client for the gateway at `base_url`. An operator's token exempts it from the limit per address.
     pub fn new(base_url: impl Into<String>, operator_token: Option<String>) -> Result<Self> {
-        let client = Client::builder()
+        Self::with(Client::builder(), base_url, operator_token)
+    }
+
+    /// Creates a client without a token, as everybody has it. It keeps at most this many connections while they are idle.
+    pub fn anonymous(base_url: impl Into<String>, idle_connections_max: usize) -> Result<Self> {
+        Self::with(Client::builder().pool_max_idle_per_host(idle_connections_max), base_url, None)
+    }
+
+    fn with(
+        client: ClientBuilder,
+        base_url: impl Into<String>,
+        operator_token: Option<String>,
+    ) -> Result<Self> {
+        let client = client
             .no_proxy()
             .timeout(CALL_DEADLINE)
             .tcp_nodelay(true)
@@ -102,10 +133,12 @@ impl Gateway {
 
     /// Registers a new player and logs in.
     pub async fn register(&self, currency: &str) -> Result<Player> {
-        let name = Uuid::new_v4().simple().to_string();
-        let credentials = serde_json::json!({
-            "email": format!("{name}@players.example"), "password": format!("pw-{name}"),
-        });
+        self.register_as(&Credentials::random(), currency).await
+    }
+
+    /// Registers a new player with these credentials and logs in.
+    pub async fn register_as(&self, credentials: &Credentials, currency: &str) -> Result<Player> {
+        let credentials = serde_json::to_value(credentials)?;
         let mut profile = credentials.clone();
         profile["display_name"] = "Player One".into();
         profile["currency"] = currency.into();
@@ -123,6 +156,15 @@ impl Gateway {
         let session: Session =
             self.write("/api/v1/sessions", None, &Uuid::new_v4().to_string(), &credentials).await?;
         Ok(Player { player_id: registered.player_id, token: session.token })
+    }
+
+    /// Sends one log-in and returns the status of its answer.
+    ///
+    /// # Errors
+    /// Only when there is no answer at all.
+    pub async fn log_in(&self, credentials: &Credentials) -> Result<StatusCode> {
+        let key = Uuid::new_v4().to_string();
+        status_of(self.request(Method::POST, "/api/v1/sessions", None, &key).json(credentials)).await
     }
 
     /// Deposits `amount_minor` through the card provider and returns the balance after it, in minor units. It retries with the
@@ -198,11 +240,7 @@ impl Gateway {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await?;
-        let status = answer.status();
-        // Reads the whole answer, so that the connection can be used again.
-        answer.bytes().await?;
-        Ok(status)
+        status_of(request).await
     }
 
     fn request(&self, method: Method, path: &str, player: Option<&Player>, key: &str) -> RequestBuilder {
@@ -247,4 +285,13 @@ impl Gateway {
         };
         serde_json::from_str(&text).with_context(|| format!("POST {path}: unexpected body {text}"))
     }
+}
+
+/// Sends a request and returns the status of its answer.
+async fn status_of(request: RequestBuilder) -> Result<StatusCode> {
+    let answer = request.send().await?;
+    let status = answer.status();
+    // Reads the whole answer, so that the connection can be used again.
+    answer.bytes().await?;
+    Ok(status)
 }

@@ -1,4 +1,4 @@
-//! `pitboss bench`: measures what a bet costs, and what becomes of bets above saturation.
+//! `pitboss bench`: measures what a bet costs, and what becomes of bets above saturation and under a flood of log-ins.
 //!
 //! A bet is compared with one without our code, with one of another build, and with one after many earlier bets. Faults that are not
 //! armed are measured by themselves.
@@ -6,14 +6,21 @@
 //! For `bench history` two platforms run side by side, one with few stored bets and one with many. They get the same load in turns
 //! (A B B A), so that other work of the machine affects both. This is repeated for each number of players that share the history.
 
+mod bettors;
 mod chain;
 mod comparison;
 mod cost;
 mod evaluation;
+mod flood;
 mod order_statistics;
 mod overload;
+mod pace;
 mod page;
 mod pairs;
+mod report;
+mod rounds;
+mod stage;
+mod turn;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,14 +41,14 @@ use crate::steps::print_line;
 const PORT_BASES: [u16; 2] = [28_100, 28_300];
 /// Rate at which history is created, in bets a second. It is well below the limit of one player's lane.
 const FILL_RATE_PER_S: u64 = 60;
-/// Stake of each bet that `cost`, `chain`, `overload` and `pairs` send, in minor units.
+/// Stake of each bet that the benchmarks send other than `history`, in minor units.
 const STAKE_MINOR: i64 = 100;
 /// Currency of their players.
 const CURRENCY: &str = "EUR";
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks. `cost`, `chain` and `overload` measure the running platform, and the others need none.
+/// Benchmarks. `cost`, `chain`, `overload` and `flood` measure the running platform, and the others need none.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -62,6 +69,8 @@ enum Bench {
     Pairs(pairs::PairsArgs),
     /// Bets at twice the rate that saturates the running platform, compared with bets below it
     Overload(overload::OverloadArgs),
+    /// Latency of a bet under a flood of wrong log-ins divided by that without, measured alternately on the running platform
+    Flood(flood::FloodArgs),
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +129,7 @@ impl BenchArgs {
             Bench::Chain(args) => args.run(context).await?,
             Bench::Pairs(args) => args.run(context).await?,
             Bench::Overload(args) => args.run(context).await?,
+            Bench::Flood(args) => args.run(context).await?,
         };
         Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

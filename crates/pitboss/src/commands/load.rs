@@ -124,7 +124,7 @@ impl LoadArgs {
 }
 
 /// Sends the plan's bets with a live line, and counts the outcomes. Returns when the last bet has ended.
-pub(super) async fn send(gateway: &Gateway, players: &[Player], plan: &Plan, output: &Output) -> Tally {
+async fn send(gateway: &Gateway, players: &[Player], plan: &Plan, output: &Output) -> Tally {
     send_each(gateway, players, plan, output, |_| {}).await
 }
 

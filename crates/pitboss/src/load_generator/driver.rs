@@ -1,13 +1,11 @@
 //! Sends the bets and measures their latencies.
 
-use std::time::Duration;
-
-use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::load_report::{Kind, Outcome};
+use super::open_loop::{OpenLoop, pass_on};
 use super::plan::Plan;
 use crate::player::{BetAnswer, Gateway, Player};
 
@@ -29,29 +27,11 @@ async fn open_loop(
     rate: f64,
     outcomes: &mpsc::Sender<Outcome>,
 ) {
-    let bets = (rate * plan.duration.as_secs_f64()).round() as u32;
-    let start = Instant::now();
-    let mut in_flight = FuturesUnordered::new();
-    for (index, player) in (0..bets).zip(players.iter().cycle()) {
-        let intended = start + Duration::from_secs_f64(f64::from(index) / rate);
-        // Bets in flight continue until the next bet is due.
-        loop {
-            tokio::select! {
-                biased;
-                () = sleep_until(intended) => break,
-                Some(outcome) = in_flight.next() => report(outcomes, outcome).await,
-            }
-        }
-        if in_flight.len() < IN_FLIGHT_MAX {
-            in_flight.push(one_bet(gateway, player, plan, intended));
-        } else {
-            let outcome = Outcome { kind: Kind::NotSent, latency: intended.elapsed(), trace_id: None };
-            report(outcomes, outcome).await;
-        }
-    }
-    while let Some(outcome) = in_flight.next().await {
-        report(outcomes, outcome).await;
-    }
+    let open_loop = OpenLoop { rate_per_s: rate, duration: plan.duration, in_flight_max: IN_FLIGHT_MAX };
+    let bet = |player, intended| one_bet(gateway, player, plan, intended);
+    let not_sent =
+        |intended: Instant| Outcome { kind: Kind::NotSent, latency: intended.elapsed(), trace_id: None };
+    open_loop.run(players.iter().cycle(), bet, not_sent, outcomes).await;
 }
 
 async fn closed_loop(gateway: &Gateway, players: &[Player], plan: &Plan, outcomes: &mpsc::Sender<Outcome>) {
@@ -59,15 +39,10 @@ async fn closed_loop(gateway: &Gateway, players: &[Player], plan: &Plan, outcome
     let each = players.iter().map(|player| async move {
         while Instant::now() < until {
             let outcome = one_bet(gateway, player, plan, Instant::now()).await;
-            report(outcomes, outcome).await;
+            pass_on(outcomes, outcome).await;
         }
     });
     futures::future::join_all(each).await;
-}
-
-async fn report(outcomes: &mpsc::Sender<Outcome>, outcome: Outcome) {
-    // The receiver outlives the run. If it does not, the run was aborted and its outcomes are not needed.
-    let _aborted = outcomes.send(outcome).await;
 }
 
 async fn one_bet(gateway: &Gateway, player: &Player, plan: &Plan, intended: Instant) -> Outcome {
@@ -93,7 +68,8 @@ fn kind_of(answer: &BetAnswer) -> Kind {
     }
 }
 
-fn kind_of_failure(error: &anyhow::Error) -> Kind {
+/// Kind of a request without an answer.
+pub(crate) fn kind_of_failure(error: &anyhow::Error) -> Kind {
     match error.downcast_ref::<reqwest::Error>() {
         Some(error) if error.is_timeout() => Kind::Timeout,
         Some(error) if error.is_connect() => Kind::Connect,

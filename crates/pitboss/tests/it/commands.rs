@@ -69,6 +69,7 @@ fn commands_without_platform_fail_with_message() {
         (vec!["status"], 1),
         (vec!["stop", "game"], 69),
         (vec!["--port-base", &unused, "bet"], 69),
+        (vec!["--port-base", &unused, "bench", "flood"], 69),
         (vec!["dlq", "list", "--bootstrap-servers", "127.0.0.1:9"], 69),
         (vec!["topics", "create", "--bootstrap-servers", "127.0.0.1:9"], 69),
         (vec!["--port-base", &unused, "lag", "--once"], 69),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::cost::grid::Grid;
 use super::order_statistics::Estimate;
 
 /// A figure of a turn.
@@ -88,6 +89,20 @@ impl Comparison {
         figures.iter().map(|figure| Self::of(figure, rounds)).collect()
     }
 
+    /// Table with a row for each figure. The header names ten columns: the figure, A, B, B/A, its interval, its bad end, A/A, its
+    /// interval, B/B, and its interval.
+    pub(super) fn grid(all: &[Self], header: &'static [&'static str]) -> Grid {
+        let rows = all.iter().map(|comparison| {
+            let Self { title, a, b, b_over_a, a_over_a, b_over_b, .. } = comparison;
+            let mut row = vec![(*title).to_owned(), format!("{a:.2}"), format!("{b:.2}")];
+            row.extend(b_over_a.cells());
+            row.push(format!("{:.3}", comparison.bad_end()));
+            row.extend(a_over_a.cells().into_iter().chain(b_over_b.cells()));
+            row
+        });
+        Grid { header, text_columns: 1, rows: rows.collect() }
+    }
+
     /// The end of the interval of B/A that is worse for B. A statement about B holds only if this end meets it.
     pub(super) fn bad_end(&self) -> f64 {
         let Estimate { low, high, .. } = self.b_over_a.estimate;
@@ -106,7 +121,7 @@ impl Ratios {
     }
 
     /// Cells of a table: the median and its interval.
-    pub(super) fn cells(&self) -> [String; 2] {
+    fn cells(&self) -> [String; 2] {
         let Estimate { median, low, high } = self.estimate;
         [format!("{median:.3}"), format!("{low:.3}–{high:.3}")]
     }

@@ -8,11 +8,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use self::report::{Phase, Report};
+use super::bettors::Bettors;
 use super::cost::report::kinds;
-use crate::commands::{Context, load};
-use crate::load_generator::load_report::Kind;
-use crate::output::Output;
-use crate::player::{Gateway, Player};
+use super::report::BenchReport as _;
+use crate::commands::Context;
+use crate::load_generator::load_report::{Kind, Outcome};
 use crate::steps::print_line;
 use crate::target::TargetArgs;
 
@@ -47,13 +47,6 @@ pub(super) struct OverloadArgs {
     players: u16,
 }
 
-/// The players, and where their bets go.
-struct Bettors<'a> {
-    gateway: Gateway,
-    players: Vec<Player>,
-    output: &'a Output,
-}
-
 impl OverloadArgs {
     /// Measures the platform of this checkout. Returns true if the accepted bets above saturation are fast, as many as at
     /// saturation, and all settled.
@@ -62,32 +55,22 @@ impl OverloadArgs {
     /// When the platform is not up, or when no rate saturates it.
     pub(super) async fn run(&self, context: &Context) -> Result<bool> {
         let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
-        let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
         let plan = super::plan(RATE_MAX_PER_S, self.seconds_max(), self.players);
-        let players = load::register(&gateway, &plan, output).await?;
-        let bettors = Bettors { gateway, players, output };
+        let bettors = Bettors::on(&target, &plan, output).await?;
         let steps = self.search(&bettors).await?;
         let saturation_per_s = steps.iter().map(|step| step.settled_per_s).fold(0.0, f64::max);
         let below = self.measure(&bettors, saturation_per_s * BELOW).await;
         let above = self.measure(&bettors, saturation_per_s * ABOVE).await;
         let report = Report::of(self.players, saturation_per_s, steps, below, above);
-        if output.json {
-            output.line(&serde_json::to_string(&report)?);
-        } else {
-            output.text(&report.to_text(output.columns));
-        }
-        let problem = report.problem();
-        if let Some(problem) = &problem {
-            output.problem(problem, 1);
-        }
-        Ok(problem.is_none())
+        report.print(output)?;
+        Ok(report.holds(output))
     }
 
     /// Raises the rate until the platform does not settle all bets in time. The last step is above saturation.
     async fn search(&self, bettors: &Bettors<'_>) -> Result<Vec<Phase>> {
         let mut steps = Vec::new();
         for rate_per_s in self.rates() {
-            let step = bettors.phase(rate_per_s, self.step_s).await;
+            let step = phase(bettors, rate_per_s, self.step_s).await;
             print_line(&format!("{rate_per_s} bets/s: {:.1} settled/s", step.settled_per_s));
             if step.settled == 0 {
                 bail!("no bet was settled at {rate_per_s} a second (errors: {})", kinds(&step.errors));
@@ -106,7 +89,7 @@ impl OverloadArgs {
     async fn measure(&self, bettors: &Bettors<'_>, rate_per_s: f64) -> Phase {
         // Consumers that no bet waits for are still busy with the phase before.
         tokio::time::sleep(Duration::from_secs(self.pause_s)).await;
-        bettors.phase(rate_per_s.round().max(1.0) as u32, self.seconds).await
+        phase(bettors, rate_per_s.round().max(1.0) as u32, self.seconds).await
     }
 
     /// Rates of the search. The highest is the last.
@@ -127,26 +110,23 @@ impl OverloadArgs {
     }
 }
 
-impl Bettors<'_> {
-    /// Sends bets at this rate and waits until all have ended.
-    async fn phase(&self, rate_per_s: u32, seconds: u64) -> Phase {
-        let plan = super::plan(rate_per_s, seconds, u16::try_from(self.players.len()).unwrap_or(u16::MAX));
-        let started = Instant::now();
-        let (mut accepted_by_s, mut settled_within) = (vec![0_u64; seconds as usize], 0_u64);
-        let tally = load::send_each(&self.gateway, &self.players, &plan, self.output, |outcome| {
-            let elapsed = started.elapsed();
-            // What is settled after the phase is its backlog, and no part of the rate.
-            settled_within += u64::from(outcome.kind == Kind::Settled && elapsed.as_secs() < seconds);
-            // An outcome is counted in the second for which its bet was scheduled.
-            let sent_s = elapsed.saturating_sub(outcome.latency).as_secs() as usize;
-            let is_accepted = !matches!(outcome.kind, Kind::Refused | Kind::NotSent);
-            if is_accepted && let Some(accepted) = accepted_by_s.get_mut(sent_s) {
-                *accepted += 1;
-            }
-        })
-        .await;
-        Phase::of(rate_per_s, seconds, &tally, settled_within, accepted_by_s)
-    }
+/// Sends bets at this rate and waits until all have ended.
+async fn phase(bettors: &Bettors<'_>, rate_per_s: u32, seconds: u64) -> Phase {
+    let started = Instant::now();
+    let (mut accepted_by_s, mut settled_within) = (vec![0_u64; seconds as usize], 0_u64);
+    let count = |outcome: &Outcome| {
+        let elapsed = started.elapsed();
+        // What is settled after the phase is its backlog, and no part of the rate.
+        settled_within += u64::from(outcome.kind == Kind::Settled && elapsed.as_secs() < seconds);
+        // An outcome is counted in the second for which its bet was scheduled.
+        let sent_s = elapsed.saturating_sub(outcome.latency).as_secs() as usize;
+        let is_accepted = !matches!(outcome.kind, Kind::Refused | Kind::NotSent);
+        if is_accepted && let Some(accepted) = accepted_by_s.get_mut(sent_s) {
+            *accepted += 1;
+        }
+    };
+    let tally = bettors.send_each(f64::from(rate_per_s), seconds, count).await;
+    Phase::of(rate_per_s, seconds, &tally, settled_within, accepted_by_s)
 }
 
 #[cfg(test)]

@@ -2,31 +2,56 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::steps::print_line;
 
 /// Page that `--report` writes unless it names another one.
-pub(super) const DEFAULT: &str = "docs/benchmarks.md";
+const DEFAULT: &str = "docs/benchmarks.md";
+
+/// The page to write.
+#[derive(Args, Debug)]
+pub(super) struct PageArgs {
+    /// Write the tables to their place in a page [default file: docs/benchmarks.md]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = DEFAULT)]
+    report: Option<PathBuf>,
+}
+
+impl PageArgs {
+    /// Checks that the page has a place for the tables, before they are measured. Without a page there is nothing to check.
+    ///
+    /// # Errors
+    /// When the page cannot be read, or has no place. A file that does not exist is a place, too.
+    pub(super) fn check(&self, bench: &str) -> Result<()> {
+        self.report.as_deref().map_or(Ok(()), |path| check(path, bench))
+    }
+
+    /// Replaces the tables in the page, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`], and when the page cannot be written.
+    pub(super) fn write(&self, bench: &str, tables: &str) -> Result<()> {
+        let Some(path) = &self.report else { return Ok(()) };
+        write(path, bench, tables)?;
+        print_line(&format!("wrote {}", path.display()));
+        Ok(())
+    }
+}
 
 /// The lines before and after the tables of a benchmark.
 fn marks(bench: &str) -> [String; 2] {
     ["begin", "end"].map(|place| format!("<!-- bench {bench}: {place} -->"))
 }
 
-/// Checks that the page has a place for the tables, before they are measured.
-///
-/// # Errors
-/// When the page cannot be read, or has no place. A file that does not exist is a place, too.
-pub(super) fn check(path: &Path, bench: &str) -> Result<()> {
+fn check(path: &Path, bench: &str) -> Result<()> {
     around(path, &marks(bench)).map(drop)
 }
 
 /// Replaces what is between the marks.
-///
-/// # Errors
-/// Those of [`check`], and when the page cannot be written.
-pub(super) fn write(path: &Path, bench: &str, tables: &str) -> Result<()> {
+fn write(path: &Path, bench: &str, tables: &str) -> Result<()> {
     let marks = marks(bench);
     let (before, after) = around(path, &marks)?;
     let [begin, end] = marks;
@@ -51,7 +76,23 @@ fn around(path: &Path, [begin, end]: &[String; 2]) -> Result<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        page: PageArgs,
+    }
+
+    #[test]
+    fn report_without_a_file_is_the_usual_page() {
+        let report = |args: &[&str]| Cli::try_parse_from(["page"].iter().chain(args)).unwrap().page.report;
+        assert_eq!(report(&[]), None);
+        assert_eq!(report(&["--report"]), Some(PathBuf::from(DEFAULT)));
+        assert_eq!(report(&["--report", "a.md"]), Some(PathBuf::from("a.md")));
+    }
 
     #[test]
     fn only_the_marked_place_changes() {

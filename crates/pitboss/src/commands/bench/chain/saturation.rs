@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::bettors::{Bettors, Side};
+use super::side::{Contender, Side};
 use crate::commands::bench::comparison::Figure;
 use crate::commands::bench::cost::report::kinds;
 use crate::load_generator::load_report::{LatencyMs, Report, Tally};
@@ -97,7 +97,7 @@ impl Peak {
 /// # Errors
 /// When it does not keep up with any rate, or when its backlog is not settled in time.
 pub(super) async fn climb(
-    bettors: &Bettors<'_>,
+    contender: &Contender<'_>,
     begin_per_s: f64,
     factor: f64,
     seconds: u64,
@@ -106,22 +106,22 @@ pub(super) async fn climb(
     let mut has_kept_up = false;
     loop {
         let began = Instant::now();
-        let tally = bettors.send(rate_per_s, seconds).await;
+        let tally = contender.bettors.send(rate_per_s, seconds).await;
         let step = Step::of(rate_per_s, &tally, began.elapsed());
-        print_line(&format!("{}: {step}", bettors.side));
+        print_line(&format!("{}: {step}", contender.side));
         let keeps_up = step.keeps_up();
         steps.push(step);
         if !keeps_up {
-            drain(bettors).await?;
+            drain(contender).await?;
         }
         has_kept_up |= keeps_up;
         let Some(next_per_s) = next_rate(rate_per_s, factor, keeps_up, has_kept_up) else { break };
         if next_per_s < RATE_PER_S_MIN {
-            bail!("the {} does not keep up with {rate_per_s:.1} bets a second", bettors.side);
+            bail!("the {} does not keep up with {rate_per_s:.1} bets a second", contender.side);
         }
         rate_per_s = next_per_s;
     }
-    Ok(Peak::of(bettors.side, steps))
+    Ok(Peak::of(contender.side, steps))
 }
 
 /// The next rate, or `None` if the largest is found.
@@ -134,10 +134,10 @@ fn next_rate(rate_per_s: f64, factor: f64, keeps_up: bool, has_kept_up: bool) ->
 }
 
 /// Waits until bets are settled in time again.
-async fn drain(bettors: &Bettors<'_>) -> Result<()> {
+async fn drain(contender: &Contender<'_>) -> Result<()> {
     let until = Instant::now() + DRAIN_DEADLINE;
     loop {
-        let errors = bettors.send(DRAIN_RATE_PER_S, 1).await.errors_and_refusals();
+        let errors = contender.bettors.send(DRAIN_RATE_PER_S, 1).await.errors_and_refusals();
         if errors.is_empty() {
             return Ok(());
         }
@@ -145,7 +145,7 @@ async fn drain(bettors: &Bettors<'_>) -> Result<()> {
             let deadline_s = DRAIN_DEADLINE.as_secs();
             bail!(
                 "the {} settles no bets in time {deadline_s} s after the load: {}",
-                bettors.side,
+                contender.side,
                 kinds(&errors)
             );
         }

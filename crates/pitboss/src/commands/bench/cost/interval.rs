@@ -1,23 +1,18 @@
 //! An interval: what was read at its start and at its end.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use runtime::Layout;
 
 use super::counters::Counters;
-use super::machine::MachineTicks;
 use super::usage::Usages;
+use crate::commands::bench::turn;
 use crate::target::Target;
 
 /// Everything that is read at one moment.
 #[derive(Debug)]
 pub(super) struct Reading {
-    at: Instant,
-    /// Processes of all parts.
-    pub(super) usages: Usages,
-    /// CPU time of the machine.
-    pub(super) machine: MachineTicks,
+    /// Processes and machine.
+    processes: turn::Reading,
     /// Counters of all services.
     pub(super) counters: Counters,
 }
@@ -36,29 +31,29 @@ impl Reading {
     /// requests for them.
     pub(super) async fn at_start(target: &Target, layout: &Layout) -> Result<Self> {
         let counters = Counters::read(target).await?;
-        Self::with(counters, layout)
+        Ok(Self { processes: turn::Reading::of(layout)?, counters })
     }
 
     /// Reads what an interval ends with. The counters come last, for the same reason.
     pub(super) async fn at_end(target: &Target, layout: &Layout) -> Result<Self> {
-        let reading = Self::with(Counters::default(), layout)?;
-        Ok(Self { counters: Counters::read(target).await?, ..reading })
+        let processes = turn::Reading::of(layout)?;
+        Ok(Self { processes, counters: Counters::read(target).await? })
     }
 
-    fn with(counters: Counters, layout: &Layout) -> Result<Self> {
-        let machine = MachineTicks::read()?;
-        Ok(Self { at: Instant::now(), usages: Usages::read(layout), machine, counters })
+    /// Usage of all processes.
+    pub(super) fn usages(&self) -> &Usages {
+        &self.processes.usages
     }
 }
 
 impl Interval {
     /// Duration between the two readings.
     pub(super) fn seconds(&self) -> f64 {
-        self.end.at.saturating_duration_since(self.begin.at).as_secs_f64()
+        self.end.processes.since(&self.begin.processes).as_secs_f64()
     }
 
     /// Share of the machine's CPU time in which its host ran something else, in percent.
     pub(super) fn steal_percent(&self) -> f64 {
-        self.end.machine.steal_percent_since(&self.begin.machine)
+        self.end.processes.steal_percent_since(&self.begin.processes)
     }
 }

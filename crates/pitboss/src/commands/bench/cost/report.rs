@@ -9,6 +9,8 @@ use super::grid::Grid;
 use super::interval::Interval;
 use super::machine::WRITES;
 use super::shares::{Costs, Divisors, PartCost, Share, part_costs, total};
+use crate::commands::bench::pace::Pace;
+use crate::commands::bench::report::BenchReport;
 use crate::load_generator::load_report::{self, LatencyMs};
 
 /// Cell without a figure.
@@ -32,12 +34,8 @@ const COUNTED: &[&str] = &["COUNTED", "SERVICE", "LABELS", "PER BET", "IDLE PER 
 pub(super) struct Setup {
     /// Release of the services, if `up` recorded it.
     pub(super) release: Option<String>,
-    /// Requested rate.
-    pub(super) rate_per_s: u32,
-    /// Load before the measured interval, in seconds.
-    pub(super) warm_up_s: u64,
-    /// Players that shared the bets.
-    pub(super) players: u16,
+    #[serde(flatten)]
+    pub(super) pace: Pace,
     /// Median time of a write of 4 KiB with its fsync in the state folder, before the load.
     pub(super) fsync_ms: f64,
 }
@@ -76,8 +74,8 @@ impl Report {
         let load_report::Report { sent, settled, rejected, latency_ms, .. } = bets;
         let divisors = Divisors { idle_s: idle.seconds(), load_s: load.seconds(), bets: settled as f64 };
         let parts = part_costs(
-            [&idle.begin.usages, &idle.end.usages],
-            [&load.begin.usages, &load.end.usages],
+            [idle.begin.usages(), idle.end.usages()],
+            [load.begin.usages(), load.end.usages()],
             divisors,
         );
         let changed: Vec<&str> =
@@ -109,30 +107,6 @@ impl Report {
         }
     }
 
-    /// Says that not every bet of the interval was settled. `None` if all were. Each player has money for all bets, so a rejected
-    /// one is a defect, and it costs less than a settled one.
-    pub(super) fn problem(&self) -> Option<String> {
-        let (failed, sent): (u64, _) = (self.errors.values().sum(), self.sent);
-        if failed > 0 {
-            let kinds = kinds(&self.errors);
-            return Some(format!(
-                "{failed} of {sent} bets of the interval were not answered with 200: {kinds}"
-            ));
-        }
-        let rejected = self.rejected;
-        (rejected > 0).then(|| {
-            format!("{rejected} of {sent} bets of the interval were rejected, although each player has money for all of them")
-        })
-    }
-
-    /// The report for a terminal of this width.
-    pub(super) fn to_text(&self, columns: usize) -> String {
-        let circumstances = self.circumstances().join("\n");
-        let (parts, counted) = (self.parts_grid().to_text(columns), self.counters_grid().to_text(columns));
-        let notes: String = self.notes.iter().map(|note| format!("\n{note}\n")).collect();
-        format!("{circumstances}\n\n{parts}\n\n{counted}\n{notes}")
-    }
-
     /// The report for a page in Markdown.
     pub(super) fn to_markdown(&self) -> String {
         let lines = self.circumstances().into_iter().chain(self.notes.iter().cloned());
@@ -142,7 +116,7 @@ impl Report {
 
     /// Lines about the bets and the machine.
     fn circumstances(&self) -> Vec<String> {
-        let Setup { release, rate_per_s, warm_up_s, players, fsync_ms } = &self.setup;
+        let Setup { release, pace: Pace { rate_per_s, warm_up_s, players, .. }, fsync_ms } = &self.setup;
         let Self { sent, settled, rejected, load_s, idle_s, latency_ms, .. } = self;
         vec![
             format!(
@@ -181,6 +155,31 @@ impl Report {
             row
         };
         Grid { header: COUNTED, text_columns: 3, rows: self.counters.iter().map(row).collect() }
+    }
+}
+
+impl BenchReport for Report {
+    fn to_text(&self, columns: usize) -> String {
+        let circumstances = self.circumstances().join("\n");
+        let (parts, counted) = (self.parts_grid().to_text(columns), self.counters_grid().to_text(columns));
+        let notes: String = self.notes.iter().map(|note| format!("\n{note}\n")).collect();
+        format!("{circumstances}\n\n{parts}\n\n{counted}\n{notes}")
+    }
+
+    /// Says that not every bet of the interval was settled. `None` if all were. Each player has money for all bets, so a rejected
+    /// one is a defect, and it costs less than a settled one.
+    fn problem(&self) -> Option<String> {
+        let (failed, sent): (u64, _) = (self.errors.values().sum(), self.sent);
+        if failed > 0 {
+            let kinds = kinds(&self.errors);
+            return Some(format!(
+                "{failed} of {sent} bets of the interval were not answered with 200: {kinds}"
+            ));
+        }
+        let rejected = self.rejected;
+        (rejected > 0).then(|| {
+            format!("{rejected} of {sent} bets of the interval were rejected, although each player has money for all of them")
+        })
     }
 }
 
@@ -237,7 +236,8 @@ mod tests {
     }
 
     fn report(parts: Vec<PartCost>, errors: &[(&str, u64)]) -> Report {
-        let setup = Setup { release: None, rate_per_s: 20, warm_up_s: 10, players: 50, fsync_ms: 1.25 };
+        let pace = Pace { rate_per_s: 20, seconds: 30, warm_up_s: 10, players: 50 };
+        let setup = Setup { release: None, pace, fsync_ms: 1.25 };
         Report {
             bench: "cost",
             setup,

@@ -153,4 +153,35 @@ mod tests {
         let after = usage(103, &[(1, 14, 1), (3, 6, 2)]);
         assert_eq!(after.since(&before), Used { cpu_ms: 30.0, voluntary: 10.0, involuntary: 2.0 });
     }
+
+    fn usages(list: &[(&str, u64, u64)]) -> Usages {
+        let usage = |start_ticks, ticks| ProcessUsage {
+            process: ProcessId { pid: 7, start_ticks, boot_id: "boot".to_owned() },
+            ticks,
+            switches: BTreeMap::new(),
+        };
+        let list = list.iter().map(|(name, start, ticks)| ((*name).to_owned(), usage(*start, *ticks)));
+        Usages(list.collect())
+    }
+
+    #[test]
+    fn cpu_time_is_that_of_each_process() {
+        let begin = usages(&[("game", 1, 100), ("supervisor", 2, 50)]);
+        let end = usages(&[("game", 1, 130), ("supervisor", 2, 51)]);
+        let used = end.cpu_ms_since(&begin).unwrap();
+        assert_eq!(used, BTreeMap::from([("game".to_owned(), 300.0), ("supervisor".to_owned(), 10.0)]));
+    }
+
+    #[test]
+    fn process_that_did_not_run_throughout_is_refused() {
+        let both = usages(&[("game", 1, 100), ("user", 2, 50)]);
+        let others = [usages(&[("game", 1, 130)]), usages(&[("game", 1, 130), ("user", 3, 60)])];
+        for other in &others {
+            for (begin, end) in [(&both, other), (other, &both)] {
+                let error = end.cpu_ms_since(begin).unwrap_err().to_string();
+                assert_eq!(error, "user restarted, or did not run throughout");
+            }
+        }
+        assert!(Usages::default().cpu_ms_since(&Usages::default()).is_err());
+    }
 }

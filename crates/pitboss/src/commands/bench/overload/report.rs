@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::cost::grid::Grid;
 use super::super::cost::report::kinds;
+use super::super::report::BenchReport;
 use crate::load_generator::load_report::{Kind, LatencyMs, Tally};
 
 /// Limit of the p99 of accepted bets above saturation, as a multiple of that below.
@@ -120,9 +121,11 @@ impl Report {
             above,
         }
     }
+}
 
+impl BenchReport for Report {
     /// Says what is not within its limit. `None` if all is.
-    pub(super) fn problem(&self) -> Option<String> {
+    fn problem(&self) -> Option<String> {
         let Self { p99_ratio, goodput_ratio, fall_back_s, .. } = self;
         let mut problems = Vec::new();
         // A quotient without a value is not within its limit either.
@@ -154,8 +157,7 @@ impl Report {
         (!problems.is_empty()).then(|| problems.join(", "))
     }
 
-    /// The report for a terminal of this width.
-    pub(super) fn to_text(&self, columns: usize) -> String {
+    fn to_text(&self, columns: usize) -> String {
         let steps = self.steps.iter().map(|step| step.row("search".to_owned()));
         let measured = [self.below.row("below".to_owned()), self.above.row("above".to_owned())];
         let grid = Grid { header: PHASES, text_columns: 1, rows: steps.chain(measured).collect() };

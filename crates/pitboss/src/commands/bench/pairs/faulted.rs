@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use faults::{Armed, FaultId, Values};
 
-use super::turn::Bettors;
+use super::turn::Contender;
 use crate::flag_file::FlagFile;
 
 /// Sends the bets of a turn to both platforms, with the faults armed on B. Returns the p50 of A and of B, which shows whether
@@ -11,7 +11,7 @@ use crate::flag_file::FlagFile;
 ///
 /// # Errors
 /// When the flag file of B cannot be written.
-pub(super) async fn turn(ids: &[FaultId], [a, b]: &[Bettors<'_>; 2]) -> Result<[f64; 2]> {
+pub(super) async fn turn(ids: &[FaultId], [a, b]: &[Contender<'_>; 2]) -> Result<[f64; 2]> {
     let flags = FlagFile::of(b.layout());
     for id in ids {
         let scope = id.definition().default_scope.clone();

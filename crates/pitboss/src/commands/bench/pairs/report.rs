@@ -1,19 +1,18 @@
 //! The report: what was compared, under which circumstances, and what the rounds say.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
 use super::comparison::{FIGURES, Round};
 use super::platform::Platform;
-use super::turn::{Pace, Turn};
 use crate::commands::bench::comparison::Comparison;
-use crate::commands::bench::cost::grid::Grid;
-use crate::commands::bench::cost::machine::WRITES;
-use crate::commands::bench::cost::report::kinds;
 use crate::commands::bench::median;
 use crate::commands::bench::order_statistics::Ends;
+use crate::commands::bench::pace::Pace;
+use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::rounds::Machine;
+use crate::commands::bench::turn::Totals;
 use crate::output::counted;
 
 /// Columns of the table.
@@ -38,10 +37,8 @@ pub(super) struct Measured {
     pub(super) pace: Pace,
     /// CPU time of A and of B in each second without a load.
     pub(super) idle_cpu_ms_per_s: [f64; 2],
-    /// Median time of a write of 4 KiB with its fsync beside the states of both platforms, measured before each round.
-    pub(super) fsync_ms: f64,
-    /// Share of the machine's CPU time that its host took during all rounds.
-    pub(super) steal_percent: f64,
+    #[serde(flatten)]
+    pub(super) machine: Machine,
     /// Faults that were armed on B for a turn before each round, and disarmed.
     pub(super) after_faults: Vec<&'static str>,
     /// The p50 of A and of B in each of these turns.
@@ -82,77 +79,33 @@ impl Report {
         }
     }
 
-    /// Says that not every bet was settled, or that a bad end is above the limit. `None` if neither is so. Each player has money
-    /// for all bets, so a rejected one is a defect that would look like a fast bet.
-    pub(super) fn problem(&self) -> Option<String> {
-        let errors = self.errors();
-        let failed: u64 = errors.values().sum();
-        if failed > 0 {
-            return Some(format!("{failed} bets were not answered with 200: {}", kinds(&errors)));
+    fn sheet(&self) -> Sheet {
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Comparison::grid(&self.comparisons, COLUMNS)],
+            explanation: self.explanation(),
         }
-        let rejected = self.count(|turn| turn.rejected);
-        if rejected > 0 {
-            return Some(format!(
-                "{rejected} bets were rejected, although each player has money for all of them"
-            ));
-        }
-        let ratio_max = self.ratio_max?;
-        let exceeding = self.comparisons.iter().filter(|comparison| comparison.exceeds(ratio_max));
-        let ends: Vec<String> = exceeding
-            .map(|comparison| format!("{} {:.3}", comparison.title, comparison.b_over_a.estimate.high))
-            .collect();
-        (!ends.is_empty())
-            .then(|| format!("the bad end of B/A is above the limit of {ratio_max}: {}", ends.join(", ")))
     }
 
-    /// The report for a terminal of this width.
-    pub(super) fn to_text(&self, columns: usize) -> String {
-        let lines = [self.circumstances(), vec![String::new(), self.grid().to_text(columns), String::new()]];
-        let lines = lines.into_iter().flatten().chain([self.explanation()]);
-        lines.map(|line| format!("{line}\n")).collect()
-    }
-
-    /// Failed bets of all turns, by kind.
-    fn errors(&self) -> BTreeMap<String, u64> {
-        let mut errors: BTreeMap<String, u64> = BTreeMap::new();
-        for (kind, count) in self.turns().flat_map(|turn| &turn.errors) {
-            *errors.entry(kind.clone()).or_default() += count;
-        }
-        errors
-    }
-
-    /// Sum over all turns.
-    fn count(&self, of: fn(&Turn) -> u64) -> u64 {
-        self.turns().map(of).sum()
-    }
-
-    fn turns(&self) -> impl Iterator<Item = &Turn> {
-        self.measured.rounds.iter().flatten()
+    /// Bets of all turns.
+    fn totals(&self) -> Totals {
+        Totals::of(self.measured.rounds.iter().flatten().map(|turn| &turn.measured.bets))
     }
 
     /// Lines about the builds, the bets and the machine.
     fn circumstances(&self) -> Vec<String> {
-        let Measured { builds: [a, b], pace, idle_cpu_ms_per_s: [idle_a, idle_b], fsync_ms, .. } =
+        let Measured { builds: [a, b], pace, idle_cpu_ms_per_s: [idle_a, idle_b], machine, rounds, .. } =
             &self.measured;
-        let Pace { rate_per_s, seconds, warm_up_s, players } = pace;
         [
             format!("A (base): {a}"),
             format!("B (new): {b}"),
             format!(
-                "{} A B B A, each turn {rate_per_s} bets/s for {seconds} s after {warm_up_s} s of warm-up, {players} players on each platform",
-                counted(self.measured.rounds.len(), "round"),
+                "{} A B B A, each turn {pace}, {} players on each platform",
+                counted(rounds.len(), "round"),
+                pace.players
             ),
-            format!(
-                "{} bets: settled {} · rejected {} · errors {}",
-                self.count(|turn| turn.sent),
-                self.count(|turn| turn.settled),
-                self.count(|turn| turn.rejected),
-                kinds(&self.errors()),
-            ),
-            format!(
-                "stolen CPU time: {:.1} % of the rounds · write and fsync of 4 KiB: {fsync_ms:.2} ms (median of {WRITES} before each round)",
-                self.measured.steal_percent,
-            ),
+            self.totals().to_string(),
+            machine.to_string(),
             format!("idle CPU time: A {idle_a:.1} ms/s · B {idle_b:.1} ms/s"),
         ]
         .into_iter()
@@ -177,24 +130,31 @@ impl Report {
         })
     }
 
-    fn grid(&self) -> Grid {
-        let rows = self.comparisons.iter().map(|comparison| {
-            let Comparison { title, a, b, b_over_a, a_over_a, b_over_b, .. } = comparison;
-            let mut row = vec![(*title).to_owned(), format!("{a:.2}"), format!("{b:.2}")];
-            row.extend(b_over_a.cells());
-            row.push(format!("{:.3}", b_over_a.estimate.high));
-            row.extend(a_over_a.cells().into_iter().chain(b_over_b.cells()));
-            row
-        });
-        Grid { header: COLUMNS, text_columns: 1, rows: rows.collect() }
-    }
-
     /// Explains the intervals.
     fn explanation(&self) -> String {
         let intervals = Ends::explanation(self.measured.rounds.len());
         format!(
             "B/A, A/A and B/B are medians of one ratio a round. {intervals} Bad end: the upper end for B/A."
         )
+    }
+}
+
+impl BenchReport for Report {
+    fn to_text(&self, columns: usize) -> String {
+        self.sheet().to_text(columns)
+    }
+
+    /// Says that not every bet was settled, or that a bad end is above the limit. `None` if neither is so.
+    fn problem(&self) -> Option<String> {
+        if let Some(problem) = self.totals().problem() {
+            return Some(problem);
+        }
+        let ratio_max = self.ratio_max?;
+        let exceeding = self.comparisons.iter().filter(|comparison| comparison.exceeds(ratio_max));
+        let ends: Vec<String> =
+            exceeding.map(|comparison| format!("{} {:.3}", comparison.title, comparison.bad_end())).collect();
+        (!ends.is_empty())
+            .then(|| format!("the bad end of B/A is above the limit of {ratio_max}: {}", ends.join(", ")))
     }
 }
 
@@ -215,8 +175,7 @@ mod tests {
             builds: [build("base"), build("new")],
             pace: Pace { rate_per_s: 20, seconds: 15, warm_up_s: 3, players: 50 },
             idle_cpu_ms_per_s: [90.0, 60.0],
-            fsync_ms: 1.25,
-            steal_percent: 0.5,
+            machine: Machine { fsync_ms: 1.25, steal_percent: 0.5 },
             after_faults: vec!["user.n-plus-one"],
             faulted_p50_ms: vec![[4.0, 500.0], [5.0, 502.0]],
             rounds,
@@ -237,16 +196,15 @@ mod tests {
     #[test]
     fn unanswered_bet_is_a_problem_without_a_limit() {
         let mut rounds = vec![round([4.0; 4]), round([4.0; 4])];
-        rounds[0][1].errors.insert("timeout".to_owned(), 1);
-        rounds[1][3].errors.extend([("timeout".to_owned(), 2), ("http_503".to_owned(), 1)]);
-        let expected = "4 bets were not answered with 200: http_503 1, timeout 3";
+        rounds[0][1].measured.bets.errors.insert("timeout".to_owned(), 1);
+        let expected = "1 bets were not answered with 200: timeout 1";
         assert_eq!(report(rounds, None).problem().as_deref(), Some(expected));
     }
 
     #[test]
     fn rejected_bet_is_a_problem() {
         let mut rounds = vec![round([4.0; 4]), round([4.0; 4])];
-        rounds[1][2].rejected = 3;
+        rounds[1][2].measured.bets.rejected = 3;
         let expected = "3 bets were rejected, although each player has money for all of them";
         assert_eq!(report(rounds, None).problem().as_deref(), Some(expected));
     }

@@ -8,12 +8,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::program::PROGRAM;
-use crate::commands::{bench, load};
-use crate::load_generator::load_report::Tally;
+use crate::commands::bench::bettors::Bettors;
+use crate::commands::bench::stage::Stage;
 use crate::load_generator::plan::Plan;
 use crate::output::Output;
 use crate::player::{Gateway, Player};
-use crate::target::Target;
 
 /// Processes that both sides use, by the name of their part.
 const SHARED: [&str; 2] = ["kafka", "mongo"];
@@ -44,39 +43,31 @@ impl fmt::Display for Side {
     }
 }
 
-/// Players of one side.
+/// One side with its players.
 #[derive(Debug)]
-pub(super) struct Bettors<'a> {
-    /// Their side.
+pub(super) struct Contender<'a> {
+    /// The side.
     pub(super) side: Side,
-    gateway: Gateway,
-    players: Vec<Player>,
-    output: &'a Output,
+    /// Its players.
+    pub(super) bettors: Bettors<'a>,
 }
 
-impl<'a> Bettors<'a> {
-    /// Players of the chain, which listens at this address. It takes their token as their name.
-    pub(super) fn of_chain(address: SocketAddr, players: u16, output: &'a Output) -> Result<Self> {
+impl<'a> Contender<'a> {
+    /// The chain, which listens at this address. It takes the token of a player as their name.
+    pub(super) fn chain(address: SocketAddr, players: u16, output: &'a Output) -> Result<Self> {
         let gateway = Gateway::new(format!("http://{address}"), None)?;
         let player = |_| {
             let player_id = Uuid::now_v7().to_string();
             Player { token: player_id.clone(), player_id }
         };
-        Ok(Self { side: Side::Chain, gateway, players: (0..players).map(player).collect(), output })
+        let bettors = Bettors::of(gateway, (0..players).map(player).collect(), output);
+        Ok(Self { side: Side::Chain, bettors })
     }
 
-    /// Registers players on the platform, with enough money for the plan.
-    pub(super) async fn of_platform(target: &Target, plan: &Plan, output: &'a Output) -> Result<Self> {
-        let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
-        let players = load::register(&gateway, plan, output).await.context("the platform")?;
-        Ok(Self { side: Side::Platform, gateway, players, output })
-    }
-
-    /// Sends bets at fixed times for some seconds. Returns when the last one has ended.
-    pub(super) async fn send(&self, rate_per_s: f64, seconds: u64) -> Tally {
-        let players = u16::try_from(self.players.len()).unwrap_or(u16::MAX);
-        let plan = Plan { rate_per_s: Some(rate_per_s), ..bench::plan(1, seconds, players) };
-        load::send(&self.gateway, &self.players, &plan, self.output).await
+    /// The platform, with players that have enough money for the plan.
+    pub(super) async fn platform(stage: &Stage<'a>, plan: &Plan) -> Result<Self> {
+        let bettors = Bettors::on(stage.target, plan, stage.output).await.context("the platform")?;
+        Ok(Self { side: Side::Platform, bettors })
     }
 }
 

@@ -1,0 +1,99 @@
+//! Rounds of turns, and the machine during them.
+
+use std::fmt;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::cost::machine::{MachineTicks, WRITES, fsync_ms};
+use super::median;
+use crate::steps::print_line;
+
+/// What the machine did during all rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Machine {
+    /// Median time of a write of 4 KiB with its fsync, measured before each round.
+    pub(super) fsync_ms: f64,
+    /// Share of the machine's CPU time that its host took.
+    pub(super) steal_percent: f64,
+}
+
+/// Measures the machine before each round, and during all of them.
+#[derive(Debug)]
+pub(super) struct Rounds<'a> {
+    number: u32,
+    rounds: u32,
+    folder: &'a Path,
+    before: MachineTicks,
+    fsyncs_ms: Vec<f64>,
+}
+
+impl<'a> Rounds<'a> {
+    /// Begins rounds, which write to the disk of `folder`.
+    pub(super) fn begin(rounds: u32, folder: &'a Path) -> Result<Self> {
+        Ok(Self { number: 0, rounds, folder, before: MachineTicks::read()?, fsyncs_ms: Vec::new() })
+    }
+
+    /// Begins the next round, and measures the disk before it. Returns false if there are no more.
+    pub(super) fn begin_next(&mut self) -> Result<bool> {
+        if self.number == self.rounds {
+            return Ok(false);
+        }
+        self.number += 1;
+        print_line(&format!("round {} of {}", self.number, self.rounds));
+        self.fsyncs_ms.push(fsync_ms(self.folder)?);
+        Ok(true)
+    }
+
+    /// Ends the rounds.
+    pub(super) fn end(self) -> Result<Machine> {
+        Ok(Machine {
+            fsync_ms: median(&self.fsyncs_ms),
+            steal_percent: MachineTicks::read()?.steal_percent_since(&self.before),
+        })
+    }
+}
+
+/// Measures the turns of a round: those of the sides A, B, B, A, which have the numbers 0 and 1.
+pub(super) async fn round<T, F>(turn: impl Fn(usize) -> F) -> Result<[T; 4]>
+where
+    F: Future<Output = Result<T>>,
+{
+    Ok([turn(0).await?, turn(1).await?, turn(1).await?, turn(0).await?])
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fsync_ms, steal_percent } = self;
+        write!(
+            f,
+            "stolen CPU time: {steal_percent:.1} % of the rounds · write and fsync of 4 KiB: {fsync_ms:.2} ms (median of {WRITES} before each round)"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sides_take_turns() {
+        let sides = round(|side| async move { anyhow::Ok(side) }).await.unwrap();
+        assert_eq!(sides, [0, 1, 1, 0]);
+        let failed = round(|side| async move { if side == 0 { Ok(side) } else { anyhow::bail!("B") } }).await;
+        assert_eq!(failed.unwrap_err().to_string(), "B");
+    }
+
+    #[test]
+    fn disk_is_measured_before_each_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rounds = Rounds::begin(2, folder.path()).unwrap();
+        assert!(
+            rounds.begin_next().unwrap() && rounds.begin_next().unwrap() && !rounds.begin_next().unwrap()
+        );
+        assert_eq!(rounds.fsyncs_ms.len(), 2);
+        let machine = rounds.end().unwrap();
+        assert!(machine.fsync_ms > 0.0, "{machine}");
+    }
+}
