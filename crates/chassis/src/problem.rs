@@ -10,6 +10,7 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use telemetry::http::Unrecorded;
 use utoipa::{PartialSchema, ToSchema, openapi};
 
 /// An error answer in a form that programs can act on.
@@ -25,6 +26,7 @@ pub struct Problem {
     sentry_event_id: Option<Box<str>>,
     more: Map<String, Value>,
     headers: Option<Box<HeaderMap>>,
+    is_unrecorded: bool,
 }
 
 /// An error (RFC 9457). Some types have more members.
@@ -74,6 +76,7 @@ impl Problem {
             sentry_event_id: None,
             more: Map::new(),
             headers: None,
+            is_unrecorded: false,
         }
     }
 
@@ -102,6 +105,13 @@ impl Problem {
     #[must_use]
     pub fn sentry_event(mut self, event_id: Option<String>) -> Self {
         self.sentry_event_id = event_id.map(String::into_boxed_str);
+        self
+    }
+
+    /// Leaves the request without a transaction ([`Unrecorded`]), because there can be too many of its kind.
+    #[must_use]
+    pub fn unrecorded(mut self) -> Self {
+        self.is_unrecorded = true;
         self
     }
 
@@ -186,6 +196,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.headers.map(|more| *more).unwrap_or_default());
+        if self.is_unrecorded {
+            response.extensions_mut().insert(Unrecorded);
+        }
         response
     }
 }

@@ -111,6 +111,15 @@ pub(crate) fn set_status(span_id: SpanId, status: Status) {
     }
 }
 
+/// Discards the transaction of an open span. It has no effect on a span that is not recorded or has ended.
+pub(crate) fn discard(span_id: SpanId) {
+    let Some(bridge) = RUNNING.get() else { return };
+    let root = bridge.shard(span_id).get(&key(span_id)).map(|open| Arc::clone(&open.root));
+    if let Some(root) = root {
+        root.discard();
+    }
+}
+
 fn key(span_id: SpanId) -> u64 {
     u64::from_be_bytes(span_id.to_bytes())
 }
@@ -186,8 +195,13 @@ impl Bridge {
         let joined = family.as_ref().and_then(|root| root.join().map(|room| (Arc::clone(root), room)));
         let is_new = joined.is_none();
         let (root, room) = joined.unwrap_or_else(|| {
+            let is_discarded = family.as_ref().is_some_and(|root| root.is_discarded());
             let dsc = family.map_or_else(dsc, |root| Arc::clone(&root.dsc));
-            (Arc::new(Root::new(span_context.span_id(), dsc)), true)
+            let root = Root::new(span_context.span_id(), dsc);
+            if is_discarded {
+                root.discard();
+            }
+            (Arc::new(root), true)
         });
         let live = if room && has_kept_parent { LiveSpans::take_one() } else { None };
         let profiled = (is_new && live.is_some()).then(|| Arc::clone(&root));

@@ -47,7 +47,7 @@ names! {
         Shutdown = "shutdown",
         /// It could not be written as JSON, or the SDK reported an unknown reason.
         InternalSdkError = "internal_sdk_error",
-        /// The sampler did not record it.
+        /// The sampler did not record it, or it was discarded later for the same reason.
         SampleRate = "sample_rate",
         /// A hook of the SDK dropped it, or it could not be parsed for scrubbing.
         EventProcessor = "event_processor",

@@ -186,7 +186,8 @@ metrics! {
     HttpRequests = "http.server.requests", Counter, None, Summed;
     /// Time from request to response (or until the caller disconnected), in milliseconds, by `route`.
     HttpRequestDuration = "http.server.duration", Distribution, Millisecond, Local;
-    /// Requests that a rate limit refused, by `reason` (player, address, credentials: log-ins and registrations of an address).
+    /// Requests that a gateway refused because there were too many, by `reason` (player, address, credentials: log-ins and
+    /// registrations of an address; overload: bets).
     RequestsRefused = "requests.refused", Counter, None, Summed;
 
     /// Findings of the last round of the money audit, by `check`: 0 as long as the money is right.

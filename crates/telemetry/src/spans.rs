@@ -268,6 +268,12 @@ pub fn end(span: &Span) {
     span.context().span().end();
 }
 
+/// Discards the transaction of an open span, with all its spans. They count as sampled out, because the sampler would have left them
+/// out if it had known then what is known now.
+pub(crate) fn discard(span: &Span) {
+    crate::bridge::discard(span.context().span().span_context().span_id());
+}
+
 /// Sets the status. The last one set wins, after any number of earlier ones.
 pub fn set_status(span: &Span, status: Status) {
     crate::bridge::set_status(span.context().span().span_context().span_id(), status);

@@ -17,6 +17,8 @@ pub(crate) struct Finished {
     pub(crate) dsc: SharedContext,
     /// The CPU profile of the transaction, if one was recorded.
     pub(crate) profile: Option<Box<Profile>>,
+    /// It is not sent, and counts as sampled out.
+    pub(crate) discarded: bool,
     /// Releases the spans' memory budget after the transaction is written.
     pub(crate) _live: LiveSpans,
 }

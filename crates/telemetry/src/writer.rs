@@ -69,7 +69,12 @@ pub(crate) fn channel() -> (Writer, Jobs) {
 }
 
 impl Writer {
+    /// Passes a transaction on. One that was discarded ends here.
     pub(crate) fn transaction(&self, finished: Finished) {
+        if finished.discarded {
+            lose_all(Reason::SampleRate, &losses_of(&finished));
+            return;
+        }
         self.submit(Job::Transaction(Box::new(finished)));
     }
 

@@ -110,13 +110,17 @@ impl Admission {
     }
 }
 
-/// Answers a refused bet.
-pub(crate) fn problem(refusal: Refusal) -> Problem {
+/// Answers a refused bet. Without `is_recorded` it gets no transaction.
+pub(crate) fn problem(refusal: Refusal, is_recorded: bool) -> Problem {
     metric::count(Metric::BetsRefused, 1, &[]);
     spans::set_attr(&Span::current(), telemetry::attributes::ERROR_TYPE, OVERLOADED);
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, "More bets arrive than can be decided")
-        .detail("this request was not accepted and has no effect: repeat it with the same Idempotency-Key")
-        .header(RETRY_AFTER, HeaderValue::from(spread_s(refusal.retry_after_s, rand::random())))
+    let title = "More bets arrive than can be decided";
+    let detail = "this request was not accepted and has no effect: repeat it with the same Idempotency-Key";
+    let wait_s = spread_s(refusal.retry_after_s, rand::random());
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, title)
+        .detail(detail)
+        .header(RETRY_AFTER, HeaderValue::from(wait_s));
+    if is_recorded { problem } else { problem.unrecorded() }
 }
 
 /// Lengthens a wait by up to its length, as far as the limit allows, so that refused clients do not all return at the same time.

@@ -136,8 +136,8 @@ pub struct Limits {
     /// Burst of log-ins and registrations of one address.
     #[validate(range(min = 1))]
     pub credentials_per_address_burst: u32,
-    /// Of the requests of one address that a limit refused, the number per second that gets a transaction. The others are only
-    /// counted, so that a flood does not become a flood of telemetry.
+    /// Of the requests of one address that were refused at a limit per address or in overload, the number per second that gets a
+    /// transaction. The others are only counted, so that a flood does not become a flood of telemetry.
     #[validate(range(min = 1))]
     pub refusals_recorded_per_address_per_s: u32,
     /// The same number for all addresses together.

@@ -8,7 +8,7 @@
 //! The cache has the original answer on purpose, also for a bet that was voided since: a client that repeats a request asks what
 //! that request did. `GET` shows the present state, as the owner does once the cache has forgotten the answer.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
     body::Body,
@@ -48,6 +48,8 @@ const NOT_ACKNOWLEDGED: &str =
 pub(crate) struct Write {
     /// The player. [`perform`] checks the session.
     pub(crate) player: Bearer,
+    /// Address of the client.
+    pub(crate) client: IpAddr,
     /// Part of the command's id: the method and the path.
     pub(crate) route: &'static str,
     pub(crate) key: IdempotencyKey,
@@ -115,7 +117,9 @@ async fn join(app: &App, write: &Write, id: &EventId, request_hash: &RequestHash
     joined.map_err(|error| match error {
         JoinError::OtherRequest => Problem::idempotency_conflict(),
         JoinError::Full => Problem::unavailable("too many requests are waiting for their outcome"),
-        JoinError::Overloaded(refusal) => admission::problem(refusal),
+        JoinError::Overloaded(refusal) => {
+            admission::problem(refusal, app.rate_limits.count_overload(write.client))
+        }
     })
 }
 

@@ -4,8 +4,9 @@
 //! a flood of them takes nothing from the bets of the same address. The user service limits attempts per account, because its
 //! replicas share that count.
 //!
-//! Each refusal is counted (`requests.refused`). Of those at a limit per address only a few per second get a transaction, and they
-//! are logged at most once a minute, so a flood costs little beyond its answers.
+//! Each refusal is counted (`requests.refused`), that of a bet in overload too. Of these and of those at a limit per address only a few
+//! per second get a transaction, so a flood costs little beyond its answers. Those at a limit per address are logged at most once a
+//! minute.
 //!
 //! It guarantees bounded memory, because any client can add keys to a map. A full map evicts its idle keys. As long as it is
 //! full, all its requests share one allowance.
@@ -29,6 +30,8 @@ use crate::config::Limits;
 
 /// Interval of the map's size check, in requests. Counting all keys of a sharded map is slow.
 const COUNT_EVERY: u32 = 256;
+/// Name of an overload in metrics. [`crate::admission`] finds it.
+const OVERLOAD: &str = "overload";
 
 /// All rate limits.
 pub(crate) struct RateLimits {
@@ -127,6 +130,12 @@ impl RateLimits {
         refused(refusal.limit, refusal.wait_s)
     }
 
+    /// Counts a bet that is refused in overload. Returns true if it is one of the few that get a transaction.
+    pub(crate) fn count_overload(&self, address: IpAddr) -> bool {
+        count_refused(OVERLOAD);
+        self.records(network_of(address))
+    }
+
     /// Returns true if a refused request of this network gets a transaction.
     fn records(&self, network: IpAddr) -> bool {
         self.recorded_of_address.check(network).is_ok() && self.recorded.check().is_ok()
@@ -151,8 +160,12 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
+fn count_refused(reason: &'static str) {
+    metric::count(Metric::RequestsRefused, 1, &[("reason", reason)]);
+}
+
 fn refused(limit: Limit, wait_s: u64) -> Problem {
-    metric::count(Metric::RequestsRefused, 1, &[("reason", limit.as_str())]);
+    count_refused(limit.as_str());
     let scope = limit.scope();
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
         .detail(format!("the limit per {scope} is reached"))

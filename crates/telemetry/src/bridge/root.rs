@@ -35,6 +35,8 @@ struct State {
     flushed: bool,
     /// There was no room for the root, so no span of the transaction is sent.
     abandoned: bool,
+    /// Nobody needs the transaction, so no span of it is sent.
+    discarded: bool,
 }
 
 /// Result of the end of a span.
@@ -66,6 +68,7 @@ impl Root {
             profile: None,
             flushed: false,
             abandoned: false,
+            discarded: false,
         };
         Self { dsc, span_id, state: Mutex::new(state) }
     }
@@ -106,7 +109,8 @@ impl Root {
             return self.last_of_all(&mut state).unwrap_or(Ended::Kept);
         };
         if state.flushed {
-            return Ended::Late(Box::new(self.finished(data, Vec::new(), None, live)));
+            let discarded = state.discarded;
+            return Ended::Late(Box::new(self.finished(data, Vec::new(), None, live, discarded)));
         }
         state.live.absorb(live);
         if is_root {
@@ -133,7 +137,7 @@ impl Root {
         let root = state.root.take()?;
         state.flushed = true;
         let (children, live) = (std::mem::take(&mut state.children), std::mem::take(&mut state.live));
-        Some(self.finished(root, children, state.profile.take(), live))
+        Some(self.finished(root, children, state.profile.take(), live, state.discarded))
     }
 
     fn finished(
@@ -142,8 +146,18 @@ impl Root {
         children: Vec<SpanData>,
         profile: Option<Box<Profile>>,
         live: LiveSpans,
+        discarded: bool,
     ) -> Finished {
-        Finished { root, children, dsc: Arc::clone(&self.dsc), profile, _live: live }
+        Finished { root, children, dsc: Arc::clone(&self.dsc), profile, discarded, _live: live }
+    }
+
+    /// Sends no span of the transaction from now on.
+    pub(super) fn discard(&self) {
+        self.state().discarded = true;
+    }
+
+    pub(super) fn is_discarded(&self) -> bool {
+        self.state().discarded
     }
 
     /// Makes the transaction wait for its profile, like for a span. Returns false if it was already sent, or has a profile.

@@ -27,9 +27,12 @@ use crate::spans::{self, Status};
 /// Response header with the trace id.
 pub const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// Marks a request that gets no transaction, in its extensions. It is counted and answered as any other request, with a trace id.
+/// Marks a request that gets no transaction, in its extensions or in those of its answer. It is counted and answered as any other
+/// request, with a trace id.
 ///
-/// A layer around [`ServerLayer`] sets it, for requests of which there can be too many.
+/// It is for requests of which there can be too many. A layer around [`ServerLayer`] marks the request, so that nothing of it is
+/// recorded. What is only known inside marks the answer, and the spans up to there are discarded. A request that is always recorded
+/// ([`TrustPolicy::with_own_entry`]) stays recorded then.
 #[derive(Debug, Clone, Copy)]
 pub struct Unrecorded;
 
@@ -78,6 +81,7 @@ where
         if request.extensions().get::<Unrecorded>().is_some() {
             incoming.context = incoming.context.with_value(sampling::Request::Skip);
         }
+        let always_recorded = incoming.context.get::<sampling::Request>() == Some(&sampling::Request::Record);
         let span = request_span(&request, incoming);
         // The future takes the ready instance, because the clone may not be ready
         let ready = self.inner.clone();
@@ -85,7 +89,8 @@ where
         let hub = Hub::new_from_top(Hub::main());
         describe_request(&hub, &request);
         let counted = Counted::of(&request);
-        let answer = answer(span.clone(), counted, async move { inner.call(request).await });
+        let inner = async move { inner.call(request).await };
+        let answer = answer(span.clone(), counted, always_recorded, inner);
         Box::pin(answer.instrument(span).bind_hub(hub))
     }
 }
@@ -142,6 +147,7 @@ fn describe_request(hub: &Hub, request: &Request<Body>) {
 async fn answer(
     span: Span,
     counted: Counted,
+    always_recorded: bool,
     inner: impl Future<Output = Result<Response, Infallible>> + Send,
 ) -> Result<Response, Infallible> {
     // The caller may disconnect before there is a response
@@ -160,6 +166,9 @@ async fn answer(
         response.headers_mut().insert(TRACE_ID_HEADER, value);
     }
     counted.answered(status);
+    if !always_recorded && response.extensions().get::<Unrecorded>().is_some() {
+        spans::discard(&span);
+    }
     // Tasks that the handler started hold the span, some of them as long as the process lives
     spans::end(&span);
     Ok(response)

@@ -1,8 +1,11 @@
 //! The HTTP server layer and the HTTP client.
 
-use axum::Router;
+use std::sync::{Arc, Mutex};
+
 use axum::routing::get;
-use telemetry::http::{Client, Options, server_layer};
+use axum::{Extension, Router};
+use telemetry::Category;
+use telemetry::http::{Client, Options, Unrecorded, server_layer};
 use telemetry::propagation::{self, TrustPolicy};
 use telemetry::spans;
 use tracing::Instrument as _;
@@ -16,6 +19,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
         "client" => Some(client),
         "odd_method" => Some(odd_method),
         "given_up" => Some(given_up),
+        "unrecorded" => Some(unrecorded),
         _ => None,
     }
 }
@@ -290,4 +294,62 @@ fn abandoned_call_is_cancelled_once() {
     assert_eq!(served.payload["contexts"]["trace"]["status"], "cancelled");
     let call = span_with_op(&receiver.transaction("caller"), "http.client");
     assert_eq!(call["status"], "cancelled");
+}
+
+fn sampled_out(category: Category) -> u64 {
+    let counts = telemetry::sampled_out();
+    counts.iter().filter(|count| count.category == category).map(|count| count.quantity).sum()
+}
+
+/// Answers that are marked as unrecorded, of requests with a span that ends later. One of them is always recorded.
+fn unrecorded() {
+    let telemetry = scenario::telemetry();
+    let open: Arc<Mutex<Vec<tracing::Span>>> = Arc::default();
+    scenario::block_on(async {
+        let opened = Arc::clone(&open);
+        let refuse = move || async move {
+            spans::function("work").in_scope(|| {});
+            let late = spans::function("late");
+            late.in_scope(|| {});
+            opened.lock().unwrap().push(late);
+            (Extension(Unrecorded), "too many")
+        };
+        let policy =
+            TrustPolicy::outside([]).with_always_recorded(|headers| headers.contains_key("x-operator"));
+        let app = Router::new()
+            .route("/refused", get(refuse))
+            .route("/kept", get(|| async { "fine" }))
+            .layer(server_layer(policy));
+        let address = serve(app).await;
+        let plain = reqwest::Client::builder().no_proxy().build().unwrap();
+        let get = |path: &str| plain.get(format!("{address}{path}"));
+
+        let refused = get("/refused").send().await.unwrap();
+        assert!(refused.headers().contains_key("x-trace-id"), "every answer has a trace id");
+        scenario::until("the wait for the open span is over", || sampled_out(Category::Transaction) == 1);
+        let late = open.lock().unwrap().pop().unwrap();
+        late.in_scope(|| spans::function("after").in_scope(|| {}));
+        drop(late);
+
+        get("/kept").send().await.unwrap();
+        get("/refused").header("x-operator", "1").send().await.unwrap();
+        open.lock().unwrap().clear();
+    });
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn unrecorded_answer_is_counted_and_not_sent() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    scenario::run("unrecorded", &receiver.dsn(), &[]);
+    let sent = receiver.transactions();
+    let mut names: Vec<&str> =
+        sent.iter().map(|item| item.payload["transaction"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["GET /kept", "GET /refused"], "only the operator's refused request is there");
+    let spans = receiver.transaction("GET /refused").payload["spans"].as_array().unwrap().len();
+    assert_eq!(spans, 2);
+    // The request, and the two spans that would have been sent alone.
+    assert_eq!(receiver.reported("sample_rate", "transaction"), 3);
+    assert_eq!(receiver.reported("sample_rate", "span"), 4);
 }

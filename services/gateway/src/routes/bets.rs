@@ -1,6 +1,11 @@
 //! Routes of bets. The gateway accepts a bet. The game and payment services decide it.
 
-use axum::{extract::State, response::Response};
+use std::net::SocketAddr;
+
+use axum::{
+    extract::{ConnectInfo, State},
+    response::Response,
+};
 use chassis::{
     http::{IdempotencyKey, Json, Path},
     problem::Problem,
@@ -39,6 +44,7 @@ use crate::{
     ))]
 pub(crate) async fn place(
     State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     player: Bearer,
     key: IdempotencyKey,
     headers: HeaderMap,
@@ -54,6 +60,7 @@ pub(crate) async fn place(
         Message::from(PlaceBet { player_id: player.id.clone(), game: request.game, stake: Some(stake) });
     let write = Write {
         player,
+        client: peer.ip(),
         route: "POST /api/v1/bets",
         key,
         message,

@@ -1,6 +1,11 @@
 //! Deposits and withdrawals through the card provider.
 
-use axum::{extract::State, response::Response};
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    extract::{ConnectInfo, State},
+    response::Response,
+};
 use chassis::{
     http::{IdempotencyKey, Json, Path},
     problem::Problem,
@@ -35,6 +40,7 @@ use crate::{
     ))]
 pub(crate) async fn deposit(
     State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     player: Bearer,
     key: IdempotencyKey,
     headers: HeaderMap,
@@ -42,7 +48,7 @@ pub(crate) async fn deposit(
 ) -> Result<Response, Problem> {
     let amount = amount(request.amount_minor, &request.currency)?;
     let message = Message::from(Deposit { player_id: player.id.clone(), amount: Some(amount) });
-    pay(&app, player, "POST /api/v1/payments/deposits", key, message, &headers).await
+    pay(&app, player, peer.ip(), "POST /api/v1/payments/deposits", key, message, &headers).await
 }
 
 /// Withdraw money and wait up to two seconds for the provider.
@@ -57,6 +63,7 @@ pub(crate) async fn deposit(
     ))]
 pub(crate) async fn withdraw(
     State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     player: Bearer,
     key: IdempotencyKey,
     headers: HeaderMap,
@@ -64,7 +71,7 @@ pub(crate) async fn withdraw(
 ) -> Result<Response, Problem> {
     let amount = amount(request.amount_minor, &request.currency)?;
     let message = Message::from(Withdraw { player_id: player.id.clone(), amount: Some(amount) });
-    pay(&app, player, "POST /api/v1/payments/withdrawals", key, message, &headers).await
+    pay(&app, player, peer.ip(), "POST /api/v1/payments/withdrawals", key, message, &headers).await
 }
 
 /// Get one of the player's own payments.
@@ -88,12 +95,13 @@ pub(crate) async fn find(
 async fn pay(
     app: &App,
     player: Bearer,
+    client: IpAddr,
     route: &'static str,
     key: IdempotencyKey,
     message: Message,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let respond_async = idempotent_write::prefers_async(headers);
-    let write = Write { player, route, key, message, owner: Owner::Payment, respond_async };
+    let write = Write { player, client, route, key, message, owner: Owner::Payment, respond_async };
     idempotent_write::perform(app, write).await
 }

@@ -1,8 +1,12 @@
-//! Overload: a new bet is refused early and publishes nothing. A known key, a deposit and a bet after the overload are accepted.
+//! Overload: a new bet is refused early and publishes nothing, and few of the refused ones get a transaction. A known key, a deposit
+//! and a bet after the overload are accepted.
+
+use std::{collections::BTreeSet, time::Instant};
 
 use contracts::ids;
 use gateway::Config;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use testkit::{metrics, scenario};
 
 use crate::harness::{Broker, TIMEOUT, TestGateway, outcome, problem, send, valid_body};
 
@@ -23,9 +27,9 @@ fn decide(gateway: &TestGateway, number: usize) {
     assert!(!gateway.standalone.receive(&outcome), "its request was answered before");
 }
 
-/// Sends two bets for each that is decided, until one is not accepted. Returns its key and answer.
-async fn overload(gateway: &TestGateway) -> (String, Response) {
-    let mut decided = 0;
+/// Sends two bets for each that is decided, until one is not accepted. Returns its key and answer. `decided` is the number of decided
+/// bets.
+async fn overload(gateway: &TestGateway, decided: &mut usize) -> (String, Response) {
     loop {
         for _ in 0..2 {
             let key = testkit::unique("k");
@@ -34,8 +38,8 @@ async fn overload(gateway: &TestGateway) -> (String, Response) {
                 return (key, response);
             }
         }
-        decide(gateway, decided);
-        decided += 1;
+        decide(gateway, *decided);
+        *decided += 1;
     }
 }
 
@@ -47,14 +51,15 @@ async fn overload_refuses_new_bets_only() {
     gateway.set_broker(Broker::Silent);
     assert_eq!(accept(gateway.bet_request(100), &accepted).await.status(), StatusCode::ACCEPTED);
 
-    let (refused, answer) = tokio::time::timeout(TIMEOUT, overload(&gateway)).await.expect("a refused bet");
+    let refused = overload(&gateway, &mut 0);
+    let (refused, answer) = tokio::time::timeout(TIMEOUT, refused).await.expect("a refused bet");
     let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let retry_after_s: u64 = retry_after.expect("a header").parse().expect("seconds");
     assert!((1..=30).contains(&retry_after_s), "{retry_after_s}");
     assert_eq!(problem(answer).await, (503, "/problems/overloaded".to_owned()));
     let id = ids::command_id("p-1", "POST /api/v1/bets", &refused);
     assert!(gateway.published().iter().all(|command| command.id != id), "nothing was published");
-    assert!(testkit::metrics::counted("pitboss_bets_refused_total", &[]) >= 1.0);
+    assert!(metrics::counted("pitboss_bets_refused_total", &[]) >= 1.0);
 
     assert_eq!(gateway.bet(&settled).await.status(), StatusCode::OK, "a known reply");
     let again = accept(gateway.bet_request(100), &accepted).await;
@@ -68,4 +73,70 @@ async fn overload_refuses_new_bets_only() {
     }
     let later = accept(gateway.bet_request(100), &refused).await;
     assert_eq!(later.status(), StatusCode::ACCEPTED, "the same key, once the others are decided");
+}
+
+/// Refused bets, and those of them that get a transaction in a second.
+const FLOOD: usize = 40;
+const RECORDED_PER_S: u32 = 2;
+
+#[test]
+fn refused_bets_cost_few_transactions() {
+    scenario::run("overload::scenario");
+}
+
+#[test]
+#[ignore = "runs in the process that the test above starts"]
+fn scenario() {
+    let Some((receiver, flood)) = scenario::received("gateway", |_| flood()) else { return };
+    let items = receiver.items();
+    let bets = items
+        .iter()
+        .filter(|(kind, item)| kind == "transaction" && item["transaction"] == "POST /api/v1/bets");
+    let (mut accepted, mut refused) = (0, BTreeSet::new());
+    for (_, bet) in bets {
+        let trace = &bet["contexts"]["trace"];
+        if trace["data"]["http.response.status_code"] == 503 {
+            assert_eq!(trace["data"]["error.type"], "overloaded");
+            refused.insert(trace["trace_id"].as_str().expect("an id").to_owned());
+        } else {
+            accepted += 1;
+        }
+    }
+    let most = usize::try_from(u64::from(RECORDED_PER_S) * (1 + flood.took_s)).expect("few");
+    assert!((1..=most).contains(&refused.len()), "{} transactions, limit {most}", refused.len());
+    assert!(most < FLOOD, "INVALID run: the flood took {} s", flood.took_s);
+    assert!(refused.is_subset(&flood.traces), "the answer names another trace");
+    assert_eq!(accepted, flood.accepted, "every accepted bet has one");
+}
+
+/// Traces of the refused bets, their time, rounded up, and the number of accepted bets.
+struct Flood {
+    traces: BTreeSet<String>,
+    took_s: u64,
+    accepted: usize,
+}
+
+/// Sends bets until many were refused.
+async fn flood() -> Flood {
+    let few = |config: &mut Config| {
+        sensitive(config);
+        config.limits.refusals_recorded_per_address_per_s = RECORDED_PER_S;
+    };
+    let gateway = TestGateway::start_with(Broker::Settles, few).await;
+    assert_eq!(gateway.bet(&testkit::unique("k")).await.status(), StatusCode::OK);
+    gateway.set_broker(Broker::Silent);
+    let (mut traces, mut decided, started) = (BTreeSet::new(), 0, Instant::now());
+    for _ in 0..FLOOD {
+        let refused = overload(&gateway, &mut decided);
+        let (_, answer) = tokio::time::timeout(TIMEOUT, refused).await.expect("a refused bet");
+        let trace_id = answer.headers()["x-trace-id"].to_str().expect("text").to_owned();
+        assert_eq!(problem(answer).await.1, "/problems/overloaded");
+        traces.insert(trace_id);
+    }
+    let took_s = started.elapsed().as_secs() + 1;
+    assert_eq!(traces.len(), FLOOD, "each has its own trace");
+    let requests = metrics::counted("pitboss_requests_refused_total", &[("reason", "overload")]);
+    let counted = [metrics::counted("pitboss_bets_refused_total", &[]), requests];
+    assert_eq!(counted.map(|count| count.to_string()), [FLOOD.to_string(), FLOOD.to_string()]);
+    Flood { traces, took_s, accepted: gateway.published().len() }
 }
