@@ -26,6 +26,9 @@ const OVERLOADED: &str = "overloaded";
 /// Interval of the gauges. The end of an overload without further bets is found as often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Smallest spread of a wait near its limit, in seconds.
+const SPREAD_MIN_S: u64 = 10;
+
 /// Decides which bets are accepted.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -123,13 +126,15 @@ pub(crate) fn problem(refusal: Refusal, is_recorded: bool) -> Problem {
     if is_recorded { problem } else { problem.unrecorded() }
 }
 
-/// Lengthens a wait by up to its length, as far as the limit allows, so that refused clients do not all return at the same time.
-/// `random` is from 0 up to 1.
-fn spread_s(least_s: u64, random: f64) -> u64 {
-    let longer_s = least_s.min(RETRY_AFTER_MAX_S.saturating_sub(least_s));
+/// Lengthens a wait by up to its length, as far as the limit allows, so that refused clients do not all return at the same time. Near
+/// the limit the spread begins earlier instead. `random` is from 0 up to 1.
+fn spread_s(wait_s: u64, random: f64) -> u64 {
+    let longest_s = wait_s.saturating_mul(2).min(RETRY_AFTER_MAX_S);
+    let shortest_s = wait_s.min(longest_s.saturating_sub(SPREAD_MIN_S.min(wait_s)));
+    let longer_s = longest_s.saturating_sub(shortest_s);
     // All seconds are equally likely, the longest too.
     let added_s = (random * (longer_s as f64 + 1.0)) as u64;
-    least_s.saturating_add(added_s.min(longer_s))
+    shortest_s.saturating_add(added_s.min(longer_s))
 }
 
 /// Logs a change once, so that an overload has two lines and not one for each refused bet.
@@ -150,11 +155,12 @@ mod tests {
 
     #[test]
     fn wait_is_spread_up_to_twice_and_the_limit() {
-        let ends = |least_s| (spread_s(least_s, 0.0), spread_s(least_s, 0.999));
+        let ends = |wait_s| (spread_s(wait_s, 0.0), spread_s(wait_s, 0.999));
         assert_eq!(ends(1), (1, 2));
         assert_eq!(ends(10), (10, 20));
         assert_eq!(ends(20), (20, 30));
-        assert_eq!(ends(30), (30, 30));
+        assert_eq!(ends(25), (20, 30));
+        assert_eq!(ends(30), (20, 30), "clients that wait the longest come back at different times, too");
         assert_eq!(spread_s(1, 0.5), 2, "each second is as likely as the other");
     }
 }

@@ -94,7 +94,7 @@ pub struct Bets {
     /// Number of bets in flight below which a first overload is never assumed.
     #[validate(range(min = 1, max = 1_000_000))]
     pub in_flight_min: usize,
-    /// Time to an outcome that is slow, as a multiple of the shortest measured time.
+    /// Time to an outcome that is slow, as a multiple of the time of the quickest tenth.
     #[validate(range(min = 2, max = 1_000))]
     pub slow_ratio: u32,
     /// Time for which most outcomes have to be slow before a first overload is assumed.

@@ -3,7 +3,7 @@
 //!
 //! It knows each bet from its admission to its outcome, so it measures how many are undecided, how fast outcomes come, and how
 //! long each took. The platform is overloaded when three things come together: outcomes are slow (most take longer than a multiple
-//! of the shortest), many bets are undecided, and their number grows. A fault that only delays outcomes makes no number grow, and
+//! of the quickest), many bets are undecided, and their number grows. A fault that only delays outcomes makes no number grow, and
 //! one that stops them leaves nothing to measure, so both refuse nothing.
 //!
 //! From then on, only as many bets may be in flight as are decided, at the measured rate, within that multiple (Little's law). The
@@ -18,7 +18,7 @@ use std::{
 
 use contracts::EventId;
 
-use measures::{HALF_SECOND, Rate, SECOND, Shortest, Slowness, bucket_of};
+use measures::{HALF_SECOND, Quickest, Rate, SECOND, Slowness, bucket_of};
 
 /// Smallest limit of bets in flight. The platform handles some at the same time, however short a bet takes.
 const LIMIT_MIN: usize = 8;
@@ -53,7 +53,7 @@ pub(crate) const RETRY_AFTER_MAX_S: u64 = 30;
 pub(crate) struct Rules {
     /// Number of bets in flight below which a first overload is never assumed.
     pub(crate) in_flight_min: usize,
-    /// Time to an outcome that is slow, as a multiple of the shortest.
+    /// Time to an outcome that is slow, as a multiple of the time of the quickest tenth.
     pub(crate) slow_ratio: u32,
     /// Time for which outcomes have to be slow before a first overload is assumed.
     pub(crate) after: Duration,
@@ -104,7 +104,7 @@ pub(crate) struct Overload {
     unacknowledged: usize,
     arrivals: Rate,
     outcomes: Rate,
-    shortest: Shortest,
+    quickest: Quickest,
     slowness: Slowness,
     /// Smallest number of undecided bets since outcomes became slow.
     undecided_min: usize,
@@ -155,7 +155,7 @@ impl Overload {
             unacknowledged: 0,
             arrivals: Rate::default(),
             outcomes: Rate::default(),
-            shortest: Shortest::default(),
+            quickest: Quickest::default(),
             slowness: Slowness::default(),
             undecided_min: 0,
             remembered: None,
@@ -253,12 +253,9 @@ impl Overload {
         let is_slow = self.target().is_some_and(|target| took > target);
         self.outcomes.add(now);
         self.slowness.add(is_slow, now);
-        if self.episode.is_some() {
-            // The times of an overload say nothing about the platform without one.
-            self.shortest.lower(took);
-        } else {
-            self.shortest.add(took, now);
-        }
+        // The times of an overload say nothing about the platform without one, so they only lower it.
+        let may_rise = self.episode.is_none();
+        self.quickest.add(took, may_rise, now);
     }
 
     fn is_refused(&mut self, now: Duration) -> bool {
@@ -313,6 +310,7 @@ impl Overload {
             refused: 0,
             starved_since: None,
         });
+        self.quickest.begin(now);
         self.changes.push_back(Change::Began { limit: self.limit_for(target), rate_per_s: per_s });
     }
 
@@ -361,6 +359,7 @@ impl Overload {
         let lasted = now.saturating_sub(episode.since);
         self.changes.push_back(Change::Ended { refused: episode.refused, lasted });
         self.episode = None;
+        self.quickest.begin(now);
         // Only bets that come from now on are the growth of a next overload.
         self.undecided_min = self.undecided.len();
         if is_starved {
@@ -371,7 +370,7 @@ impl Overload {
 
     /// Time to an outcome up to which it is not slow.
     fn target(&self) -> Option<Duration> {
-        let target = self.shortest.get()?.saturating_mul(self.rules.slow_ratio);
+        let target = self.quickest.get()?.saturating_mul(self.rules.slow_ratio);
         Some(target.min(self.rules.wait / TARGET_SHARE))
     }
 

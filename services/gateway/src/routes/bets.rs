@@ -40,7 +40,7 @@ use crate::{
         TokenProblems, BodyProblems, CommonProblems,
         // After the common problems, because it replaces their 503.
         (status = 503, description = "`/problems/overloaded`: more bets arrive than can be decided. The request has no effect, and `Retry-After` gives the seconds to wait. Other types: temporarily unavailable. Repeat the request with the same key", body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds to wait. In overload: once to twice the time in which all accepted bets are decided at the measured rate, at most 30"))),
+            headers(("Retry-After" = u64, description = "Seconds to wait. In overload: once to twice the time in which all accepted bets are decided at the measured rate, at most 30, and from 20 on if that time is longer"))),
     ))]
 pub(crate) async fn place(
     State(app): State<App>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contracts::ids;
 
-use super::*;
+use super::{measures::rounded, *};
 
 /// The platform decides 100 bets a second.
 const SERVICE: Duration = Duration::from_millis(10);
@@ -247,6 +247,37 @@ fn late_outcomes_in_batches_are_no_overload() {
     assert!(seen.refused.is_empty(), "{} refused", seen.refused.len());
 }
 
+/// The outcomes before the idle time were slow, and most of the latest stay so until six quick ones have come.
+#[test]
+fn burst_after_an_idle_time_is_admitted() {
+    let mut platform = Platform::new();
+    platform.run(20, 3);
+    platform.travel = ms(300);
+    platform.run(20, 3);
+    platform.pass(ms(60_000));
+    (platform.service, platform.travel) = (ms(50), TRAVEL);
+    let mut changes = platform.burst(100);
+    platform.pass(ms(150));
+    changes.extend(platform.burst(100));
+    assert!(changes.is_empty(), "outcomes are not slow for a second: {changes:?}");
+    assert_eq!(platform.overload.in_flight(), 198, "two were decided");
+}
+
+/// Game answers at once, because it decided these bets long ago.
+#[test]
+fn early_answers_do_not_make_others_slow() {
+    let mut platform = Platform::new();
+    for number in 0..70 {
+        platform.run(20, 1);
+        let old = ids::command_id("player", "route", &format!("old {number}"));
+        assert_eq!(platform.overload.admit(&old, platform.now), Ok(()));
+        platform.now += ms(1);
+        platform.overload.decided(&old, platform.now);
+    }
+    assert_eq!(platform.overload.quickest.get(), Some(rounded(ms(20))));
+    assert_eq!(platform.overload.slowness.since(), None);
+}
+
 #[test]
 fn outage_is_no_overload() {
     for rate_per_s in [20, 60] {
@@ -296,7 +327,7 @@ fn repetition_does_not_restart_the_time() {
     assert_eq!(overload.admit(&id, ms(90)), Ok(()));
     overload.admit_known(&id, ms(95));
     overload.decided(&id, ms(101));
-    assert_eq!(overload.shortest.get(), Some(ms(100)));
+    assert_eq!(overload.quickest.get(), Some(rounded(ms(100))));
 }
 
 #[test]
@@ -306,7 +337,7 @@ fn known_and_unpublished_bets_do_not_count() {
     assert_eq!(platform.overload.admit(&id, ms(1)), Ok(()));
     platform.overload.cancel(&id);
     assert_eq!(platform.overload.in_flight(), 0);
-    assert_eq!(platform.overload.shortest.get(), None, "it was not decided");
+    assert_eq!(platform.overload.quickest.get(), None, "it was not decided");
     platform.overload.admit_known(&id, ms(2));
     platform.overload.admit_known(&id, ms(3));
     assert_eq!(platform.overload.in_flight(), 1, "the same bet");
@@ -340,7 +371,7 @@ fn answer_to_a_decided_bet_is_not_measured() {
     overload.answered_early(&early, ms(401));
     assert_eq!(overload.admit(&early, ms(402)), Ok(()));
     assert_eq!((overload.in_flight(), overload.undecided.len()), (0, 0));
-    assert_eq!(overload.shortest.get(), Some(ms(100)));
+    assert_eq!(overload.quickest.get(), Some(rounded(ms(100))));
     assert_eq!(overload.outcomes.per_s(SECOND, ms(1_000)), 1.0);
 
     overload.advance(ms(60_400));
