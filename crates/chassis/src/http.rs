@@ -7,6 +7,7 @@ mod hosts;
 mod idempotency_key;
 mod layers;
 mod slow_clients;
+mod unread_body;
 
 pub use accept::serve;
 pub use extract::{Json, Path, Query, RawBody};

@@ -13,10 +13,10 @@ pub(crate) mod sessions;
 mod shared_docs;
 pub(crate) mod webhooks;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use axum::{
-    Router, body,
+    Router,
     extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -29,12 +29,6 @@ use crate::{app::App, rate_limits::Refusal};
 
 /// Paths whose POST hashes a password.
 const CREDENTIALS: [&str; 2] = ["/api/v1/players", "/api/v1/sessions"];
-
-/// Largest body of a refused request that is read. Behind a larger one the connection is closed.
-const REFUSED_BODY_BYTES_MAX: usize = 16 * 1024;
-
-/// Longest time that the body of a refused request is read.
-const REFUSED_BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// All routes. Every other path is a 404.
 pub(crate) fn table() -> Router<App> {
@@ -96,18 +90,11 @@ async fn limit_address(State(app): State<App>, mut request: Request, next: Next)
 }
 
 /// Answers a request that [`limit_address`] marked.
-///
-/// It counts the request, reads the body, and then answers. Without the body the connection is closed behind the answer, and a
-/// client that is still sending sees a broken connection instead of the 429.
 async fn answer_refused(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Some(refusal) = request.extensions().get::<Refusal>().copied() else {
-        return next.run(request).await;
-    };
-    // Made first, because a client that resets the connection drops the rest.
-    let answer = app.rate_limits.answer(refusal).into_response();
-    let read = body::to_bytes(request.into_body(), REFUSED_BODY_BYTES_MAX);
-    drop(tokio::time::timeout(REFUSED_BODY_WAIT, read).await);
-    answer
+    match request.extensions().get::<Refusal>().copied() {
+        Some(refusal) => app.rate_limits.answer(refusal).into_response(),
+        None => next.run(request).await,
+    }
 }
 
 /// Refuses an operator's request with invalid faults.

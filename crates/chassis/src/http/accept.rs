@@ -6,7 +6,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use http::Request;
+use http::{Request, header};
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::http1,
@@ -20,6 +20,7 @@ use super::{
     connection_limits::{Limiter, Slot, TransferLimit},
     hosts::{HostRefusal, KnownHosts},
     slow_clients::{MonitoredStream, RequestBody, ResponseBody},
+    unread_body::lend,
 };
 use crate::config::Http;
 
@@ -41,6 +42,9 @@ struct Shared {
 }
 
 /// Serves `router` on `listener` until `stop`. Then it lets open requests finish and returns when the last connection has closed.
+///
+/// An answer is sent after the request's body, also if its handler did not read it. Behind one that is too long or too slow
+/// (`unread_body`), the connection closes with the answer.
 ///
 /// A request for another host (`http.hosts`) is answered with 421, a request for no host or several hosts with 400. Every request
 /// carries the peer's address as [`ConnectInfo`].
@@ -123,12 +127,22 @@ async fn connection(
         };
         let transfer = shared.transfer;
         async move {
+            // Such a client waits for the answer before it sends its body.
+            let is_sending = !request.headers().contains_key(header::EXPECT);
+            let mut unread = None;
             let mut request = request.map(|incoming| match incoming.is_end_stream() {
                 true => Body::empty(),
-                false => Body::new(RequestBody::new(incoming, Arc::clone(&conn), transfer)),
+                false => {
+                    let (lent, rest) = lend(RequestBody::new(incoming, Arc::clone(&conn), transfer));
+                    unread = is_sending.then_some(rest);
+                    Body::new(lent)
+                }
             });
             request.extensions_mut().insert(ConnectInfo(peer));
             let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+            if let Some(unread) = unread {
+                unread.skip().await;
+            }
             Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, conn)))
         }
     });

@@ -137,6 +137,14 @@ impl RequestBody {
         });
         sleep.as_mut().poll(cx)
     }
+
+    /// Ends a wait for the client.
+    pub(super) fn pause(&mut self) {
+        if let Some((since, _)) = self.waiting.take() {
+            self.waited = self.waited.saturating_add(since.elapsed());
+            self.conn.enter(Phase::Working);
+        }
+    }
 }
 
 impl HttpBody for RequestBody {
@@ -151,10 +159,7 @@ impl HttpBody for RequestBody {
             ready!(self.poll_deadline(cx));
             return Poll::Ready(Some(Err(BodyTooSlow.into())));
         };
-        if let Some((since, _)) = self.waiting.take() {
-            self.waited = self.waited.saturating_add(since.elapsed());
-            self.conn.enter(Phase::Working);
-        }
+        self.pause();
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         }
@@ -172,10 +177,8 @@ impl HttpBody for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        // The handler stopped reading the body.
-        if self.waiting.is_some() {
-            self.conn.enter(Phase::Working);
-        }
+        // Nobody reads the body any more.
+        self.pause();
     }
 }
 

@@ -144,6 +144,81 @@ async fn head_with_65_headers_or_70_kb_is_refused() {
     }
 }
 
+/// Sends the head of a request whose body no handler reads.
+async fn begin(address: &str, host: &str, framing: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let head = format!("POST /nothing HTTP/1.1\r\nhost: {host}\r\n{framing}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("writes");
+    stream
+}
+
+/// Status of the next answer. Its bytes come in one piece.
+async fn next_status(stream: &mut TcpStream) -> String {
+    let mut answer = vec![0; 4_096];
+    let length = stream.read(&mut answer).await.expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn answer_comes_after_a_body_that_nobody_reads() {
+    let (address, _stop) = serve(small_limits()).await;
+    let too_large = "b".repeat(100);
+    for (host, framing, body, status) in [
+        (address.as_str(), "content-length: 4", "body", "404"),
+        (address.as_str(), "transfer-encoding: chunked", "4\r\nbody\r\n0\r\n\r\n", "404"),
+        (address.as_str(), "content-length: 100", too_large.as_str(), "413"),
+        ("other.example", "content-length: 4", "body", "421"),
+    ] {
+        let mut stream = begin(&address, host, framing).await;
+        let early = tokio::time::timeout(Duration::from_millis(100), stream.readable()).await;
+        assert!(early.is_err(), "{framing}: answered before the body");
+        stream.write_all(body.as_bytes()).await.expect("writes");
+        assert_eq!(next_status(&mut stream).await, status, "{framing}");
+        let next = format!("POST /bytes HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(next.as_bytes()).await.expect("still open");
+        assert_eq!(next_status(&mut stream).await, "200", "{framing}: the connection is used again");
+    }
+}
+
+/// The connection closes behind the answer, since nobody reads the rest.
+#[tokio::test]
+async fn long_slow_or_offered_body_is_not_awaited() {
+    let (address, _stop) = serve(small_limits()).await;
+    for (framing, status) in [
+        ("content-length: 4", "404"),
+        ("content-length: 20000", "413"),
+        ("transfer-encoding: chunked", "404"),
+        ("expect: 100-continue\r\ncontent-length: 4", "404"),
+    ] {
+        let mut stream = begin(&address, &address, framing).await;
+        let mut answer = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut answer)).await;
+        read.expect("closed in time").expect("text");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{framing}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn endless_body_does_not_delay_the_answer() {
+    let (address, _stop) = serve(small_limits()).await;
+    let stream = begin(&address, &address, "transfer-encoding: chunked").await;
+    let (mut read, mut write) = stream.into_split();
+    let chunk = format!("400\r\n{}\r\n", "b".repeat(1_024));
+    let sending = async {
+        while write.write_all(chunk.as_bytes()).await.is_ok() {}
+        std::future::pending::<()>().await;
+    };
+    let mut status_line = [0; 12];
+    tokio::select! {
+        answer = tokio::time::timeout(Duration::from_secs(60), read.read_exact(&mut status_line)) => {
+            answer.expect("in time").expect("an answer");
+        }
+        () = sending => {}
+    }
+    assert_eq!(String::from_utf8_lossy(&status_line), "HTTP/1.1 404");
+}
+
 #[tokio::test]
 async fn one_request_is_counted_once() {
     let (address, _stop) = serve(small_limits()).await;

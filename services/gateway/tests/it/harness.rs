@@ -27,7 +27,8 @@ use jsonwebtoken::Algorithm;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Sha256, Sha512};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::fake_peers::FakePeers;
@@ -298,6 +299,27 @@ impl TestGateway {
         testkit::eventually("the command", TIMEOUT, || async { self.published().first().cloned() }).await
     }
 
+    /// A connection, for requests that no client library sends.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address()).await.expect("a connection")
+    }
+
+    /// Its address, which a request names as its host.
+    pub(crate) fn address(&self) -> &str {
+        self.base.strip_prefix("http://").expect("an address")
+    }
+
+    /// Sends a request on this connection: first its head, and later a body of four bytes. Returns the answer, which comes after the
+    /// body. `lines` are its first line and further headers, each with its end.
+    pub(crate) async fn with_late_body(&self, connection: &mut TcpStream, lines: &str) -> String {
+        let head = format!("{lines}Host: {}\r\nContent-Length: 4\r\n\r\n", self.address());
+        connection.write_all(head.as_bytes()).await.expect("sent");
+        let early = tokio::time::timeout(Duration::from_millis(100), connection.readable()).await;
+        assert!(early.is_err(), "answered before the body: {lines:?}");
+        connection.write_all(b"body").await.expect("sent");
+        read_answer(connection).await
+    }
+
     /// A request without a token.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
@@ -330,6 +352,13 @@ impl TestGateway {
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         json_of(response).await
     }
+}
+
+/// Reads an answer that comes in one piece.
+pub(crate) async fn read_answer(connection: &mut TcpStream) -> String {
+    let mut answer = vec![0_u8; 4_096];
+    let length = connection.read(&mut answer).await.expect("an answer");
+    String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
 pub(crate) async fn send(request: RequestBuilder) -> Response {

@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::harness::{Broker, TestGateway, send};
+use crate::harness::{Broker, TestGateway, send, token};
 
 /// Status and body, with values that change from run to run replaced.
 async fn stable(request: RequestBuilder) -> Value {
@@ -43,5 +43,25 @@ async fn problems_keep_their_form() {
     ];
     for (name, request) in cases {
         insta::assert_json_snapshot!(name.replace(' ', "_"), stable(request).await);
+    }
+}
+
+/// The head decides these. An answer before the body would close the connection of a client that is still sending.
+#[tokio::test]
+async fn early_answers_keep_their_connection() {
+    let gateway = TestGateway::start(Broker::Settles).await;
+    let mut connection = gateway.connect().await;
+    let player = format!("Authorization: Bearer {}\r\n", token("p-1", "s-1"));
+    for (lines, status) in [
+        ("POST /api/v1/bets HTTP/1.1\r\n".to_owned(), 401),
+        (format!("POST /api/v1/bets HTTP/1.1\r\n{player}"), 400),
+        (format!("POST /api/v1/bets HTTP/1.1\r\n{player}Idempotency-Key: k\r\n"), 415),
+        ("PUT /api/v1/faults/consumer.slow HTTP/1.1\r\n".to_owned(), 401),
+        ("POST /no/such/path HTTP/1.1\r\n".to_owned(), 404),
+        ("DELETE /api/v1/bets HTTP/1.1\r\n".to_owned(), 405),
+    ] {
+        let answer = gateway.with_late_body(&mut connection, &lines).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{lines:?}: {answer:?}");
+        assert!(answer.contains("x-trace-id") && !answer.contains("connection: close"), "{answer:?}");
     }
 }

@@ -1,15 +1,16 @@
 //! Rate limits: per player, per address (the operator is exempt), and separately for log-ins.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gateway::Config;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{metrics, scenario};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Broker, OPERATOR_TOKEN, TIMEOUT, TestGateway, problem, send, token, valid_body};
+use crate::harness::{
+    Broker, OPERATOR_TOKEN, TIMEOUT, TestGateway, problem, read_answer, send, token, valid_body,
+};
 
 /// Burst of these tests. Each second allows one more request.
 const BURST: u32 = 3;
@@ -114,18 +115,9 @@ async fn log_ins_have_their_own_limit() {
 async fn refused_request_keeps_its_connection() {
     let gateway = TestGateway::start_with(Broker::Settles, few_per_address).await;
     until_refused(StatusCode::OK, || gateway.request(Method::GET, "/api/v1/games/slots/pay-table")).await;
-    let address = gateway.base.strip_prefix("http://").expect("an address");
-    let mut connection = TcpStream::connect(address).await.expect("a connection");
+    let mut connection = gateway.connect().await;
     for _ in 0..2 {
-        let head = format!("POST /no/such/path HTTP/1.1\r\nHost: {address}\r\nContent-Length: 4\r\n\r\n");
-        connection.write_all(head.as_bytes()).await.expect("sent");
-        // An answer before the body would be one without it.
-        let early = tokio::time::timeout(Duration::from_millis(100), connection.readable()).await;
-        assert!(early.is_err(), "answered before the body");
-        connection.write_all(b"body").await.expect("sent");
-        let mut answer = vec![0_u8; 4_096];
-        let length = connection.read(&mut answer).await.expect("an answer");
-        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        let answer = gateway.with_late_body(&mut connection, "POST /no/such/path HTTP/1.1\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 ") && answer.contains("x-trace-id"), "{answer:?}");
         assert!(!answer.contains("connection: close"), "{answer:?}");
     }
@@ -135,22 +127,21 @@ async fn refused_request_keeps_its_connection() {
 #[tokio::test]
 async fn refusal_does_not_wait_for_a_slow_body() {
     let gateway = TestGateway::start_with(Broker::Settles, few_per_address).await;
-    let address = gateway.base.strip_prefix("http://").expect("an address");
-    let head = format!("POST /no/such/path HTTP/1.1\r\nHost: {address}\r\nContent-Length: 4\r\n\r\n");
+    let head =
+        format!("POST /no/such/path HTTP/1.1\r\nHost: {}\r\nContent-Length: 4\r\n\r\n", gateway.address());
     let counted = || metrics::counted("pitboss_requests_refused_total", &[("reason", "address")]);
     let (answer, is_counted_first) = loop {
+        until_refused(StatusCode::OK, || gateway.request(Method::GET, "/api/v1/games/slots/pay-table")).await;
         let before = counted();
-        let mut connection = TcpStream::connect(address).await.expect("a connection");
+        let mut connection = gateway.connect().await;
         connection.write_all(head.as_bytes()).await.expect("sent");
         let is_counted_first = tokio::select! {
             biased;
             () = testkit::eventually("the count", TIMEOUT, || async { (counted() > before).then_some(()) }) => true,
             readable = connection.readable() => readable.map(|()| false).expect("a socket"),
         };
-        let mut answer = vec![0_u8; 4_096];
-        let length = connection.read(&mut answer).await.expect("an answer");
-        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
-        // The limit allows some requests. Their bodies are not needed.
+        let answer = read_answer(&mut connection).await;
+        // The limit allows a request each second.
         if !answer.starts_with("HTTP/1.1 404 ") {
             break (answer, is_counted_first);
         }
