@@ -2,9 +2,9 @@
 //!
 //! The defaults were measured. A setting exists only where two deployments, or a test, need different values.
 
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use contracts::address::{is_host, is_port};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
@@ -273,25 +273,14 @@ fn is_server(server: &str) -> bool {
         return false;
     }
     match address.rsplit_once(':') {
-        Some((host, port)) => is_host(host) && is_port(port),
-        None => is_host(address),
+        Some((host, port)) => is_host(host, is_name) && is_port(port),
+        None => is_host(address, is_name),
     }
 }
 
-/// Digits alone, because a number may also have a sign for Rust.
-fn is_port(port: &str) -> bool {
-    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-/// A name or an IPv4 address, or an IPv6 address in brackets.
-fn is_host(host: &str) -> bool {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
-        None => {
-            !host.is_empty()
-                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-        }
-    }
+/// A name or an IPv4 address.
+fn is_name(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Contracts between the parts of Pitboss: event types and their messages (generated from `proto/`), topics, consumer
-//! groups, header names, identities, the envelope codec, ports and versions.
+//! groups, header names, identities, the envelope codec, ports, the form of addresses, and versions.
 //!
 //! It guarantees that two parts that share no other code agree on every name and meaning. Every name exists once, as a
 //! variant of a closed enum. The decoder returns exactly one valid Pitboss message or an error with the reason. It never
@@ -8,6 +8,7 @@
 //! One bet through this crate: the gateway creates a `PlaceBet` [`Event`] with the id [`ids::command_id`] and encodes it
 //! for [`Topic::BetsCommands`]. The game service decodes it and publishes an `ApplyWager` as its [`Event::follower`].
 
+pub mod address;
 pub mod class;
 mod clock;
 mod decode_error;

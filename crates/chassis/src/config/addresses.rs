@@ -1,8 +1,7 @@
 //! Rules for settings that name another server, for `#[validate(custom(function = "…"))]`. A server that does not answer is
 //! missing (exit code 69), and an address that no server can have is bad configuration (64).
 
-use std::net::Ipv6Addr;
-
+use contracts::address::{is_host, is_port};
 use url::{Host, Url};
 use validator::ValidationError;
 
@@ -11,19 +10,10 @@ use validator::ValidationError;
 /// # Errors
 /// When the text has another form.
 pub fn host_and_port(address: &str) -> Result<(), ValidationError> {
-    let is_valid = address.rsplit_once(':').is_some_and(|(host, port)| {
-        is_host(host)
-            && port.bytes().all(|b| b.is_ascii_digit())
-            && port.parse().is_ok_and(|port: u16| port > 0)
-    });
+    let is_valid = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| is_host(host, |name| Host::parse(name).is_ok()) && is_port(port));
     if is_valid { Ok(()) } else { Err(refused("is not host:port")) }
-}
-
-fn is_host(host: &str) -> bool {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
-        None => Host::parse(host).is_ok(),
-    }
 }
 
 /// Checks the URL of a server that is asked over HTTP.
