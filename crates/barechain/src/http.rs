@@ -18,15 +18,14 @@ use uuid::Uuid;
 use crate::replies::Waiting;
 use crate::{Bet, ChainError, clients};
 
-/// Time for which a request waits for its outcome, as at the gateway.
-const REPLY_DEADLINE: Duration = Duration::from_secs(2);
-
 /// What a request needs.
 pub(crate) struct Entry {
     pub(crate) producer: FutureProducer,
     pub(crate) waiting: Arc<Waiting>,
     /// Topic of the commands.
     pub(crate) topic: String,
+    /// Time for which a request waits for its outcome.
+    pub(crate) reply_deadline: Duration,
 }
 
 /// Body of a request.
@@ -60,7 +59,7 @@ async fn place(State(entry): State<Arc<Entry>>, headers: HeaderMap, Json(body): 
     if published.is_err() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    match expected.within(REPLY_DEADLINE).await {
+    match expected.within(entry.reply_deadline).await {
         Some(outcome) => ([(CONTENT_TYPE, "application/json")], outcome).into_response(),
         None => StatusCode::ACCEPTED.into_response(),
     }

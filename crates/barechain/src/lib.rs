@@ -133,7 +133,9 @@ async fn serve(
             return Err(ChainError::TimedOut { doing: "joining the consumer group" });
         },
     }
-    tasks.spawn(http::serve(listener, Entry { producer, waiting, topic: settings.commands_topic() }));
+    let reply_deadline = Duration::from_millis(settings.reply_deadline_ms);
+    let entry = Entry { producer, waiting, topic: settings.commands_topic(), reply_deadline };
+    tasks.spawn(http::serve(listener, entry));
     ready(address);
     first_end(tasks).await
 }

@@ -21,7 +21,7 @@ pub const COLLECTIONS: [&str; 6] = ["bets", "accounts", "ledger", "endings", "hi
 const BEFORE_ANSWER: usize = 4;
 
 /// Time limit of an operation.
-const OPERATION_DEADLINE: Duration = Duration::from_secs(10);
+const OPERATION_DEADLINE: Duration = Duration::from_secs(60);
 /// Code of the store for a key that exists.
 const DUPLICATE_KEY: i32 = 11_000;
 
@@ -62,14 +62,17 @@ impl Row {
 }
 
 impl Rows {
-    /// Opens the database. It connects on first use, with the limits and the write concern of `crates/store/src/mongo.rs`.
+    /// Opens the database. It connects on first use, with the limits and the write concern of `crates/store/src/mongo.rs`. The
+    /// address may name other time-outs.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, ChainError> {
         let options = ClientOptions::parse(&settings.mongo).await;
         let mut options = options.map_err(ChainError::store("reading the store's address"))?;
         options.max_pool_size = Some(32);
         options.max_connecting = Some(4);
-        options.server_selection_timeout = Some(Duration::from_secs(5));
-        options.connect_timeout = Some(Duration::from_secs(2));
+        let selection_timeout = options.server_selection_timeout.unwrap_or(Duration::from_secs(5));
+        options.server_selection_timeout = Some(selection_timeout);
+        let connect_timeout = options.connect_timeout.unwrap_or(Duration::from_secs(2));
+        options.connect_timeout = Some(connect_timeout);
         let client = Client::with_options(options).map_err(ChainError::store("opening the store"))?;
         let durable = DatabaseOptions::builder()
             .write_concern(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build())

@@ -20,6 +20,9 @@ pub struct Settings {
     /// Address of the HTTP listener. Port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Milliseconds for which a request waits for its outcome. The default is that of the gateway
+    #[arg(long, value_name = "MS", default_value_t = 2_000)]
+    pub reply_deadline_ms: u64,
 }
 
 impl Settings {

@@ -17,7 +17,7 @@ use crate::{Layout, RuntimeError, fetch, logfile, os_process};
 /// Name of the hidden subcommand that runs [`crate::supervisor::run`].
 pub const SUPERVISE: &str = "supervise";
 /// Deadline for the supervisor's first answer.
-const START_DEADLINE: Duration = Duration::from_secs(10);
+const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Starts the supervisor and waits until it answers. It runs in its own session, so that closing a terminal does not end it. When
 /// the process `end_with` ends, the supervisor shuts everything down.

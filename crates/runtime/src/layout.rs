@@ -148,15 +148,25 @@ pub(crate) fn private_folder(folder: &Path) -> Result<(), RuntimeError> {
 /// # Errors
 /// When the file cannot be written. No draft is left behind then.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
-    write_with_mode(path, content, 0o600)
+    write(path, content, 0o600, true)
+}
+
+/// Does the same as [`write_private`], but does not wait for the disk. For what says nothing once the machine has stopped: the
+/// supervisor answers nobody while a busy disk keeps it waiting.
+pub(crate) fn write_private_unsynced(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
+    write(path, content, 0o600, false)
 }
 
 /// Does the same as [`write_private`], with another mode.
 pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<(), RuntimeError> {
+    write(path, content, mode, true)
+}
+
+fn write(path: &Path, content: &[u8], mode: u32, must_sync: bool) -> Result<(), RuntimeError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let draft = PathBuf::from(name);
-    let write = || -> std::io::Result<()> {
+    let replace = || -> std::io::Result<()> {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
         let mut file =
@@ -164,10 +174,12 @@ pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<
         // Before the content: an old draft may be readable by others, and the umask may have removed a permission.
         fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
         file.write_all(content)?;
-        file.sync_all()?;
+        if must_sync {
+            file.sync_all()?;
+        }
         fs::rename(&draft, path)
     };
-    write().map_err(|error| {
+    replace().map_err(|error| {
         drop(fs::remove_file(&draft));
         RuntimeError::file("write", path)(error)
     })
@@ -193,14 +205,16 @@ mod tests {
 
     #[test]
     fn old_draft_with_open_mode_does_not_leak() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("secrets.json");
-        let draft = draft_of(&file);
-        fs::write(&draft, "longer than what is written now").unwrap();
-        fs::set_permissions(&draft, fs::Permissions::from_mode(0o666)).unwrap();
-        write_private(&file, b"short").unwrap();
-        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode_of(&file)), ("short", 0o600));
-        assert!(!draft.exists());
+        for write in [write_private, write_private_unsynced] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("secrets.json");
+            let draft = draft_of(&file);
+            fs::write(&draft, "longer than what is written now").unwrap();
+            fs::set_permissions(&draft, fs::Permissions::from_mode(0o666)).unwrap();
+            write(&file, b"short").unwrap();
+            assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode_of(&file)), ("short", 0o600));
+            assert!(!draft.exists());
+        }
     }
 
     #[test]

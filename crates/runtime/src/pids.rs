@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::layout::write_private;
+use crate::layout::write_private_unsynced;
 use crate::os_process::ProcessId;
 use crate::{Layout, RuntimeError};
 
@@ -81,11 +81,11 @@ fn path(layout: &Layout) -> PathBuf {
     layout.run().join("pids.json")
 }
 
-/// Records the processes that run now.
+/// Records the processes that run now. All of them end with the machine, so the file need not survive it.
 pub fn record(layout: &Layout, processes: &[Recorded]) -> Result<(), RuntimeError> {
     let text = serde_json::to_vec(processes)
         .map_err(|e| RuntimeError::io("cannot write process ids", std::io::Error::other(e)))?;
-    write_private(&path(layout), &text)
+    write_private_unsynced(&path(layout), &text)
 }
 
 /// The processes that were recorded last, or none if there is no readable file.

@@ -28,19 +28,10 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Returns `count` different free ports.
-pub fn free(count: usize) -> Result<Vec<u16>, RuntimeError> {
-    // All are held until the last is found, so that none is found twice.
-    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let held: Result<Vec<TcpListener>, std::io::Error> = (0..count).map(bind).collect();
-    let ports = held.and_then(|held| held.iter().map(|l| Ok(l.local_addr()?.port())).collect());
-    ports.map_err(|e| RuntimeError::io("cannot find a free port", e))
-}
-
 /// Returns the first of `count` free ports in a row (at most 100). A process gets the same ones again only after all others.
 ///
-/// For servers that bind their ports later: the kernel gives no connection these ports in the meantime, as it does with those of
-/// [`free`].
+/// For servers that bind their ports later: the kernel gives no connection these ports in the meantime, as it does with the ports
+/// that it chooses itself.
 ///
 /// # Errors
 /// When a port of every row is in use.
@@ -85,7 +76,7 @@ mod tests {
     fn port_in_use_names_its_owner() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let free_port = free(1).unwrap()[0];
+        let free_port = free_row(1).unwrap();
         let found = in_use([("kafka", port), ("mongo", free_port)]);
         assert_eq!(found.len(), 1);
         let own = i32::try_from(std::process::id()).unwrap();
@@ -117,13 +108,5 @@ mod tests {
             assert!((20_000..32_000).contains(base) && !rows[..n].contains(base), "{rows:?}");
             assert!((*base..base + 10).all(is_free), "{rows:?}");
         }
-    }
-
-    #[test]
-    fn free_ports_differ() {
-        let mut ports = free(20).unwrap();
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), 20);
     }
 }

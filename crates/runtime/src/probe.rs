@@ -119,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn closed_port_is_not_ready() {
-        let port = crate::ports::free(1).unwrap()[0];
+        let port = crate::ports::free_row(1).unwrap();
         let address = format!("127.0.0.1:{port}");
         for probe in [
             Probe::Tcp { address: address.clone() },

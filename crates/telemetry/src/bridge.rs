@@ -38,6 +38,9 @@ use root::{Ended, Root};
 pub(crate) const SPANS_PER_TRANSACTION_MAX: u32 = 1_000;
 /// Longest time that an ended root waits for open spans.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
+/// Longest time that an ended root waits for its profile. Giving the samples names takes CPU time, so it takes long on the busy
+/// machines that profiles are for. At most one root waits for a profile.
+pub(crate) const PROFILE_GRACE: Duration = Duration::from_secs(10);
 
 const SHARDS: usize = 16;
 
@@ -151,7 +154,7 @@ impl Bridge {
     pub(crate) fn sweep(&self, now: Instant) {
         let mut waiting = locked(&self.inner.waiting);
         let due: Vec<Arc<Root>> = waiting
-            .extract_if(.., |(ended, root)| now.duration_since(*ended) >= GRACE || root.is_flushed())
+            .extract_if(.., |(ended, root)| now.duration_since(*ended) >= root.grace() || root.is_flushed())
             .map(|(_, root)| root)
             .collect();
         drop(waiting);

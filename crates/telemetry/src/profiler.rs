@@ -3,8 +3,8 @@
 //! 1. `sampler` runs `pprof` on a thread of its own: a signal for each hundredth of a second of the process's CPU time. All threads
 //!    are sampled, so a function's share of the samples is its share of the CPU time of the process.
 //! 2. `stacks` gives the addresses their function names.
-//! 3. The bridge holds the transaction until the profile is complete, at most its grace period. Then the writer encodes both into
-//!    one envelope (`document`).
+//! 3. The bridge holds the transaction until the profile is complete, at most [`PROFILE_GRACE`](crate::bridge::PROFILE_GRACE). Then
+//!    the writer encodes both into one envelope (`document`).
 //!
 //! Samples in the C library, in the unwinder and in the kernel's vDSO are dropped, because a stack cannot be walked safely there.
 //! Limits: one profile at a time with a rest after it, [`TIME_MAX`], and the numbers in `stacks`.

@@ -11,8 +11,9 @@ use crate::receiver::Receiver;
 
 /// Variable that is set in the process of a scenario.
 const IN_SCENARIO: &str = "PITBOSS_TEST_SCENARIO";
-/// Time for telemetry to send the rest at the end of a scenario.
-const SHUTDOWN_MS: u64 = 10_000;
+/// Time for telemetry to send something, and to send the rest at the end of a scenario. It gives up earlier in a service, and what
+/// the scenario is about would be lost on a busy machine, or would arrive twice.
+const SEND_MS: u64 = 60_000;
 
 /// Runs the ignored test `name` of this binary in a process of its own.
 ///
@@ -52,11 +53,13 @@ pub fn received<F: Future>(
     let receiver = Arc::new(Receiver::start());
     let mut config = telemetry::Config::silent(service);
     config.dsn = Some(format!("http://key@{}/7", receiver.address));
+    config.transport.request_timeout_ms = SEND_MS;
+    config.transport.unreachable_hold_ms = SEND_MS;
     let telemetry = telemetry::init(config).expect("telemetry starts");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = runtime.expect("a runtime").block_on(async {
         let result = body(Arc::clone(&receiver)).await;
-        telemetry.shutdown(SHUTDOWN_MS).await;
+        telemetry.shutdown(SEND_MS).await;
         result
     });
     Some((receiver, result))

@@ -20,12 +20,16 @@ use uuid::Uuid;
 /// Long enough for a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
+/// Settings of one chain, with time-outs for a busy machine.
 fn settings() -> Settings {
+    let long_ms = LONG.as_millis();
+    let mongo = testkit::mongo();
     Settings {
         kafka: testkit::kafka(),
-        mongo: testkit::mongo(),
+        mongo: format!("{mongo}&connectTimeoutMS={long_ms}&serverSelectionTimeoutMS={long_ms}"),
         name: testkit::unique("barechain"),
         listen: ([127, 0, 0, 1], 0).into(),
+        reply_deadline_ms: u64::try_from(long_ms).expect("a minute"),
     }
 }
 

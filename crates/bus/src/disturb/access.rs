@@ -170,9 +170,10 @@ mod tests {
 
     #[tokio::test]
     async fn closed_port_is_reported() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let bootstrap_servers = listener.local_addr().unwrap().to_string();
-        drop(listener);
+        // Bound, but not listening, so that no other process can take the port
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let bootstrap_servers = socket.local_addr().unwrap().to_string();
         let config = Config { bootstrap_servers, ..Config::default() };
         let error = permit_everything(&config, Topic::BetsEvents).await.unwrap_err();
         assert!(matches!(error, DisturbError::NoAnswer { .. }), "{error}");

@@ -20,7 +20,7 @@ use testkit::receiver::Receiver;
 
 const BETS: Topic = Topic::BetsCommands;
 /// The promised seconds, with a reserve for a busy machine.
-const REPORT_DEADLINE: Duration = Duration::from_secs(20);
+const REPORT_DEADLINE: Duration = Duration::from_secs(40);
 
 #[test]
 fn failed_decompression_ends_readiness() {

@@ -56,11 +56,22 @@ impl Stuck {
         seen.iter().filter(|seen| seen.partition == partition && seen.event.player_id() != self.held).count()
     }
 
+    /// Returns true if the stuck record was taken.
+    fn has_begun(&self) -> bool {
+        self.handler.seen().iter().any(|seen| seen.event.player_id() == self.held)
+    }
+
     /// The other partition is read to its end, and the held one pauses at its share. Once healed, every record is handled.
     async fn check(&self) {
         let consumer = Running::start(&self.config, Group::Game, bets(self.handler.clone())).ready().await;
         testkit::eventually("the other partition to be handled", DEADLINE, || async {
             (self.done(OTHER_PARTITION) == usize::try_from(BEHIND).expect("small")).then_some(())
+        })
+        .await;
+        testkit::eventually("the held partition to take its share", DEADLINE, || async {
+            // Records of other keys pass the stuck one, and those of its key wait behind it
+            let taken = self.done(HELD_PARTITION) + consumer.stats.in_flight_records();
+            (self.has_begun() && taken >= SHARE).then_some(())
         })
         .await;
         consumer.wait_paused().await;

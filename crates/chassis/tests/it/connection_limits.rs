@@ -200,7 +200,8 @@ async fn connections_per_address_are_limited() {
 
 #[tokio::test]
 async fn missing_or_partial_head_closes_connection() {
-    let server = serve(Http { first_header_deadline_ms: 300, ..long_limits() }).await;
+    // Long enough for a head that is written right after the connection was opened
+    let server = serve(Http { first_header_deadline_ms: 1_500, ..long_limits() }).await;
     let mut answered = server.open(&format!("{}\r\n", server.head("GET /"))).await;
     assert_eq!(status(&mut answered).await, Some(200));
     for bytes in ["", "GET / HTTP/1.1\r\nhost:"] {

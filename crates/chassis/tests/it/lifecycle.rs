@@ -117,7 +117,7 @@ async fn shutdown_drains_in_order() {
 async fn wait_for(url: &str, wanted: u16) {
     let start = Instant::now();
     while status(url).await != Some(wanted) {
-        assert!(start.elapsed() < Duration::from_secs(30), "{url} did not return {wanted}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{url} did not return {wanted}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

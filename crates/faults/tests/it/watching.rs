@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 const SECRET: &[u8] = b"a secret of this test";
 const SLOW: FaultId = FaultId::ConsumerSlow;
-/// Time in which a change of the file has to be in effect.
-const SEEN_WITHIN: Duration = Duration::from_secs(5);
+/// Time in which a change of the file has to be in effect. The watcher looks five times a second, but a busy machine may not let it.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
 
 struct World {
     _folder: TempDir,
@@ -228,9 +228,11 @@ fn fault_ends_at_its_expiry() {
     let expires_at_ms = now_ms() + 1_000;
     world.write(&[Armed { expires_at_ms: Some(expires_at_ms), ..slow(70) }]);
     let faults = world.watch();
-    while let Some(delay) = delay_ms(&faults) {
+    loop {
+        let asked_at_ms = now_ms();
+        let Some(delay) = delay_ms(&faults) else { break };
         assert_eq!(delay, 70);
-        assert!(now_ms() < expires_at_ms + 1_000, "the fault has not ended");
+        assert!(asked_at_ms < expires_at_ms, "the fault has not ended");
         thread::sleep(Duration::from_millis(5));
     }
     assert!(now_ms() >= expires_at_ms, "the fault ended too early");

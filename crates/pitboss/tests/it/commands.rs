@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use runtime::part::PartState;
 use serde_json::{Value, json};
 
+use crate::fake_host::PLATFORM_PORTS;
 use crate::stage::{Stage, shell, sleeper, until};
 
 #[tokio::test]
@@ -64,7 +65,7 @@ async fn logs_print_only_logs_of_parts() {
 fn commands_without_platform_fail_with_message() {
     let stage = Stage::empty();
     // Another platform may run at the default ports.
-    let unused = runtime::ports::free(1).expect("a free port")[0].clamp(1_024, 60_000).to_string();
+    let unused = runtime::ports::free_row(PLATFORM_PORTS).expect("free ports").to_string();
     for (args, code) in [
         (vec!["status"], 1),
         (vec!["stop", "game"], 69),
@@ -88,7 +89,7 @@ fn commands_without_platform_fail_with_message() {
 fn port_in_use_stops_up_and_names_its_owner() {
     let stage = Stage::empty();
     let taken = (0..100).find_map(|_| {
-        let base = runtime::ports::free(1).ok()?[0].clamp(1_024, 60_000);
+        let base = runtime::ports::free_row(PLATFORM_PORTS).ok()?;
         Some((base, TcpListener::bind(("127.0.0.1", base + 23)).ok()?))
     });
     let (base, listener) = taken.expect("a free port");

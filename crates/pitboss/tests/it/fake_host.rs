@@ -9,7 +9,7 @@ use runtime::{infra, ports, tools};
 use crate::stage::{Stage, checkout, expect_exit};
 
 /// Number of ports that a platform takes from its base on.
-const PLATFORM_PORTS: u16 = 40;
+pub(crate) const PLATFORM_PORTS: u16 = 40;
 
 pub(crate) struct FakeHost {
     pub(crate) stage: Stage,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::fake_host::PLATFORM_PORTS;
 use crate::stage::Stage;
 
 fn json_of(stage: &Stage, args: &[&str]) -> Value {
@@ -86,7 +87,7 @@ fn list_needs_no_platform() {
 fn commands_need_a_running_platform() {
     let stage = Stage::empty();
     // Another platform may run on this machine at the default ports.
-    let base = runtime::ports::free_row(40).unwrap().to_string();
+    let base = runtime::ports::free_row(PLATFORM_PORTS).unwrap().to_string();
     for args in [["fault", "on", "consumer.slow"].as_slice(), &["verify", "consumer.slow"]] {
         assert!(stage.run(&[&["--port-base", &base], args].concat(), 69).contains("./pitboss up"));
     }

@@ -13,7 +13,7 @@ use runtime::part::{Kind, PartSpec, PartState, PartStatus, Probe};
 use runtime::{Layout, pids};
 
 /// Generous, because the machine that runs the tests may be busy with building.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 pub(crate) struct Stage {
@@ -147,7 +147,8 @@ pub(crate) fn shell(name: &str, script: &str) -> PartSpec {
         address: String::new(),
         version: "1".to_owned(),
         ready: Probe::Running,
-        stop_deadline_ms: 2_000,
+        // Long enough for a shell on a busy machine. A part that does not end by itself sets its own.
+        stop_deadline_ms: 120_000,
         fingerprint: String::new(),
     }
 }

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use procfs::process::all_processes;
 use serde::{Deserialize, Serialize};
 
-use crate::layout::write_private;
+use crate::layout::write_private_unsynced;
 use crate::os_process::ProcessId;
 use crate::pids::wait_gone;
 use crate::{Layout, RuntimeError};
@@ -51,7 +51,7 @@ impl Group {
         if let (Some(owner), Some(leader)) = (owner, leader) {
             let text = serde_json::to_vec(&Record { what: what.to_owned(), owner, leader })
                 .map_err(|e| RuntimeError::io("cannot write process ids", std::io::Error::other(e)))?;
-            write_private(&group.record, &text)?;
+            write_private_unsynced(&group.record, &text)?;
         }
         Ok(group)
     }

@@ -41,6 +41,7 @@ async fn unresponsive_cache_fails_fast() {
     let started = Instant::now();
     assert!(cache.get("k").await.is_err());
     assert!(cache.put("k", b"v", 1).await.is_err());
-    assert!(started.elapsed() < Duration::from_secs(10));
+    // Without a time-out of its own, the first of them would never return
+    assert!(started.elapsed() < Duration::from_secs(30));
     assert_eq!(cache.failures(), 2);
 }

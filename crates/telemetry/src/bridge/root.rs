@@ -1,11 +1,12 @@
 //! One local root and the spans below it, until they can be sent together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::SPANS_PER_TRANSACTION_MAX;
+use super::{GRACE, PROFILE_GRACE, SPANS_PER_TRANSACTION_MAX};
 use crate::profiler::{Profile, Profiler};
 use crate::sampling_context::SharedContext;
 use crate::transaction::{Finished, LiveSpans};
@@ -183,6 +184,11 @@ impl Root {
         Ok(self.last_of_all(&mut state).unwrap_or(Ended::Kept))
     }
 
+    /// Longest time that the root waits after its end.
+    pub(super) fn grace(&self) -> Duration {
+        if self.state().is_held { PROFILE_GRACE } else { GRACE }
+    }
+
     /// Lets this profiler record until the root ends.
     pub(super) fn profile_until_end(&self, profiler: Profiler) {
         let mut state = self.state();
@@ -198,5 +204,20 @@ impl Root {
 
     pub(super) fn is_flushed(&self) -> bool {
         self.state().flushed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_with_a_running_profile_waits_longer() {
+        let root = Root::new(SpanId::from(7_u64), SharedContext::default());
+        assert_eq!(root.grace(), GRACE);
+        assert!(root.hold());
+        assert_eq!(root.grace(), PROFILE_GRACE);
+        assert!(matches!(root.release(None), Ok(Ended::Kept)));
+        assert_eq!(root.grace(), GRACE, "only open spans are left");
     }
 }

@@ -280,9 +280,14 @@ fn panic_while_hung() {
     scenario::block_on(async {
         // The first error of a process reads the symbol table, which is not measured here
         telemetry::spawn(async { panic!("first") }).await.unwrap_err();
-        let started = Instant::now();
-        telemetry::spawn(async { panic!("second") }).await.unwrap_err();
-        println!("panicked_ms={}", started.elapsed().as_millis());
+        // A busy machine delays some of them. A hook that waits for Sentry delays each one.
+        let mut quickest_ms = u128::MAX;
+        for _ in 0..5 {
+            let started = Instant::now();
+            telemetry::spawn(async { panic!("another") }).await.unwrap_err();
+            quickest_ms = quickest_ms.min(started.elapsed().as_millis());
+        }
+        println!("panicked_ms={quickest_ms}");
     });
     telemetry.shutdown_blocking(100);
 }

@@ -94,7 +94,8 @@ pub(crate) fn argument(name: &str) -> Option<String> {
     std::env::var(format!("SCENARIO_{name}")).ok()
 }
 
-/// Telemetry as a service starts it.
+/// Telemetry as a service starts it, except that it gives nothing up for lack of an answer. A busy machine would lose what a test
+/// is about.
 pub(crate) fn telemetry() -> Telemetry {
     telemetry_with(|_| {})
 }
@@ -102,6 +103,8 @@ pub(crate) fn telemetry() -> Telemetry {
 pub(crate) fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
     let mut config = Config::from_env("game");
     config.in_app.push("it");
+    config.transport.request_timeout_ms = SOON_MS;
+    config.transport.unreachable_hold_ms = SOON_MS;
     if let Some(rate) = argument("RATE") {
         config.traces_sample_rate = rate.parse().unwrap();
     }

@@ -66,8 +66,8 @@ fn shutdown_counts_unsent_at_deadline() {
     let output = scenario::run("burst", &receiver.dsn(), &[("DEADLINE", "300")]);
     assert_eq!(scenario::printed(&output, "all"), "false");
     let stopped_ms: u64 = scenario::printed(&output, "stopped_ms").parse().unwrap();
-    // A request in flight would time out after 5 s
-    assert!((250..4_500).contains(&stopped_ms), "{stopped_ms}");
+    // A request in flight would time out after a minute
+    assert!((250..scenario::SOON_MS / 2).contains(&stopped_ms), "{stopped_ms}");
     // A transaction and its two spans each
     assert_eq!(scenario::printed(&output, "after"), r#"[("shutdown", 3000)]"#);
 }
@@ -151,12 +151,12 @@ fn error_response_is_a_counted_loss() {
 /// An error behind more transactions than the queue holds, with a slow Sentry.
 fn behind() {
     let telemetry = scenario::telemetry_with(|config| config.transport.queue_envelopes_max = 50);
-    for _ in 0..8 {
+    scenario::until("the queue overflows", || {
         work("many", 50);
         // The writer keeps up, but the queue behind it does not
         telemetry.flush_blocking(0);
-    }
-    scenario::until("the queue overflows", || !telemetry::drops().is_empty());
+        !telemetry::drops().is_empty()
+    });
     tracing::error!("the one that matters");
     work("later", 200);
     scenario::finish(telemetry);

@@ -13,7 +13,7 @@ use contracts::{Group, Topic};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::support::{physical, raw_consumer};
+use crate::support::{DEADLINE, physical, raw_consumer};
 
 /// Result of the checks. Each number of violations has its denominator beside it.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Checker {
     pub(super) fn new(config: Config, folder: PathBuf) -> Self {
         let observer = raw_consumer(&config, &physical(&config, Group::Game.as_str()));
         let topic = physical(&config, Topic::BetsCommands.name());
-        let metadata = observer.fetch_metadata(Some(&topic), Duration::from_secs(10)).expect("metadata");
+        let metadata = observer.fetch_metadata(Some(&topic), DEADLINE).expect("metadata");
         let partitions = i32::try_from(metadata.topics()[0].partitions().len()).expect("few");
         Self {
             folder,

@@ -181,6 +181,14 @@ impl Members {
         }
     }
 
+    /// Waits until every process has had its first assignment, so that the last ones that joined are counted, too.
+    pub(super) async fn wait_until_ready(&self) {
+        testkit::eventually("the last members to get an assignment", DEADLINE, || async {
+            self.members.iter().all(Process::is_ready).then_some(())
+        })
+        .await;
+    }
+
     /// Returns the client ids of the group's present members, according to the broker.
     fn group_members(&self) -> Option<Vec<String>> {
         let group = physical(&self.config, Group::Game.as_str());

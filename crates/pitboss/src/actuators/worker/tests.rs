@@ -15,7 +15,7 @@ const PACE: Pace = Pace {
     row_pause: Duration::from_millis(1),
     repeat_min: Duration::from_millis(1),
 };
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Writes down what it was asked for.
 struct Fake {

@@ -44,7 +44,7 @@ async fn run_limited(at_once: usize, scripts: &[(&str, String)], bytes_max: u64)
 /// A script that passes only if another script that waits for it runs at the same time.
 fn meets(own: &str, other: &str) -> String {
     format!(
-        "touch {own}; n=0; while [ ! -e {other} ]; do n=$((n + 1)); [ $n -lt 1000 ] || exit 1; sleep 0.01; done; {PASSED}"
+        "touch {own}; n=0; while [ ! -e {other} ]; do n=$((n + 1)); [ $n -lt 6000 ] || exit 1; sleep 0.01; done; {PASSED}"
     )
 }
 
@@ -65,7 +65,7 @@ async fn wait_until_gone(pid: i32) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the process ends");
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("the process ends");
 }
 
 #[tokio::test]
