@@ -51,7 +51,8 @@ async fn overload_refuses_new_bets_only() {
     gateway.set_broker(Broker::Silent);
     assert_eq!(accept(gateway.bet_request(100), &accepted).await.status(), StatusCode::ACCEPTED);
 
-    let refused = overload(&gateway, &mut 0);
+    let mut decided = 0;
+    let refused = overload(&gateway, &mut decided);
     let (refused, answer) = tokio::time::timeout(TIMEOUT, refused).await.expect("a refused bet");
     let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let retry_after_s: u64 = retry_after.expect("a header").parse().expect("seconds");
