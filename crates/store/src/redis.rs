@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contracts::class::{Classify, ErrorClass};
-use deadpool_redis::redis::{
-    self, AsyncConnectionConfig, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisError,
-};
-use deadpool_redis::{Manager, Pool, Runtime};
+use deadpool_redis::Runtime;
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{self, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisError};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use telemetry::attributes;
 use telemetry::metric::{self, Metric};
 use telemetry::spans::Status;
 use tracing::Instrument as _;
+
+mod connections;
+use connections::{Connections, Lent, Pool};
 
 /// Address and limits of the cache.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -119,11 +121,8 @@ impl Cache {
     /// When the URL is invalid.
     pub fn new(config: &Config) -> Result<Self, CacheError> {
         let operation_timeout = Duration::from_millis(config.operation_timeout_ms);
-        let connection = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(operation_timeout))
-            .set_response_timeout(Some(operation_timeout));
-        let manager = Manager::new_with_config(config.url.as_str(), connection).map_err(|e| kind_only(&e))?;
-        let pool = Pool::builder(manager)
+        let connections = Connections::new(&config.url, operation_timeout).map_err(|e| kind_only(&e))?;
+        let pool = Pool::builder(connections)
             .max_size(config.pool_size_max)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(operation_timeout))
@@ -202,11 +201,13 @@ impl Cache {
     pub async fn incr_window(&self, key: &str, window_s: u64) -> Result<u64, CacheError> {
         let mut both = redis::pipe();
         both.atomic().cmd("INCR").arg(key).cmd("EXPIRE").arg(key).arg(window_s.max(1)).arg("NX").ignore();
+        let mut lent = None;
         let call = async {
-            let mut connection = self.pool.get().await.map_err(|e| CacheError { reason: e.to_string() })?;
-            both.query_async::<(u64,)>(&mut connection).await.map_err(|e| kind_only(&e))
+            let connection = self.lend(&mut lent).await?;
+            both.query_async::<(u64,)>(connection).await.map_err(|e| kind_only(&e))
         };
-        self.bounded(call).await.map(|(count,)| count)
+        let answer = self.bounded(call).await;
+        settle(lent, answer).map(|(count,)| count)
     }
 
     /// Checks that the cache answers.
@@ -215,11 +216,22 @@ impl Cache {
     }
 
     async fn query<R: FromRedisValue>(&self, command: &redis::Cmd) -> Result<R, CacheError> {
+        let mut lent = None;
         let call = async {
-            let mut connection = self.pool.get().await.map_err(|e| CacheError { reason: e.to_string() })?;
-            command.query_async::<R>(&mut connection).await.map_err(|e| kind_only(&e))
+            let connection = self.lend(&mut lent).await?;
+            command.query_async::<R>(connection).await.map_err(|e| kind_only(&e))
         };
-        self.bounded(call).await
+        let answer = self.bounded(call).await;
+        settle(lent, answer)
+    }
+
+    /// Takes a connection for one command. It stays in `lent` until [`settle`].
+    async fn lend<'l>(
+        &self,
+        lent: &'l mut Option<Lent>,
+    ) -> Result<&'l mut MultiplexedConnection, CacheError> {
+        let connection = self.pool.get().await.map_err(|e| CacheError { reason: e.to_string() })?;
+        Ok(&mut **lent.insert(connection))
     }
 
     async fn bounded<R>(&self, call: impl Future<Output = Result<R, CacheError>>) -> Result<R, CacheError> {
@@ -235,6 +247,17 @@ impl Cache {
         }
         answer
     }
+}
+
+/// Returns a connection to the pool after its answer. After an error or a time-out it is closed, because the next command might use
+/// it without a check.
+fn settle<R>(lent: Option<Lent>, answer: Result<R, CacheError>) -> Result<R, CacheError> {
+    if answer.is_err()
+        && let Some(connection) = lent
+    {
+        drop(Lent::take(connection));
+    }
+    answer
 }
 
 /// Keeps only the kind of Redis' error, because its detail may quote the command.
