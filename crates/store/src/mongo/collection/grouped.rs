@@ -1,8 +1,8 @@
 //! Inserts of many callers in one command, which costs the store one request and one journal sync instead of many.
 //!
-//! No document waits for others to arrive. It waits only while the previous command of its group runs, and then goes with all
-//! documents that have arrived in the meantime. A task of its own runs the commands, so the end of one caller ends nothing for
-//! the others.
+//! No document waits for others to arrive. It waits only while the tasks that are ready at that moment run, because the handlers of
+//! records that were fetched together are, and while the previous command of its group runs. Then it goes with all documents that
+//! have arrived in the meantime. A task of its own runs the commands, so the end of one caller ends nothing for the others.
 
 #[cfg(test)]
 mod tests;
@@ -172,6 +172,9 @@ struct Driver<C> {
 
 impl<C: Commands> Driver<C> {
     async fn run(mut self) {
+        // A worker runs a task that was just started before all others that are ready. They run first, because their documents then
+        // go with this one.
+        tokio::task::yield_now().await;
         while let Some(batch) = self.next_batch() {
             self.group.send(batch).await;
         }

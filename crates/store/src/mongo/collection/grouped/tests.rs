@@ -94,6 +94,25 @@ async fn documents_that_arrive_meanwhile_go_together() {
     result(later).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn documents_of_ready_tasks_share_first_command() {
+    let mut setup = Setup::new();
+    let group = Arc::clone(&setup.group);
+    // Started by one task, as the handlers of the records of one fetch are
+    let started = telemetry::spawn(async move {
+        [1, 2, 3].map(|number| {
+            let group = Arc::clone(&group);
+            telemetry::spawn(async move { group.insert(raw(&doc! { "n": number })).await })
+        })
+    });
+    let mut numbers = setup.succeed().await;
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3]);
+    for inserted in started.await.unwrap() {
+        inserted.await.unwrap().unwrap().result.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn refused_document_concerns_only_its_caller() {
     let mut setup = Setup::new();
