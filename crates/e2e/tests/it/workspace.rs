@@ -7,6 +7,7 @@ mod deadlines;
 mod dependency_rule;
 mod domain_is_pure;
 mod fault_ids;
+mod fetches;
 mod log_fields;
 pub(crate) mod names;
 mod ports;
