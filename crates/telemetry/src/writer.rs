@@ -19,8 +19,9 @@ pub(crate) use sdk::{Factory, SdkTransport};
 
 /// Limits of queued jobs, without the batch in progress. The number of their spans limits transactions, too.
 const LIMITS: Limits = Limits { first_max: 128, rest_max: 512 };
-/// Time that an idle writer waits for more transactions, because a batch wakes each thread on the way only once.
-const BATCH_DELAY: Duration = Duration::from_millis(50);
+/// Time that an idle writer waits for more transactions, because a batch wakes each thread on the way only once. At twenty bets a
+/// second, a service has several of them in this time. A process that is killed loses as much.
+const BATCH_DELAY: Duration = Duration::from_millis(250);
 /// Interval at which the writer checks for roots whose grace period is over.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
