@@ -1,4 +1,4 @@
-//! Shape of the workspace: dependencies between crates, imports of a `domain/`, length of files.
+//! Shape of the workspace: dependencies between crates, imports of a `domain/`, length of files, profiles.
 
 mod bare_chain;
 mod compose;
@@ -11,6 +11,7 @@ mod fetches;
 mod log_fields;
 pub(crate) mod names;
 mod ports;
+mod profiles;
 mod sizes;
 mod statements;
 

@@ -1,0 +1,54 @@
+//! Checks the profiles of the workspace's manifest. A mistake there breaks no build: it makes each build take minutes longer.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::root;
+
+/// The command line. Its tests are compiled at the level of the program.
+const COMMAND_LINE: &str = "pitboss";
+
+fn manifest() -> String {
+    fs::read_to_string(root().join("Cargo.toml")).expect("the workspace's manifest")
+}
+
+/// Lines of a table of the manifest.
+fn table<'a>(manifest: &'a str, header: &str) -> Vec<&'a str> {
+    let rest = manifest.lines().skip_while(|line| *line != header).skip(1);
+    rest.take_while(|line| !line.starts_with('[')).collect()
+}
+
+/// Names of our crates, which are those of their folders.
+fn members() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for folder in ["crates", "services"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder of members") {
+            names.insert(entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn tests_are_compiled_without_the_optimiser() {
+    let manifest = manifest();
+    let lines = table(&manifest, "[profile.test.package]");
+    let named: BTreeSet<String> = lines
+        .iter()
+        .filter_map(|line| line.strip_suffix(" = { opt-level = 0 }"))
+        .map(str::to_owned)
+        .collect();
+    let mut expected = members();
+    assert!(expected.remove(COMMAND_LINE), "there is no {COMMAND_LINE}");
+    assert_eq!(named, expected);
+}
+
+/// A level there would also be that of procedural macros and of everything that they depend on.
+#[test]
+fn all_dependencies_have_no_level_of_their_own() {
+    let manifest = manifest();
+    let lines = table(&manifest, "[profile.dev.package.\"*\"]");
+    assert!(lines.contains(&"debug = false"), "the test does not read the table: {lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("opt-level")), "{lines:?}");
+    assert!(!manifest.contains("[profile.test.package.\"*\"]"));
+}
