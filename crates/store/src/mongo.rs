@@ -11,6 +11,7 @@ mod uri;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use mongodb::Client;
 use mongodb::options::{
     Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
@@ -101,32 +102,25 @@ impl Mongo {
     /// # Errors
     /// `Fatal` for an invalid connection string.
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
-        let mut options =
-            ClientOptions::parse(&config.uri).await.map_err(|e| StoreError::from_driver("-", &e))?;
-        options.max_pool_size = Some(config.pool_size_max);
-        options.server_selection_timeout = Some(Duration::from_millis(config.server_selection_timeout_ms));
-        options.connect_timeout = Some(Duration::from_millis(config.connect_timeout_ms));
-        options.max_connecting = Some(4);
-        let client = Client::with_options(options).map_err(|e| StoreError::from_driver("-", &e))?;
-        let database = client.database(&config.database);
-        let context = run::Context {
-            namespace: config.database.clone(),
-            operation_timeout_ms: config.operation_timeout_ms,
-            clock: clock::Clock::default(),
-            reported: Mutex::default(),
-        };
-        Ok(Self { client, database, context: Arc::new(context) })
+        opened(config).await
     }
 
     /// Checks that the server answers (for readiness), and reads its clock. It has no span, because no request waits for it.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let sent_at_ms = self.context.clock.local_ms();
-        let hello = async { self.database.run_command(bson::doc! { "hello": 1 }).await };
-        let answer = self.context.bounded("-", hello).await?;
-        if let Ok(server_time) = answer.get_datetime("localTime") {
-            self.context.clock.update(sent_at_ms, *server_time);
-        }
-        Ok(())
+        self.pinged().await
+    }
+
+    // No `async fn`, so that the driver's code is compiled in this crate only (see `collection::raw`).
+    fn pinged(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let sent_at_ms = self.context.clock.local_ms();
+            let hello = async { self.database.run_command(bson::doc! { "hello": 1 }).await };
+            let answer = self.context.bounded("-", hello).await?;
+            if let Ok(server_time) = answer.get_datetime("localTime") {
+                self.context.clock.update(sent_at_ms, *server_time);
+            }
+            Ok(())
+        })
     }
 
     /// Reports an unreadable document once per process. Any other error is left to the caller.
@@ -170,8 +164,14 @@ impl Mongo {
     /// # Errors
     /// `Fatal` when the server does not support sessions, `Transient` when it cannot be reached.
     pub async fn causal_session(&self) -> Result<Session, StoreError> {
-        let start = async { self.client.start_session().causal_consistency(true).await };
-        self.context.bounded("-", start).await.map(|inner| Session { inner })
+        self.started_session().await
+    }
+
+    fn started_session(&self) -> BoxFuture<'_, Result<Session, StoreError>> {
+        Box::pin(async move {
+            let start = async { self.client.start_session().causal_consistency(true).await };
+            self.context.bounded("-", start).await.map(|inner| Session { inner })
+        })
     }
 
     /// Deletes the database with all its data (tests, `down --volumes`).
@@ -186,6 +186,27 @@ impl Mongo {
     pub(crate) fn context(&self) -> &run::Context {
         &self.context
     }
+}
+
+/// [`Mongo::open`]. It is no `async fn`, so that the driver's code is compiled in this crate only (see `collection::raw`).
+fn opened(config: &Config) -> BoxFuture<'_, Result<Mongo, StoreError>> {
+    Box::pin(async move {
+        let mut options =
+            ClientOptions::parse(&config.uri).await.map_err(|e| StoreError::from_driver("-", &e))?;
+        options.max_pool_size = Some(config.pool_size_max);
+        options.server_selection_timeout = Some(Duration::from_millis(config.server_selection_timeout_ms));
+        options.connect_timeout = Some(Duration::from_millis(config.connect_timeout_ms));
+        options.max_connecting = Some(4);
+        let client = Client::with_options(options).map_err(|e| StoreError::from_driver("-", &e))?;
+        let database = client.database(&config.database);
+        let context = run::Context {
+            namespace: config.database.clone(),
+            operation_timeout_ms: config.operation_timeout_ms,
+            clock: clock::Clock::default(),
+            reported: Mutex::default(),
+        };
+        Ok(Mongo { client, database, context: Arc::new(context) })
+    })
 }
 
 /// A causally consistent session, see [`Mongo::causal_session`]. Used by one task at a time.

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use bson::{Document, RawDocumentBuf};
-use futures::TryStreamExt as _;
+use bson::Document;
 use serde::de::DeserializeOwned;
 
-use super::{Collection, describe};
+use super::Collection;
+use super::raw::Found;
 use crate::StoreError;
 
 /// Documents that match a filter, in batches. A document that exists during the whole read is returned exactly once.
 pub struct Batches<T: Send + Sync> {
-    cursor: mongodb::Cursor<RawDocumentBuf>,
+    found: Found,
     collection: Collection<T>,
     size: usize,
     is_exhausted: bool,
@@ -19,7 +19,7 @@ pub struct Batches<T: Send + Sync> {
 
 impl<T: Send + Sync> fmt::Debug for Batches<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batches").field("collection", &self.collection.name).finish_non_exhaustive()
+        f.debug_struct("Batches").field("collection", &self.collection.name()).finish_non_exhaustive()
     }
 }
 
@@ -30,12 +30,10 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
     /// # Errors
     /// See [`StoreError`].
     pub async fn batches(&self, filter: Document, size: u32) -> Result<Batches<T>, StoreError> {
-        let text = describe::find(self.name, &filter, None, false);
         let size = size.max(1);
-        let call = async { self.raw.find(filter).batch_size(size).await };
-        let cursor = self.run("find", &text, call).await?;
+        let found = self.raw.find_all(filter, size).await?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        Ok(Batches { cursor, collection: self.clone(), size, is_exhausted: false })
+        Ok(Batches { found, collection: self.clone(), size, is_exhausted: false })
     }
 }
 
@@ -45,21 +43,18 @@ impl<T: DeserializeOwned + Send + Sync> Batches<T> {
     /// # Errors
     /// `Unreadable` when a document does not decode. See [`StoreError`].
     pub async fn next(&mut self) -> Result<Option<Vec<T>>, StoreError> {
-        let Self { cursor, collection, size, is_exhausted } = self;
-        let call = async {
-            let mut found = Vec::new();
-            while found.len() < *size && !*is_exhausted {
-                match cursor.try_next().await? {
-                    Some(document) => found.push(document),
-                    None => *is_exhausted = true,
-                }
-            }
-            Ok(found)
-        };
-        let found = collection.mongo.context().bounded(collection.name, call).await?;
-        if found.is_empty() {
+        if self.is_exhausted {
             return Ok(None);
         }
-        found.iter().map(|document| collection.decode(document)).collect::<Result<Vec<T>, _>>().map(Some)
+        let documents = self.collection.raw.next_of(&mut self.found, self.size).await?;
+        self.is_exhausted = documents.len() < self.size;
+        if documents.is_empty() {
+            return Ok(None);
+        }
+        documents
+            .iter()
+            .map(|document| self.collection.decode(document))
+            .collect::<Result<Vec<T>, _>>()
+            .map(Some)
     }
 }

@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bson::RawDocumentBuf;
 use mongodb::error::ErrorKind;
-use serde::Serialize;
 use telemetry::{attributes, spans};
 use tokio::sync::oneshot;
 
-use super::{Collection, describe};
+use super::describe;
+use super::raw::{Answer as RawAnswer, Raw};
 use crate::StoreError;
 use crate::mongo::{Mongo, run};
 
@@ -67,29 +67,28 @@ struct Answer {
     documents: usize,
 }
 
-impl<T: Serialize + Send + Sync> Collection<T> {
-    /// Inserts one document like [`Collection::insert_one`], in one command with the documents that others insert at the same
-    /// moment through this collection or its clones. For collections that many tasks write to.
-    ///
-    /// `Ok` means that this document is durable. If the future is dropped, the document may be inserted nevertheless.
-    ///
-    /// # Errors
-    /// `DuplicateKey` when a unique key of this document already exists, `Transient` also when too many documents wait. See
-    /// [`StoreError`].
-    pub async fn insert_grouped(&self, document: &T) -> Result<(), StoreError> {
-        let context = self.mongo.context();
-        let span = context.span(self.name, "insert", &describe::insert(self.name));
-        let insert = async {
-            let document = bson::serialize_to_raw_document_buf(document)
-                .map_err(|error| StoreError::from_driver(self.name, &mongodb::error::Error::from(error)))?;
-            let answer = self.group.insert(document).await?;
-            if answer.documents > 1 {
-                let size = i64::try_from(answer.documents).unwrap_or(i64::MAX);
-                spans::set_attr(&span, attributes::DB_OPERATION_BATCH_SIZE, size);
-            }
-            answer.result
-        };
-        run::in_span(&span, context.in_time(self.name, insert)).await
+impl Raw {
+    /// [`super::Collection::insert_grouped`] of a document that was encoded.
+    pub(super) fn insert_grouped(
+        &self,
+        document: Result<RawDocumentBuf, bson::error::Error>,
+    ) -> RawAnswer<'_, ()> {
+        Box::pin(async move {
+            let context = self.mongo.context();
+            let span = context.span(self.name, "insert", &describe::insert(self.name));
+            let insert = async {
+                let document = document.map_err(|error| {
+                    StoreError::from_driver(self.name, &mongodb::error::Error::from(error))
+                })?;
+                let answer = self.group.insert(document).await?;
+                if answer.documents > 1 {
+                    let size = i64::try_from(answer.documents).unwrap_or(i64::MAX);
+                    spans::set_attr(&span, attributes::DB_OPERATION_BATCH_SIZE, size);
+                }
+                answer.result
+            };
+            run::in_span(&span, context.in_time(self.name, insert)).await
+        })
     }
 }
 
