@@ -18,6 +18,36 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(3_600);
 /// lost when it is killed. (The server that cargo builds reports such a set by itself.)
 pub const REPLICA_SET: &str = "pitboss";
 const STOP_DEADLINE_MS: u64 = 20_000;
+/// Crates of the server that no operation of the platform uses: places on the earth, the order of words and dates of a locale, TLS,
+/// certificates, the file of settings, backups. The optimiser would take a minute for them.
+const UNUSED_CRATES: [&str; 26] = [
+    "asn1-rs",
+    "cgmath",
+    "chrono-tz",
+    "der-parser",
+    "earcutr",
+    "geo",
+    "geographiclib-rs",
+    "icu_collator",
+    "icu_locale_core",
+    "icu_normalizer",
+    "icu_properties",
+    "jiff",
+    "jiff-core",
+    "nom",
+    "oid-registry",
+    "rstar",
+    "rustls",
+    "rustls-webpki",
+    "s2",
+    "spade",
+    "stringprep",
+    "tar",
+    "toml",
+    "toml_edit",
+    "winnow",
+    "x509-parser",
+];
 
 /// Kind of server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +101,13 @@ pub async fn build(layout: &Layout, on_line: &fetch::OnLine<'_>) -> Result<(), R
         .args(["install", "secantus-mdb", "--version", &versions().mongo.secantus_mdb, "--locked"])
         .args(["--ignore-rust-version", "--root"])
         .arg(&home)
+        .args(
+            UNUSED_CRATES.iter().flat_map(|name| {
+                ["--config".to_owned(), format!("profile.release.package.{name}.opt-level=0")]
+            }),
+        )
+        // The package asks for link-time optimisation, which takes a core two minutes.
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .current_dir(layout.root())
         .env("CARGO_TARGET_DIR", &objects)
         // A wrapper for our own code, such as clippy's, must not judge this one.
