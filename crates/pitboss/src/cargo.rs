@@ -15,6 +15,9 @@ use tokio::process::Command;
 /// Long enough for a slow machine. The first build of everything takes several minutes on two cores.
 const BUILD_DEADLINE: Duration = Duration::from_secs(5_400);
 
+/// Program that only `bench chain` starts. That command builds it, so that nobody else waits for it.
+pub const BARE_CHAIN: &str = "barechain";
+
 /// Path of a file with settings of cargo for every build, as the gate has for faster ones.
 const CONFIG_VARIABLE: &str = "PITBOSS_CARGO_CONFIG";
 
@@ -36,12 +39,26 @@ fn command(root: &Path) -> Command {
     cargo
 }
 
-/// Builds every program of the workspace.
+/// Builds every program of the workspace, except [`BARE_CHAIN`].
 pub async fn build_programs(layout: &Layout, on_progress: &fetch::OnLine<'_>) -> Result<()> {
+    build(layout, "building the programs", &["--bins", "--exclude", BARE_CHAIN], on_progress).await
+}
+
+/// Builds [`BARE_CHAIN`].
+pub async fn build_bare_chain(layout: &Layout, on_progress: &fetch::OnLine<'_>) -> Result<()> {
+    build(layout, "building the bare chain", &["--bin", BARE_CHAIN], on_progress).await
+}
+
+async fn build(
+    layout: &Layout,
+    what: &str,
+    programs: &[&str],
+    on_progress: &fetch::OnLine<'_>,
+) -> Result<()> {
     let mut cargo = command(layout.root());
-    cargo.args(config_option()).args(["build", "--workspace", "--bins"]);
+    cargo.args(config_option()).args(["build", "--workspace"]).args(programs);
     let log = layout.log("build");
-    let job = Job { what: "building the programs", log: &log, deadline: BUILD_DEADLINE };
+    let job = Job { what, log: &log, deadline: BUILD_DEADLINE };
     fetch::run(layout, cargo, &job, &|line| on_progress(&progress(line))).await?;
     Ok(())
 }

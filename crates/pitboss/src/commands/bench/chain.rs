@@ -65,13 +65,14 @@ impl ChainArgs {
     /// saturated. Otherwise no page is written.
     ///
     /// # Errors
-    /// When the platform is not up and ready, when another program than the local runtime runs it, when the chain has not been built
-    /// (exit code 69) or fails, when a turn cannot be used, and on Ctrl-C or SIGTERM. The chain's topics and its database are
+    /// When the platform is not up and ready, when another program than the local runtime runs it, when the chain cannot be
+    /// built or fails, when a turn cannot be used, and on Ctrl-C or SIGTERM. The chain's topics and its database are
     /// deleted in any case.
     pub(super) async fn run(&self, context: &Context) -> Result<bool> {
         let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
         self.page.check(self.name())?;
         let stage = Stage::of(&target, "chain", output).await?;
+        Program::build(stage.layout).await?;
         let mut interrupts = Interrupts::listen()?;
         let mut program = Program::start(stage.layout, &target)?;
         let measured = tokio::select! {

@@ -12,10 +12,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
+use crate::cargo;
+use crate::steps::Steps;
 use crate::target::Target;
 
 /// Name of the program, of its process in reports, and the beginning of the names of its topics.
-pub(super) const PROGRAM: &str = "barechain";
+pub(super) const PROGRAM: &str = cargo::BARE_CHAIN;
 /// Time in which it creates its topics and joins its group.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// Time in which it deletes them.
@@ -29,6 +31,18 @@ pub(super) struct Program {
 }
 
 impl Program {
+    /// Builds the program if the programs are those of this checkout.
+    pub(super) async fn build(layout: &Layout) -> Result<()> {
+        if layout.programs() != layout.root().join("target").join("debug") {
+            return Ok(());
+        }
+        let mut steps = Steps::default();
+        let step = steps.begin("bare chain");
+        cargo::build_bare_chain(layout, &|line| step.progress(line)).await?;
+        steps.end(step, "");
+        Ok(())
+    }
+
     /// Starts the program with the broker and the store of the platform.
     ///
     /// # Errors
@@ -37,7 +51,7 @@ impl Program {
         let path = layout.programs().join(PROGRAM);
         if !path.is_file() {
             let what = format!("{} has not been built", path.display());
-            let advice = "run ./pitboss up, which builds all programs".to_owned();
+            let advice = format!("cargo build --workspace --bin {PROGRAM}");
             return Err(RuntimeError::Missing { what, advice }.into());
         }
         let addresses = target.bootstrap_servers().zip(target.mongo_uri());
