@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::recorder;
 use crate::target::Target;
 
-/// Longest wait for the last spans and counters. Most of them arrive during the audit, which comes before.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for the last spans and counters. Most of them arrive during the audit, which comes before. A counter is sent after up
+/// to 5 s, so the wait is twice as long.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Faults under which the bytes cannot prove the equation, with the reason.
