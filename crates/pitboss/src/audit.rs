@@ -8,7 +8,8 @@
 //!   What was true when the first record was read is still there when the second one is read.
 //! - A counterpart that is written later (events, history, facts, rollups) may be missing while it is in flight, or while an open
 //!   transaction of another producer holds back what it follows from.
-//! - Every suspect is examined again, twice, after a pause. Only a violation that is still there is a finding.
+//! - Every suspect is examined again, twice, after a pause, unless it is about what cannot change, such as the payout of a settled
+//!   bet. Only a violation that is still there is a finding.
 //!
 //! An audit can continue where another one ended: a [`Mark`] says up to where each source was read, and what was open there.
 
@@ -346,9 +347,9 @@ impl Auditor {
         Ok(u64::try_from(open.len()).unwrap_or(u64::MAX))
     }
 
-    /// Reads all suspects again after a pause, and drops those that agree now.
+    /// Reads all suspects that may be none again after a pause, and drops those that agree now.
     async fn examine_again(&self, tally: &mut Tally) -> Result<()> {
-        let subjects = tally.subjects();
+        let subjects = tally.unconfirmed();
         if subjects.is_empty() {
             return Ok(());
         }

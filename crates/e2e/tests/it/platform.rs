@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use contracts::parts::{Part, Ports};
 use pitboss::player::{BetResult, Gateway, Player};
+use reqwest::StatusCode;
 use runtime::Layout;
 use runtime::secrets::Secrets;
 use serde_json::Value;
@@ -43,6 +44,10 @@ pub(crate) const DEPOSIT_MINOR: i64 = 100_000;
 pub(crate) const CURRENCY: &str = "EUR";
 /// Time for a bet to have a result. On a busy machine the gateway answers before there is one.
 const RESULT_WITHIN: Duration = Duration::from_secs(60);
+/// Time for a player to be registered. Threads that hash passwords have a low priority, so a busy machine refuses registrations.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(180);
+/// Failures of a call that a busy machine did not complete in time. Every other failure is a defect.
+const BUSY: [&str; 3] = ["answered 202", "answered 503", "not completed within"];
 
 pub(crate) struct Platform {
     pub(crate) gateway: Gateway,
@@ -110,7 +115,42 @@ impl Platform {
     }
 }
 
-/// Places a bet, and repeats it with its key until it has a result. Returns the trace of the first request with it.
+/// Returns true if a call failed only because the machine is busy.
+pub(crate) fn is_busy(failure: &str) -> bool {
+    BUSY.iter().any(|busy| failure.contains(busy))
+}
+
+/// Value of a call, or `None` if it failed only because the machine is busy.
+fn unless_busy<T>(outcome: anyhow::Result<T>) -> Option<T> {
+    match outcome {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let failure = format!("{error:#}");
+            assert!(is_busy(&failure), "{failure}");
+            None
+        }
+    }
+}
+
+/// Registers a player. On a busy machine it may be the next one that is registered.
+pub(crate) async fn registered(platform: &Platform, currency: &str) -> Player {
+    eventually("a registered player", REGISTERED_WITHIN, || async {
+        unless_busy(platform.gateway.register(currency).await)
+    })
+    .await
+}
+
+/// Registers a player with a deposit. On a busy machine it may be the next one whose deposit is completed.
+pub(crate) async fn player_with(platform: &Platform, deposit_minor: i64, currency: &str) -> Player {
+    eventually("a player with a deposit", REGISTERED_WITHIN, || async {
+        let player = unless_busy(platform.gateway.register(currency).await)?;
+        unless_busy(platform.gateway.deposit(&player, deposit_minor, currency).await)?;
+        Some(player)
+    })
+    .await
+}
+
+/// Places a bet, and repeats it with its key until it has a result. Returns the trace of the first request that was not refused.
 pub(crate) async fn bet_with_result(
     platform: &Platform,
     player: &Player,
@@ -118,7 +158,12 @@ pub(crate) async fn bet_with_result(
     currency: &str,
 ) -> (BetResult, String) {
     let key = Uuid::new_v4().to_string();
-    let first = platform.gateway.bet(player, stake_minor, currency, &key).await.expect("answered");
+    // A busy platform refuses a bet for the moment. That request places no bet.
+    let first = eventually("an accepted bet", RESULT_WITHIN, || async {
+        let answer = platform.gateway.bet(player, stake_minor, currency, &key).await.expect("answered");
+        (answer.status != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+    })
+    .await;
     let trace_id = first.trace_id.clone().expect("x-trace-id");
     if let Ok(result) = first.result() {
         return (result, trace_id);

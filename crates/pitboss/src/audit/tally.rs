@@ -179,6 +179,15 @@ impl Tally {
         self.record(check, subject, problem.map_or(Verdict::Agrees, Verdict::Differs), &[]);
     }
 
+    /// Counts one record, which violates the check if there is a problem. A problem needs no second look, because what it is about
+    /// cannot change.
+    pub(super) fn expect_none_ever(&mut self, check: CheckId, subject: &Subject, problem: Option<Violation>) {
+        self.checked(check, 1);
+        if let Some(violation) = problem {
+            self.lasting(check, subject, violation, &[]);
+        }
+    }
+
     /// Keeps a suspect, the first one of each check and subject.
     pub(super) fn suspect(
         &mut self,
@@ -213,6 +222,12 @@ impl Tally {
     /// Returns the subjects of all suspects.
     pub(super) fn subjects(&self) -> BTreeSet<Subject> {
         self.suspects.keys().map(|(_, subject)| subject.clone()).collect()
+    }
+
+    /// Returns the subjects that have to be read again: those of all suspects that could turn out to be none.
+    pub(super) fn unconfirmed(&self) -> BTreeSet<Subject> {
+        let unconfirmed = self.suspects.keys().filter(|key| !self.lasting.contains(*key));
+        unconfirmed.map(|(_, subject)| subject.clone()).collect()
     }
 
     /// Drops the suspects that `again` does not confirm, and keeps what `again` says about the others.
@@ -300,6 +315,23 @@ mod tests {
         assert!(pointers[1].contains("--topic t --partition 1 --offset 7 "), "{pointers:?}");
         assert_eq!(pointers[2], "t partition=1 offset=3");
         assert_eq!(tally.open(), Some(BTreeSet::from([record])));
+    }
+
+    #[test]
+    fn lasting_suspects_are_not_read_again() {
+        let mut tally = Tally::bounded();
+        tally.expect_none_ever(CheckId::Payouts, &bet("right"), None);
+        tally.expect_none_ever(CheckId::Payouts, &bet("wrong"), Some("wrong".into()));
+        assert!(tally.unconfirmed().is_empty());
+        tally.expect_none(CheckId::SettledBets, &bet("other"), Some("wrong".into()));
+        assert_eq!(tally.unconfirmed(), BTreeSet::from([bet("other")]));
+        // The same bet violates another check, which may have read too early.
+        tally.expect_none(CheckId::SettledBets, &bet("wrong"), Some("wrong".into()));
+        assert_eq!(tally.unconfirmed(), BTreeSet::from([bet("other"), bet("wrong")]));
+        tally.keep_confirmed(Tally::unbounded());
+        let check = tally.result(CheckId::Payouts, false);
+        assert_eq!((check.checked, check.violations()), (2, 1));
+        assert!(tally.result(CheckId::SettledBets, false).is_clean());
     }
 
     #[test]

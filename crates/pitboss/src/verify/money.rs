@@ -6,7 +6,7 @@ use anyhow::Result;
 use faults::MoneyVerdict;
 use time::OffsetDateTime;
 
-use crate::audit::{self, CheckId, Report};
+use crate::audit::{self, Check, CheckId, Report};
 use crate::target::Target;
 
 /// Age up to which a record may be without its counterpart. The work has ended before, and nothing is under load.
@@ -19,7 +19,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Audits the records since the row began, because earlier findings say nothing about this fault. Returns true if the audit found
 /// something, or for a fault that must be found: if it found that and nothing else.
 ///
-/// It audits again while records are in flight or the result is not the expected one, for [`SETTLED_MAX`]. Wrong money stays wrong.
+/// It audits again while records are in flight or the result is not the expected one, for [`SETTLED_MAX`]. Wrong money stays wrong, and
+/// a wrong payout that must not be there is known to be wrong at once.
 pub(super) async fn audit(target: &Target, since: OffsetDateTime, money: MoneyVerdict) -> Result<bool> {
     let sources = audit::Sources::of(target)?;
     let options = audit::Options { since: Some(since), in_flight: IN_FLIGHT };
@@ -28,7 +29,8 @@ pub(super) async fn audit(target: &Target, since: OffsetDateTime, money: MoneyVe
         let report = audit::run_with(&sources, &options).await?;
         let is_found = is_found(&report, money);
         let is_expected = is_found == (money == MoneyVerdict::Found);
-        if (is_expected && is_settled(&report)) || began.elapsed() >= SETTLED_MAX {
+        let is_decided = (is_expected && is_settled(&report)) || is_wrong_for_good(&report, money);
+        if is_decided || began.elapsed() >= SETTLED_MAX {
             return Ok(is_found);
         }
         tokio::time::sleep(PAUSE).await;
@@ -39,6 +41,12 @@ pub(super) async fn audit(target: &Target, since: OffsetDateTime, money: MoneyVe
 fn is_settled(report: &Report) -> bool {
     let mut waited_for = report.checks.iter().filter(|check| check.name != CheckId::PaymentsEnded.name());
     waited_for.all(|check| check.in_flight == 0)
+}
+
+/// Returns true if no later record can undo what the audit found: nothing changes the payout of a settled bet.
+fn is_wrong_for_good(report: &Report, money: MoneyVerdict) -> bool {
+    let is_wrong_payout = |check: &Check| check.name == CheckId::Payouts.name() && check.violations() > 0;
+    money == MoneyVerdict::Unaffected && report.checks.iter().any(is_wrong_payout)
 }
 
 /// An audit with nothing to check is no proof that the money is right. Faults that must be found change payouts and nothing else.
@@ -57,7 +65,7 @@ fn is_found(report: &Report, money: MoneyVerdict) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Check, Finding};
+    use crate::audit::Finding;
 
     /// A report with one finding in each of these checks.
     fn report(violated: &[CheckId]) -> Report {
@@ -105,6 +113,18 @@ mod tests {
         for id in CheckId::ALL {
             assert!(found(&[id]), "{}", id.name());
         }
+    }
+
+    /// Views that still follow the ledger are waited for. A payout is not.
+    #[test]
+    fn only_wrong_payouts_need_no_further_audit() {
+        let is_final = |violated: &[CheckId], money| is_wrong_for_good(&report(violated), money);
+        for id in CheckId::ALL {
+            assert_eq!(is_final(&[id], MoneyVerdict::Unaffected), id == CheckId::Payouts, "{}", id.name());
+        }
+        assert!(is_final(&[CheckId::Payouts, CheckId::Balances], MoneyVerdict::Unaffected));
+        assert!(!is_final(&[], MoneyVerdict::Unaffected));
+        assert!(!is_final(&[CheckId::Payouts], MoneyVerdict::Found), "the others may still agree later");
     }
 
     #[test]

@@ -31,6 +31,11 @@ async fn new_fact_of_a_bet_becomes_items_once() {
         (items_counted("pitboss_bus_records_completed_total") >= 6.0).then_some(())
     })
     .await;
+    // A publish is counted when it is acknowledged, which can be after its record was handled.
+    testkit::eventually("the publishes to be counted", TIMEOUT, || async {
+        (items_counted("pitboss_bus_publish_count_total") >= 6.0).then_some(())
+    })
+    .await;
     assert_eq!(items_counted("pitboss_bus_publish_count_total"), 6.0, "two bets of the affected player");
     assert_eq!(flags.applied(FaultId::AnalyticsFanOut), 2, "a repeated record is not fanned out");
     let summary = platform.summary(3).await;

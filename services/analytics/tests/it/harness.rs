@@ -98,6 +98,11 @@ impl Platform {
         .await;
     }
 
+    /// Stops the service in an orderly way. The transactions of all handled records have ended then.
+    pub(crate) async fn stop(self) {
+        self.service.stop().await;
+    }
+
     /// Waits until no bucket has to be recomputed.
     pub(crate) async fn until_clean(&self) {
         let dirty = self.mongo.collection::<Document>("dirty");

@@ -16,7 +16,8 @@ async fn summary_aggregates_rows_of_the_fault_first() {
     assert_eq!(rows.count(doc! {}).await.unwrap(), 0, "nothing is written while the fault is off");
 
     flags.change(&[(FaultId::AnalyticsSlowAggregation, Scope::All, &[])]);
-    testkit::eventually("the fault to be applied", TIMEOUT, || async {
+    // The fault writes its rows first, which takes long on a busy machine.
+    testkit::eventually("the fault to be applied", TIMEOUT * 3, || async {
         platform.get("/api/v1/summary").await;
         (flags.applied(FaultId::AnalyticsSlowAggregation) > 0).then_some(())
     })

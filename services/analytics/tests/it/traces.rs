@@ -13,6 +13,8 @@ use tracing::Instrument as _;
 use crate::harness::{Platform, TIMEOUT, config, settled};
 
 const ROLLUP: &str = "recompute rollups";
+/// Longer than any test.
+const HOUR_MS: u64 = 3_600_000;
 /// Number of bets, each in a trace of its own.
 const BETS: usize = 3;
 
@@ -58,7 +60,7 @@ fn scenario() {
 /// Lets analytics count bets of several traces in one recompute, which is that at its stop. Returns the ids of the traces.
 async fn count_bets_of_several_traces(receiver: Arc<Receiver>) -> BTreeSet<String> {
     let mut config = config();
-    config.rollups.interval_ms = 60_000;
+    (config.rollups.interval_ms, config.rollups.takeover_after_ms) = (HOUR_MS, 2 * HOUR_MS);
     let platform = Platform::start(config).await;
     let mut requests = BTreeSet::new();
     for _ in 0..BETS {

@@ -206,8 +206,10 @@ fn payment_outage_is_not_amplified() {
     const PLAYERS: usize = 10;
     const BETS: usize = 20;
     RUNTIME.block_on(async {
-        let mut config = config("400").await;
-        config.sweeper.interval_ms_max = 400;
+        // A command that is unread for half of this time holds repetitions back. On a slow machine payment needs a while to read
+        // one, and game to read the answer, which is no outage.
+        let mut config = config("3000").await;
+        config.sweeper.interval_ms_max = 3_000;
         let checks = Arc::new(AtomicUsize::new(0));
         let reader = BacklogReader::new(&config.kafka, Group::Payment, &[Topic::PaymentsCommands]).unwrap();
         let stage = Stage::start(config.clone(), CountingBacklog(reader, Arc::clone(&checks))).await;

@@ -13,7 +13,7 @@ use crate::world::World;
 
 const DELAY_MS: i64 = 700;
 /// Time in which a change of the flag file has to be in effect.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 const DELAY: Duration = Duration::from_millis(700);
 
 /// Envelope and content of one e-mail.

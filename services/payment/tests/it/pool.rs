@@ -18,23 +18,25 @@ use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
 use crate::provider::{Behaviour, Provider};
-use crate::service::{TOKEN, pool_config};
+use crate::service::{IMPATIENT_MS, TOKEN, pool_config};
 use crate::world::{WAIT_MAX, World, payment};
 use testkit::reports;
 
-/// Time-out of a request in these tests.
-const TIMEOUT_MS: u64 = 300;
-
 /// Creates a client of the provider at `url`.
-fn client_of(url: &str) -> CardProvider {
-    CardProvider::new(url, TIMEOUT_MS, Internal::new(Secret::from(TOKEN))).unwrap()
+fn client_of(url: &str, timeout_ms: u64) -> CardProvider {
+    CardProvider::new(url, timeout_ms, Internal::new(Secret::from(TOKEN))).unwrap()
 }
 
 /// Creates a pool on these servers that is not running yet.
 pub(crate) fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Pool {
+    pool_with(world, provider, ledger, pool_config())
+}
+
+/// Creates a pool with these limits.
+fn pool_with(world: &World, provider: &Provider, ledger: Ledger, config: ProviderConfig) -> Pool {
     let (intents, _receiver) = world.intents();
     Pool {
-        provider: client_of(&format!("http://{}", provider.address)),
+        provider: client_of(&format!("http://{}", provider.address), config.timeout_ms),
         intents,
         producer: world.producer.clone(),
         ledger,
@@ -42,7 +44,7 @@ pub(crate) fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Poo
             BacklogReader::new(&world.kafka, Group::Payment, &[Topic::PaymentsCommands]).unwrap(),
         ),
         faults: Faults::none(),
-        config: pool_config(),
+        config,
     }
 }
 
@@ -79,8 +81,8 @@ async fn request_that_could_outlast_lease_is_not_sent() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let (ledger, new_payments) = world.ledger_with_intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-    let config = ProviderConfig { timeout_ms: TIMEOUT_MS, lease_ms: TIMEOUT_MS, ..pool_config() };
-    let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
+    let config = ProviderConfig { timeout_ms: IMPATIENT_MS, lease_ms: IMPATIENT_MS, ..pool_config() };
+    let pool = pool_with(&world, &provider, ledger, config);
     let intent = run_until_claimed(&world, pool, new_payments, "d").await;
     assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
     assert_eq!(provider.requests(), 0);
@@ -94,9 +96,9 @@ async fn look_up_that_could_outlast_lease_is_not_sent() {
     provider.set(Behaviour::AcceptsAndHangs);
     let (ledger, new_payments) = world.ledger_with_intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-    let lease_ms = 2 * TIMEOUT_MS - 1;
-    let config = ProviderConfig { timeout_ms: TIMEOUT_MS, lease_ms, ..pool_config() };
-    let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
+    let lease_ms = 2 * IMPATIENT_MS - 1;
+    let config = ProviderConfig { timeout_ms: IMPATIENT_MS, lease_ms, ..pool_config() };
+    let pool = pool_with(&world, &provider, ledger, config);
     let intent = run_until_claimed(&world, pool, new_payments, "d").await;
     assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
     // A slow machine may ask less often and claim more often.
@@ -115,9 +117,9 @@ async fn unreachable_provider_parks_nothing() {
     // Bound but not listening: no other process gets the port, and connections are refused.
     let refusing = TcpSocket::new_v4().unwrap();
     refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let away = client_of(&format!("http://{}", refusing.local_addr().unwrap()));
     let config = ProviderConfig { attempts_max: 1, ..pool_config() };
-    let pool = Pool { provider: away, config, ..pool_of(&world, &provider, ledger) };
+    let away = client_of(&format!("http://{}", refusing.local_addr().unwrap()), config.timeout_ms);
+    let pool = Pool { provider: away, ..pool_with(&world, &provider, ledger, config) };
     let intent = run_until_claimed(&world, pool, new_payments, &id).await;
     assert_eq!((intent.state, intent.escalated), (State::Requested, false), "it is sent again");
     assert_eq!(reports::containing(&id), Vec::<String>::new());

@@ -88,7 +88,7 @@ impl Running {
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         let client = telemetry::http::Client::new().unwrap();
         let request = client.post(&self.url("/internal/v1/webhooks/card-provider"));
-        let request = request.header_str("x-internal-token", TOKEN);
+        let request = request.timeout_ms(WEBHOOK_MS).header_str("x-internal-token", TOKEN);
         let signed = request.header_str(signature::HEADER, &signature::sign(secret, body.as_bytes(), now));
         signed.body(body).send().await.unwrap().status().as_u16()
     }
@@ -105,11 +105,20 @@ impl Running {
     }
 }
 
+/// Time-out of a webhook, which no test is about.
+const WEBHOOK_MS: u64 = 60_000;
+
+/// Time-out of a request to a provider that answers. It is long, so a slow machine sends no request a second time.
+const PATIENT_MS: u64 = 5_000;
+
+/// Time-out of a request to a provider that never answers.
+pub(crate) const IMPATIENT_MS: u64 = 300;
+
 /// Returns a configuration that is quick enough for tests. A lease ends after `LEASE_MS`.
 pub(crate) fn pool_config() -> ProviderConfig {
     ProviderConfig {
         concurrent_max: 4,
-        timeout_ms: 300,
+        timeout_ms: PATIENT_MS,
         waiting_max: 16,
         lease_ms: LEASE_MS,
         sweep_interval_ms: 100,
@@ -238,7 +247,7 @@ async fn player_deposits_bets_withdraws_and_is_restricted() {
 async fn provider_faults_move_money_at_most_once() {
     let world = World::new().await;
     let provider = Provider::start().await;
-    let service = Running::start(&world, &provider).await;
+    let service = Running::start_with(&world, &provider, |config| config.timeout_ms = IMPATIENT_MS).await;
 
     provider.set(Behaviour::AcceptsAndHangs);
     send(&world, "hangs", deposit(100)).await;

@@ -5,7 +5,7 @@ use payment::provider::intent::State;
 
 use crate::audit::Audit;
 use crate::provider::{Behaviour, Provider};
-use crate::service::{Running, answer, balance, deposit, send, withdraw};
+use crate::service::{IMPATIENT_MS, Running, answer, balance, deposit, send, withdraw};
 use crate::world::{WAIT_MAX, World};
 use testkit::reports;
 
@@ -137,7 +137,7 @@ async fn payment_open_for_too_long_is_reported_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn id_with_url_characters_is_looked_up() {
     let (world, provider) = (World::new().await, Provider::start().await);
-    let service = Running::start(&world, &provider).await;
+    let service = Running::start_with(&world, &provider, |config| config.timeout_ms = IMPATIENT_MS).await;
     provider.set(Behaviour::AcceptsAndHangs);
     let id = "d&idempotency_key=x#%41+";
     send(&world, id, deposit(100)).await;

@@ -241,7 +241,7 @@ mod tests {
         let worker = Worker { report_idle: Duration::from_millis(10), ..worker };
         let stats = Arc::clone(&worker.stats);
         stats.record_loss(Reason::QueueOverflow, &LOST);
-        let report = testkit::eventually("a report", Duration::from_secs(20), || async {
+        let report = testkit::eventually("a report", Duration::from_secs(60), || async {
             reports.lock().expect("whole").first().cloned()
         });
         let report = tokio::select! {

@@ -171,9 +171,10 @@ async fn redirect_is_not_followed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unreachable_target_is_shown() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let host = listener.local_addr().expect("an address").to_string();
-    drop(listener);
+    // Bound but not listening: no other process gets the port, and connections are refused.
+    let refusing = tokio::net::TcpSocket::new_v4().expect("a socket");
+    refusing.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let host = refusing.local_addr().expect("an address").to_string();
     let recorder = forwarding_to(&host).await;
     recorder.store(3, ENVELOPE).await;
     wait_for_count(&recorder, "dropped_failed", 1).await;
@@ -197,7 +198,7 @@ async fn all_envelopes_of_a_trace_have_one_key() {
         recorder.store(project, of(1)).await;
     }
     recorder.store(3, of(4)).await;
-    testkit::eventually("copies", Duration::from_secs(20), || async {
+    testkit::eventually("copies", Duration::from_secs(60), || async {
         (stub.got.lock().expect("whole").len() == 3).then_some(())
     })
     .await;
@@ -239,7 +240,7 @@ impl BlockedSentry {
     }
 
     async fn wait_for_requests(&self, count: usize) -> Vec<Vec<String>> {
-        testkit::eventually("requests at the target", Duration::from_secs(20), || async {
+        testkit::eventually("requests at the target", Duration::from_secs(60), || async {
             let types = self.types.lock().expect("whole").clone();
             (types.len() >= count).then_some(types)
         })

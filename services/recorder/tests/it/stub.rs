@@ -104,7 +104,7 @@ pub(crate) async fn forward(recorder: &Recorder) -> Value {
 
 /// Waits until one of its counts reaches this value.
 pub(crate) async fn wait_for_count(recorder: &Recorder, field: &str, count: u64) {
-    testkit::eventually(field, Duration::from_secs(20), || async {
+    testkit::eventually(field, Duration::from_secs(60), || async {
         (forward(recorder).await[field].as_u64() >= Some(count)).then_some(())
     })
     .await;

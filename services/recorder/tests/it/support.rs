@@ -195,7 +195,7 @@ impl Program {
                 assert_eq!(status.code(), Some(EXIT_MISSING), "the recorder exited: {}", log(directory));
                 return false;
             }
-            assert!(begun.elapsed() < Duration::from_secs(30), "not ready: {}", log(directory));
+            assert!(begun.elapsed() < Duration::from_secs(60), "not ready: {}", log(directory));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         true

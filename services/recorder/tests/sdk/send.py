@@ -45,5 +45,5 @@ with sentry_sdk.start_transaction(op="queue.process", name="casino.bets.commands
         except ZeroDivisionError as error:
             sentry_sdk.capture_exception(error)
 trace_id = transaction.trace_id
-sentry_sdk.flush(timeout=20)
+sentry_sdk.flush(timeout=60)
 print(json.dumps({"trace_id": trace_id, "envelopes": [base64.b64encode(e).decode() for e in sent]}))

@@ -160,7 +160,7 @@ impl Platform {
 
     /// Registers a player and returns the id.
     pub(crate) async fn player(&self, name: &str) -> String {
-        let (status, body) = self.send("POST", "/players", name, Some(registration(name))).await;
+        let (status, body) = self.change("POST", "/players", name, registration(name)).await;
         assert_eq!(status, 201, "{body}");
         body["player_id"].as_str().expect("an id").to_owned()
     }

@@ -15,7 +15,8 @@ async fn history_searches_rows_of_the_fault_first() {
     assert_eq!((status, flags.applied(FaultId::UserSlowQuery)), (200, 0), "it is armed for another player");
 
     let rows = platform.mongo.collection::<Document>("slow_query_rows");
-    testkit::eventually("the fault to be applied", TIMEOUT, || async {
+    // The fault writes its rows first, which takes long on a busy machine.
+    testkit::eventually("the fault to be applied", TIMEOUT * 3, || async {
         let (status, page) = platform.get("/players/affected/bets?limit=1").await;
         assert_eq!((status, &page), (200, &other), "both players have an empty history");
         (flags.applied(FaultId::UserSlowQuery) > 0).then_some(())

@@ -71,8 +71,10 @@ async fn excess_client_is_cut_and_gets_next_place() {
 
 #[tokio::test]
 async fn client_of_unreachable_broker_is_disconnected() {
-    let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let world = World::start(&unused.to_string()).await;
+    // Bound but not listening: no other process gets the port, and connections are refused.
+    let refusing = tokio::net::TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let world = World::start(&refusing.local_addr().unwrap().to_string()).await;
     let mut client = world.connect().await;
     assert_eq!(read_frame(&mut client).await, None);
     world.stop();

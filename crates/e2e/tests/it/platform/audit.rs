@@ -16,7 +16,7 @@ use testkit::eventually;
 use tokio::task::{JoinSet, spawn_blocking};
 use uuid::Uuid;
 
-use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, exclusive, output_text};
+use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, exclusive, output_text, player_with};
 
 const PLAYERS: usize = 3;
 /// Longer than two of the slots that analytics sums.
@@ -59,8 +59,7 @@ async fn audit_is_clean_while_bets_run() {
     let since = DateTime::now().try_to_rfc3339_string().expect("a time");
     let (stop, mut playing) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     for _ in 0..PLAYERS {
-        let player = platform.gateway.register(CURRENCY).await.expect("registered");
-        platform.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
+        let player = player_with(platform, DEPOSIT_MINOR, CURRENCY).await;
         playing.spawn(play(platform, player, Arc::clone(&stop)));
     }
     let began = Instant::now();

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use contracts::parts::Part;
 use pitboss::player::Player;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 use testkit::eventually;
 use uuid::Uuid;
 
 use super::trace_from_envelopes::{items, last_seq, rebuild_trace};
-use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, shared};
+use super::{CURRENCY, DEPOSIT_MINOR, Platform, bet_with_result, cli, player_with, ports, shared};
 
 pub(crate) const BETS: &str = "casino.bets.commands.v1";
 pub(crate) const PLACE_BET: &str = "casino.bets.v1.PlaceBet";
@@ -43,9 +46,7 @@ pub(crate) fn produce(topic: &str, options: &[&str], lines: &str) {
 }
 
 pub(crate) async fn player(platform: &Platform, currency: &str) -> Player {
-    let player = platform.gateway.register(currency).await.expect("registered");
-    platform.gateway.deposit(&player, DEPOSIT_MINOR, currency).await.expect("deposited");
-    player
+    player_with(platform, DEPOSIT_MINOR, currency).await
 }
 
 /// Waits until the player has `count` bets, and returns them.
@@ -114,14 +115,31 @@ async fn errors_about(platform: &Platform, since: u64, field: &str) -> usize {
     errors.iter().filter(|(project, event)| project == "game" && event.to_string().contains(field)).count()
 }
 
-/// Records of a dead-letter topic, each as its headers, key and value.
+/// Number of records of a dead-letter topic, which has one partition.
+fn letter_count(topic: &str) -> i64 {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", format!("127.0.0.1:{}", ports().http(Part::Kafka)))
+        .set("group.id", testkit::unique("letters"))
+        .create()
+        .expect("a client");
+    let (first, end) = client.fetch_watermarks(topic, 0, SETTLES_WITHIN).expect("the ends of the topic");
+    end - first
+}
+
+/// Records that a dead-letter topic has now, each as its headers, key and value.
 pub(crate) fn dead_letters(topic: &str) -> Vec<[String; 3]> {
-    let from_the_start =
-        ["--partition", "0", "--offset", "earliest", "--timeout-ms", "20000", "--topic", topic];
+    let count = letter_count(topic);
+    if count == 0 {
+        return Vec::new();
+    }
+    let from_the_start = ["--partition", "0", "--offset", "earliest", "--topic", topic];
+    // It ends with the last record. Without the number it would wait for further ones.
+    let number = count.to_string();
+    let to_the_end = ["--max-messages", number.as_str(), "--timeout-ms", "60000"];
     let all_columns = ["print.headers=true", "headers.separator=#", "print.key=true"];
     let all_columns = all_columns.map(|property| ["--formatter-property", property]).concat();
     let consumer = ["kafka", "console-consumer"];
-    let output = cli(&[consumer.as_slice(), &from_the_start, &all_columns].concat(), None);
+    let output = cli(&[consumer.as_slice(), &from_the_start, &to_the_end, &all_columns].concat(), None);
     let text = String::from_utf8_lossy(&output.stdout);
     // None of the three has a tab, because the header with the error is written without tabs.
     let columns = |line: &str| {
@@ -155,17 +173,8 @@ async fn malformed_line_is_parked_between_valid_bets() {
         .await;
     }
 
-    let letters = dead_letters(&format!("{BETS}.dlq.game"));
-    for (value, (_, key)) in [invalid, without_key].iter().zip(fields) {
-        let kept: Vec<_> = letters.iter().filter(|[.., v]| v == value).collect();
-        assert_eq!(kept.len(), 1, "one dead letter whose value is {value}: {letters:?}");
-        assert_eq!(kept[0][1], key, "the key is unchanged");
-        assert!(kept[0][0].split('#').any(|header| header == note), "the header is missing: {}", kept[0][0]);
-    }
-
     // Game reports errors about the invalid lines before it sends this bet's trace.
-    let answer = platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await;
-    let trace_id = answer.expect("answered").trace_id.expect("x-trace-id");
+    let (_, trace_id) = bet_with_result(platform, &player, 100, CURRENCY).await;
     assert_eq!(history(platform, &player, 3).await.len(), 3);
     eventually("a later bet's trace", SETTLES_WITHIN, || async {
         let transactions = items(platform, since, "transaction").await;
@@ -174,5 +183,18 @@ async fn malformed_line_is_parked_between_valid_bets() {
     .await;
     for (field, _) in fields {
         assert_eq!(errors_about(platform, since, field).await, 1, "one error event about {field}");
+    }
+
+    let letters = eventually("a dead letter of each invalid line", SETTLES_WITHIN, || async {
+        let letters = dead_letters(&format!("{BETS}.dlq.game"));
+        let is_kept = |value: &String| letters.iter().any(|[.., kept]| kept == value);
+        [&invalid, &without_key].into_iter().all(is_kept).then_some(letters)
+    })
+    .await;
+    for (value, (_, key)) in [invalid, without_key].iter().zip(fields) {
+        let kept: Vec<_> = letters.iter().filter(|[.., v]| v == value).collect();
+        assert_eq!(kept.len(), 1, "one dead letter whose value is {value}: {letters:?}");
+        assert_eq!(kept[0][1], key, "the key is unchanged");
+        assert!(kept[0][0].split('#').any(|header| header == note), "the header is missing: {}", kept[0][0]);
     }
 }

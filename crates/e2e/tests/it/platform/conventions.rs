@@ -6,8 +6,8 @@ use std::time::Duration;
 use testkit::conventions::violations;
 use testkit::eventually;
 
-use super::shared;
 use super::trace_from_envelopes::items;
+use super::{CURRENCY, bet_with_result, console, shared};
 
 /// Long enough for metrics and logs, which are sent every few seconds.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
@@ -16,9 +16,8 @@ const CHECKED_KINDS: [&str; 3] = ["transaction", "log", "trace_metric"];
 #[tokio::test]
 async fn all_that_a_platform_sends_follows_them() {
     let (platform, _lock) = shared().await;
-    let player = super::console::player(platform, super::CURRENCY).await;
-    let key = uuid::Uuid::new_v4().to_string();
-    platform.gateway.bet(&player, 100, super::CURRENCY, &key).await.expect("answered");
+    let player = console::player(platform, CURRENCY).await;
+    bet_with_result(platform, &player, 100, CURRENCY).await;
 
     let mut faults = BTreeSet::new();
     for kind in CHECKED_KINDS {

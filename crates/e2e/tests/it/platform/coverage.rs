@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use testkit::eventually;
 
-use super::{CURRENCY, Platform, console, shared};
+use super::{CURRENCY, Platform, bet_with_result, console, shared};
 use crate::workspace::names::{self, Names};
 
 /// Long enough for metrics and logs, which are sent every few seconds.
@@ -41,8 +41,7 @@ async fn emitted(platform: &Platform) -> Names {
 async fn nothing_undeclared_is_emitted() {
     let (platform, _lock) = shared().await;
     let player = console::player(platform, CURRENCY).await;
-    let key = uuid::Uuid::new_v4().to_string();
-    platform.gateway.bet(&player, 100, CURRENCY, &key).await.expect("answered");
+    bet_with_result(platform, &player, 100, CURRENCY).await;
 
     let emitted = eventually("names of every kind", ARRIVES_WITHIN, || async {
         let names = emitted(platform).await;

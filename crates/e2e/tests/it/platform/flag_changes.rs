@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::eventually;
 
 use super::trace_from_envelopes::last_seq;
-use super::{Platform, cli, exclusive, operator_token, output_text};
+use super::{Platform, cli, operator_token, output_text, shared};
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 const FAULT: &str = "analytics.n-plus-one";
@@ -37,7 +37,8 @@ async fn change_by_api(platform: &Platform) {
 
 #[tokio::test]
 async fn each_change_of_a_fault_is_recorded_once() {
-    let (platform, _lock) = exclusive().await;
+    // Tests that arm faults, or disarm all, have the platform alone.
+    let (platform, _lock) = shared().await;
     let since = last_seq(platform).await;
     for (number, action) in ["created", "updated", "deleted"].into_iter().enumerate() {
         match action {

@@ -16,12 +16,12 @@ use contracts::parts::Part;
 use testkit::eventually;
 use tokio::task::JoinSet;
 
-use super::{CURRENCY, Platform, cli, exclusive, part_of, status};
+use super::{CURRENCY, Platform, cli, exclusive, part_of, registered, status};
 use play::{Kind, Played};
 use wins::Wins;
 
 const PLAYERS: usize = 6;
-const BACK_WITHIN: Duration = Duration::from_secs(60);
+const BACK_WITHIN: Duration = Duration::from_secs(120);
 /// Services that an e-mail passes through. Each kill of one may duplicate the e-mail that was in flight.
 const MAIL_SERVICES: [Part; 2] = [Part::Notification, Part::Partners];
 
@@ -71,11 +71,11 @@ async fn check_books(platform: &Platform, played: &[Played]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn money_is_exact_after_every_service_was_killed() {
     let (platform, _lock) = exclusive().await;
-    let wins = Wins::of(&platform.gateway.register(CURRENCY).await.expect("registered"));
+    let wins = Wins::of(&registered(platform, CURRENCY).await);
     let stop = Arc::new(AtomicBool::new(false));
     let mut playing = JoinSet::new();
     for _ in 0..PLAYERS {
-        let player = platform.gateway.register(CURRENCY).await.expect("registered");
+        let player = registered(platform, CURRENCY).await;
         playing.spawn(play::play(platform, player, Arc::clone(&stop)));
     }
     kill_each(platform, &wins).await;

@@ -25,7 +25,7 @@ const PLAYERS: usize = 100;
 /// Number of the player whose request carries the fault.
 const CHOSEN: usize = 50;
 const STAKE_MINOR: i64 = 100;
-const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+const ARRIVES_WITHIN: Duration = Duration::from_secs(120);
 
 /// Every consumer of a group asks for this fault, once for each record.
 const FAULT: FaultId = FaultId::ConsumerSlow;

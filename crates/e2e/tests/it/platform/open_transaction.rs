@@ -11,7 +11,9 @@
 
 mod foreign_producer;
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::lag::PartitionLag;
@@ -24,7 +26,6 @@ use serde_json::{Value, json};
 use store::bson::DateTime;
 use testkit::eventually;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
 
 use self::foreign_producer::ForeignTransaction;
 use super::console::{history, player};
@@ -42,14 +43,31 @@ const LAG_WITHIN: Duration = Duration::from_secs(60);
 const CONVERGES_WITHIN: Duration = Duration::from_secs(120);
 /// Largest number of records that are searched for the first bet's event. No other player plays.
 const RECORDS_MAX: usize = 10_000;
-/// Difference that the audit expects between the clocks of store and broker, and a little more. The topic of a new platform has no
-/// older event. There, the audit counts the event of a bet as deleted if the bet follows the oldest event within that time.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(11);
+/// Difference that the audit expects between the clocks of store and broker, and a little more, in milliseconds. It counts the event
+/// of a bet as deleted if the bet follows the oldest event of the topic within that time.
+const CLOCKS_DIFFER_MS: i64 = 11_000;
+/// Time for an event to be that old, on a new platform.
+const OLD_WITHIN: Duration = Duration::from_secs(60);
+
+fn reader() -> Arc<TopicReader> {
+    let bootstrap_servers = format!("127.0.0.1:{}", ports().http(Part::Kafka));
+    TopicReader::new(&Config { bootstrap_servers, ..Config::default() }).expect("a reader")
+}
+
+/// Waits until the topic has an event that is so old that no bet from now on follows the oldest one too soon.
+async fn old_event(reader: &Arc<TopicReader>) {
+    eventually("an event that is old enough", OLD_WITHIN, || async {
+        let old_ms = DateTime::now().timestamp_millis() - CLOCKS_DIFFER_MS;
+        let extents = reader.extents(TOPIC).await.ok()?;
+        let later = reader.offsets_at(TOPIC, &extents, old_ms).await.ok()?;
+        let is_old = |(number, range): (&i32, &Range<i64>)| later.get(number) > Some(&range.start);
+        extents.iter().any(is_old).then_some(())
+    })
+    .await;
+}
 
 /// Plays the player's first bet. Returns the partition that has its event.
-async fn first_bet(platform: &Platform, player: &Player) -> i32 {
-    let bootstrap_servers = format!("127.0.0.1:{}", ports().http(Part::Kafka));
-    let reader = TopicReader::new(&Config { bootstrap_servers, ..Config::default() }).expect("a reader");
+async fn first_bet(platform: &Platform, reader: &Arc<TopicReader>, player: &Player) -> i32 {
     let before = reader.extents(TOPIC).await.expect("the ends of the topic");
     bet_with_result(platform, player, STAKE_MINOR, CURRENCY).await;
     eventually("the event of the first bet", PUBLISHED_WITHIN, || async {
@@ -184,15 +202,14 @@ async fn open_transaction_is_held_lag_and_no_loss() {
     let (platform, _lock) = exclusive().await;
     let since = DateTime::now().try_to_rfc3339_string().expect("a time");
     let player = player(platform, CURRENCY).await;
-    let partition = first_bet(platform, &player).await;
-    let played = Instant::now();
+    let reader = reader();
+    let partition = first_bet(platform, &reader, &player).await;
     history(platform, &player, 1).await;
     let folder = tempfile::tempdir().expect("a folder");
     let mark = folder.path().join("mark.json");
     let report = clean_audit_since("a clean audit before the transaction", &since, &mark).await;
     assert_eq!(report["held"], json!({}), "{report}");
-    // Only time can make a bet that much younger.
-    sleep_until(played + CLOCKS_DIFFER).await;
+    old_event(&reader).await;
 
     // The broker aborts it after five minutes. All that is waited for until then takes less.
     let transaction = begin(partition).await;

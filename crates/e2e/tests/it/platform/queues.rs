@@ -20,7 +20,7 @@ const RESTS_MAX: usize = 10;
 /// Time for all spans and sums to arrive.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// Time for services to read the flag file, and for a first record to meet the fault.
-const FAULT_ACTS_WITHIN: Duration = Duration::from_secs(30);
+const FAULT_ACTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Windows that may hold counters of earlier work.
 const WINDOWS_MAX: usize = 3;
@@ -85,10 +85,18 @@ async fn bet(platform: &Platform, player: &Player) {
     platform.gateway.bet(player, 100, CURRENCY, &key).await.expect("answered");
 }
 
-/// Plays bets with `play`, each time in a new window, until a window holds no counters of earlier work. Returns its figures.
-async fn undisturbed<F: Future<Output = ()>>(platform: &Platform, play: impl Fn(u64) -> F) -> Value {
+/// Plays bets with `play`, each time in a new window, until a window holds no counters of earlier work. Returns its figures. The
+/// first window begins at `start`, if it is known that no record was on its way then.
+async fn undisturbed<F: Future<Output = ()>>(
+    platform: &Platform,
+    mut start: Option<u64>,
+    play: impl Fn(u64) -> F,
+) -> Value {
     for _ in 0..WINDOWS_MAX {
-        let since = rest(platform).await;
+        let since = match start.take() {
+            Some(since) => since,
+            None => rest(platform).await,
+        };
         play(since).await;
         if let Some(found) = balanced(platform, since).await {
             return found;
@@ -116,7 +124,7 @@ async fn repeated_bets(platform: &Platform, player: &Player, since: u64) {
 async fn every_published_record_is_processed_or_skipped() {
     let (platform, _guard) = exclusive().await;
     let player = &console::player(platform, CURRENCY).await;
-    let found = undisturbed(platform, |_| async {
+    let found = undisturbed(platform, None, |_| async {
         for _ in 0..BETS {
             bet(platform, player).await;
         }
@@ -126,7 +134,9 @@ async fn every_published_record_is_processed_or_skipped() {
     assert_eq!(sum(&found, "redelivered"), 0, "{found:#}");
     assert!(found["total"]["published"].as_u64().is_some_and(|count| count >= BETS as u64), "{found:#}");
 
-    // The equation also holds when every record is delivered twice.
-    let found = undisturbed(platform, |since| repeated_bets(platform, player, since)).await;
+    // The equation also holds when every record is delivered twice. When it held for all records before, none was on its way.
+    let end = found["seq"].as_u64();
+    assert!(end.is_some(), "the last envelope of the reading is missing: {found:#}");
+    let found = undisturbed(platform, end, |since| repeated_bets(platform, player, since)).await;
     assert!(sum(&found, "redelivered") > 0, "{found:#}");
 }
