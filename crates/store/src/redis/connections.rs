@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{self, Manager as _, Metrics, RecycleResult};
+use deadpool::managed::{self, Metrics, RecycleResult};
 use deadpool_redis::Manager;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{AsyncConnectionConfig, RedisError};
