@@ -207,7 +207,7 @@ impl Cache {
             both.query_async::<(u64,)>(connection).await.map_err(|e| kind_only(&e))
         };
         let answer = self.bounded(call).await;
-        settle(lent, answer).map(|(count,)| count)
+        self.settle(lent, answer).map(|(count,)| count)
     }
 
     /// Checks that the cache answers.
@@ -222,16 +222,26 @@ impl Cache {
             command.query_async::<R>(connection).await.map_err(|e| kind_only(&e))
         };
         let answer = self.bounded(call).await;
-        settle(lent, answer)
+        self.settle(lent, answer)
     }
 
-    /// Takes a connection for one command. It stays in `lent` until [`settle`].
+    /// Takes a connection for one command. It stays in `lent` until [`Cache::settle`].
     async fn lend<'l>(
         &self,
         lent: &'l mut Option<Lent>,
     ) -> Result<&'l mut MultiplexedConnection, CacheError> {
         let connection = self.pool.get().await.map_err(|e| CacheError { reason: e.to_string() })?;
         Ok(&mut **lent.insert(connection))
+    }
+
+    /// Returns a connection to the pool after its answer. After an error or a time-out it is closed, and the others are checked,
+    /// because the next command might use one that is broken, too.
+    fn settle<R>(&self, lent: Option<Lent>, answer: Result<R, CacheError>) -> Result<R, CacheError> {
+        if answer.is_err() {
+            self.pool.manager().distrust();
+            drop(lent.map(Lent::take));
+        }
+        answer
     }
 
     async fn bounded<R>(&self, call: impl Future<Output = Result<R, CacheError>>) -> Result<R, CacheError> {
@@ -247,17 +257,6 @@ impl Cache {
         }
         answer
     }
-}
-
-/// Returns a connection to the pool after its answer. After an error or a time-out it is closed, because the next command might use
-/// it without a check.
-fn settle<R>(lent: Option<Lent>, answer: Result<R, CacheError>) -> Result<R, CacheError> {
-    if answer.is_err()
-        && let Some(connection) = lent
-    {
-        drop(Lent::take(connection));
-    }
-    answer
 }
 
 /// Keeps only the kind of Redis' error, because its detail may quote the command.

@@ -26,8 +26,8 @@ const OVERLOADED: &str = "overloaded";
 /// Interval of the gauges. The end of an overload without further bets is found as often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Smallest spread of a wait near its limit, in seconds.
-const SPREAD_MIN_S: u64 = 10;
+/// Largest wait from which the spread begins, in seconds. Longer waits are spread from here to the limit.
+const SPREAD_FROM_MAX_S: u64 = 20;
 
 /// Decides which bets are accepted.
 #[derive(Debug)]
@@ -129,8 +129,8 @@ pub(crate) fn problem(refusal: Refusal, is_recorded: bool) -> Problem {
 /// Lengthens a wait by up to its length, as far as the limit allows, so that refused clients do not all return at the same time. Near
 /// the limit the spread begins earlier instead. `random` is from 0 up to 1.
 fn spread_s(wait_s: u64, random: f64) -> u64 {
-    let longest_s = wait_s.saturating_mul(2).min(RETRY_AFTER_MAX_S);
-    let shortest_s = wait_s.min(longest_s.saturating_sub(SPREAD_MIN_S.min(wait_s)));
+    let (shortest_s, longest_s) =
+        (wait_s.min(SPREAD_FROM_MAX_S), wait_s.saturating_mul(2).min(RETRY_AFTER_MAX_S));
     let longer_s = longest_s.saturating_sub(shortest_s);
     // All seconds are equally likely, the longest too.
     let added_s = (random * (longer_s as f64 + 1.0)) as u64;

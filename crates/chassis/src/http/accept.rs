@@ -127,14 +127,15 @@ async fn connection(
         };
         let transfer = shared.transfer;
         async move {
-            // Such a client waits for the answer before it sends its body.
+            // With this header the client waits until it is told to send its body.
             let is_sending = !request.headers().contains_key(header::EXPECT);
             let mut unread = None;
             let mut request = request.map(|incoming| match incoming.is_end_stream() {
                 true => Body::empty(),
                 false => {
-                    let (lent, rest) = lend(RequestBody::new(incoming, Arc::clone(&conn), transfer));
-                    unread = is_sending.then_some(rest);
+                    let body = RequestBody::new(incoming, Arc::clone(&conn), transfer);
+                    let (lent, rest) = lend(body, is_sending);
+                    unread = Some(rest);
                     Body::new(lent)
                 }
             });

@@ -21,10 +21,11 @@ const REST_BYTES_MAX: u64 = 16 * 1024;
 /// Longest time that a rest is read.
 const REST_WAIT: Duration = Duration::from_secs(1);
 
-/// Lends a body to a handler. [`Unread`] gets back what the handler leaves of it.
-pub(super) fn lend(body: RequestBody) -> (LentBody, Unread) {
+/// Lends a body to a handler. [`Unread`] gets back what the handler leaves of it. Without `is_sending` the client sends the body only
+/// to a handler that begins to read it (`Expect: 100-continue`), so one that was not begun is left alone.
+pub(super) fn lend(body: RequestBody, is_sending: bool) -> (LentBody, Unread) {
     let (back, returned) = oneshot::channel();
-    (LentBody { body: Some(body), back: Some(back) }, Unread(returned))
+    (LentBody { body: Some(body), back: Some(back), is_sending }, Unread(returned))
 }
 
 /// A body in the hands of a handler.
@@ -32,6 +33,7 @@ pub(super) struct LentBody {
     /// `None` after its end and after an error, because there is nothing left to read then.
     body: Option<RequestBody>,
     back: Option<oneshot::Sender<RequestBody>>,
+    is_sending: bool,
 }
 
 impl HttpBody for LentBody {
@@ -42,6 +44,8 @@ impl HttpBody for LentBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // hyper tells the client to send.
+        self.is_sending = true;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
@@ -61,7 +65,9 @@ impl HttpBody for LentBody {
 
 impl Drop for LentBody {
     fn drop(&mut self) {
-        if let (Some(mut body), Some(back)) = (self.body.take(), self.back.take()) {
+        if self.is_sending
+            && let (Some(mut body), Some(back)) = (self.body.take(), self.back.take())
+        {
             body.pause();
             // Nobody waits for it if the client has disconnected.
             drop(back.send(body));

@@ -146,8 +146,12 @@ async fn head_with_65_headers_or_70_kb_is_refused() {
 
 /// Sends the head of a request whose body no handler reads.
 async fn begin(address: &str, host: &str, framing: &str) -> TcpStream {
+    begin_at("/nothing", address, host, framing).await
+}
+
+async fn begin_at(path: &str, address: &str, host: &str, framing: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("connects");
-    let head = format!("POST /nothing HTTP/1.1\r\nhost: {host}\r\n{framing}\r\n\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n{framing}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.expect("writes");
     stream
 }
@@ -158,6 +162,18 @@ async fn next_status(stream: &mut TcpStream) -> String {
     let length = stream.read(&mut answer).await.expect("an answer");
     let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
     answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// Status of the answer, which comes after this rest of the body. Then the connection is used again.
+async fn status_after(rest: &str, stream: &mut TcpStream, address: &str) -> String {
+    let early = tokio::time::timeout(Duration::from_millis(100), stream.readable()).await;
+    assert!(early.is_err(), "answered before {rest:?}");
+    stream.write_all(rest.as_bytes()).await.expect("writes");
+    let status = next_status(stream).await;
+    let next = format!("POST /bytes HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n");
+    stream.write_all(next.as_bytes()).await.expect("still open");
+    assert_eq!(next_status(stream).await, "200", "after {rest:?}");
+    status
 }
 
 #[tokio::test]
@@ -171,14 +187,20 @@ async fn answer_comes_after_a_body_that_nobody_reads() {
         ("other.example", "content-length: 4", "body", "421"),
     ] {
         let mut stream = begin(&address, host, framing).await;
-        let early = tokio::time::timeout(Duration::from_millis(100), stream.readable()).await;
-        assert!(early.is_err(), "{framing}: answered before the body");
-        stream.write_all(body.as_bytes()).await.expect("writes");
-        assert_eq!(next_status(&mut stream).await, status, "{framing}");
-        let next = format!("POST /bytes HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n");
-        stream.write_all(next.as_bytes()).await.expect("still open");
-        assert_eq!(next_status(&mut stream).await, "200", "{framing}: the connection is used again");
+        assert_eq!(status_after(body, &mut stream, &address).await, status, "{framing}");
     }
+}
+
+/// The handler begins to read, so the client sends. The handler stops when the body is too long.
+#[tokio::test]
+async fn refusal_comes_after_an_expected_body() {
+    let (address, _stop) = serve(small_limits()).await;
+    let framing = "expect: 100-continue\r\ntransfer-encoding: chunked";
+    let mut stream = begin_at("/bytes", &address, &address, framing).await;
+    assert_eq!(next_status(&mut stream).await, "100");
+    let first = format!("64\r\n{}\r\n", "b".repeat(100));
+    stream.write_all(first.as_bytes()).await.expect("writes");
+    assert_eq!(status_after("0\r\n\r\n", &mut stream, &address).await, "413");
 }
 
 /// The connection closes behind the answer, since nobody reads the rest.

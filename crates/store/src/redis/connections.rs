@@ -1,6 +1,7 @@
 //! Connections to the cache, and when one is checked before it is used again.
 
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, RecycleResult};
 use deadpool_redis::Manager;
@@ -16,8 +17,13 @@ pub(super) type Pool = managed::Pool<Connections>;
 /// A connection that is lent to one command.
 pub(super) type Lent = managed::Object<Connections>;
 
-/// Opens connections, and checks those that were not used lately. So whoever sees an error on one must not return it to the pool.
-pub(super) struct Connections(Manager);
+/// Opens connections, and checks those that were not used lately. So whoever sees an error on one must not return it to the pool, and
+/// calls [`Connections::distrust`].
+pub(super) struct Connections {
+    manager: Manager,
+    /// Time of the last error.
+    failed: Mutex<Option<Instant>>,
+}
 
 impl Connections {
     /// Prepares connections to the server at this URL, without connecting.
@@ -25,7 +31,19 @@ impl Connections {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(Some(timeout));
-        Manager::new_with_config(url, settings).map(Self)
+        let manager = Manager::new_with_config(url, settings)?;
+        Ok(Self { manager, failed: Mutex::default() })
+    }
+
+    /// Lets each connection be checked before its next use, since what broke one may have broken the others: after a restart of
+    /// Redis, only the first command fails.
+    pub(super) fn distrust(&self) {
+        *self.failed() = Some(Instant::now());
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<Instant>> {
+        // An instant is consistent, whatever panicked
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -34,7 +52,7 @@ impl managed::Manager for Connections {
     type Error = RedisError;
 
     async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
-        self.0.create().await
+        self.manager.create().await
     }
 
     async fn recycle(
@@ -42,27 +60,29 @@ impl managed::Manager for Connections {
         connection: &mut MultiplexedConnection,
         metrics: &Metrics,
     ) -> RecycleResult<RedisError> {
-        if metrics.last_used() < UNCHECKED {
+        let used = metrics.recycled.unwrap_or(metrics.created);
+        let is_trusted = self.failed().is_none_or(|failed| used > failed);
+        if is_trusted && used.elapsed() < UNCHECKED {
             return Ok(());
         }
-        self.0.recycle(connection, metrics).await
+        self.manager.recycle(connection, metrics).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::{Arc, Mutex};
-    use std::time::Instant;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::sync::Arc;
 
     use super::*;
     use crate::redis::{Cache, Config};
 
-    /// A stand-in for Redis that notes the names of its commands. It closes a connection instead of answering `GET closed`.
+    /// A stand-in for Redis that notes the names of its commands. It closes all connections instead of answering `GET restart`.
     #[derive(Clone, Default)]
     struct Server {
         commands: Arc<Mutex<Vec<String>>>,
+        connections: Arc<Mutex<Vec<TcpStream>>>,
     }
 
     impl Server {
@@ -75,6 +95,7 @@ mod tests {
             std::thread::spawn(move || {
                 for stream in listener.incoming() {
                     let (server, stream) = (accepting.clone(), stream.unwrap());
+                    server.connections.lock().unwrap().push(stream.try_clone().unwrap());
                     std::thread::spawn(move || server.serve(stream));
                 }
             });
@@ -91,13 +112,23 @@ mod tests {
                 let words: Vec<String> = words.collect();
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 let answer = match words.as_slice() {
-                    ["GET", "closed"] => return,
+                    ["GET", "restart"] => return self.close_all(&answers),
                     ["GET", _] => "$-1\r\n".to_owned(),
                     ["PING", number] => format!("${}\r\n{number}\r\n", number.len()),
                     _ => "+OK\r\n".to_owned(),
                 };
                 self.commands.lock().unwrap().extend(words.first().map(|name| (*name).to_owned()));
                 answers.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+
+        /// The connection of the command is the last, so the others are closed when the client sees it.
+        fn close_all(&self, of_command: &TcpStream) {
+            let mut connections = std::mem::take(&mut *self.connections.lock().unwrap());
+            let client = of_command.peer_addr().unwrap();
+            connections.sort_by_key(|connection| connection.peer_addr().unwrap() == client);
+            for connection in connections {
+                connection.shutdown(Shutdown::Both).unwrap();
             }
         }
 
@@ -123,12 +154,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn broken_connection_is_not_lent_again() {
+    async fn restart_fails_one_command() {
         let (server, url) = Server::start();
         let cache = Cache::new(&Config { operation_timeout_ms: 60_000, ..Config::new(url) }).unwrap();
-        assert_eq!(cache.get("k").await.unwrap(), None);
-        assert!(cache.get("closed").await.is_err());
-        assert_eq!(cache.get("k").await.unwrap(), None, "the next command has another connection");
-        assert_eq!((cache.failures(), server.count("GET")), (1, 2));
+        // Three connections, because each is lent while the next is opened
+        let (first, second, third) = tokio::join!(cache.get("k"), cache.get("k"), cache.get("k"));
+        assert!([first, second, third].iter().all(Result::is_ok));
+        assert_eq!(server.connections.lock().unwrap().len(), 3);
+        assert!(cache.get("restart").await.is_err());
+        for _ in 0..3 {
+            assert_eq!(cache.get("k").await.unwrap(), None, "a closed connection was lent");
+        }
+        assert_eq!((cache.failures(), server.count("GET")), (1, 6));
     }
 }
