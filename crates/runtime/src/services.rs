@@ -146,7 +146,8 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
         ("SENTRY_ENVIRONMENT", "local".to_owned()),
         ("SENTRY_TRACES_SAMPLE_RATE", "1.0".to_owned()),
         ("RUST_LOG", "info".to_owned()),
-        // A panic's stack goes to Sentry. A backtrace of std would load all debug information: 100 MB for the first panic.
+        // A panic's stack goes to Sentry. A backtrace of std would load all debug information, if the programs are built with it:
+        // 100 MB for the first panic.
         ("RUST_BACKTRACE", "0".to_owned()),
     ];
     let own = |pairs: &[(&str, String)]| {

@@ -52,3 +52,18 @@ fn all_dependencies_have_no_level_of_their_own() {
     assert!(!lines.iter().any(|line| line.starts_with("opt-level")), "{lines:?}");
     assert!(!manifest.contains("[profile.test.package.\"*\"]"));
 }
+
+/// With the level of `dev`, a build after the gate would use what the gate's C compiler (`.ci/cc`) made.
+#[test]
+fn c_code_of_the_gate_has_a_level_of_its_own() {
+    let manifest = manifest();
+    assert!(table(&manifest, "[profile.dev]").contains(&"opt-level = 2"));
+    let gate = fs::read_to_string(root().join(".ci/cargo.toml")).expect("the settings of the gate");
+    let levels = table(&gate, "[profile.dev.package]");
+    for package in ["rdkafka-sys", "ring", "zstd-sys"] {
+        let line = format!("{package} = {{ opt-level = 1 }}");
+        assert!(levels.contains(&line.as_str()), "{line} is not in {levels:?}");
+        let own = format!("{package} = {{ opt-level");
+        assert!(!manifest.lines().any(|line| line.starts_with(&own)), "{package} has its own level");
+    }
+}

@@ -36,7 +36,8 @@ const NAME: &str = "cost";
 #[derive(Debug, Args)]
 #[command(
     mut_arg("seconds", |arg| arg.default_value("30")),
-    mut_arg("warm_up_s", |arg| arg.default_value("10"))
+    mut_arg("warm_up_s", |arg| arg.default_value("10")),
+    mut_arg("players", |arg| arg.help("Number of players that share the bets"))
 )]
 pub(super) struct CostArgs {
     #[command(flatten)]

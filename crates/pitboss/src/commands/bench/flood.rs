@@ -30,7 +30,11 @@ const NAME: &str = "flood";
 
 /// Arguments of `bench flood`.
 #[derive(Debug, Args)]
-#[command(mut_arg("rate_per_s", |arg| arg.default_value("25")))]
+#[command(
+    mut_arg("rate_per_s", |arg| arg.default_value("25")),
+    mut_arg("seconds", |arg| arg.help("Duration of each measurement, in seconds")),
+    mut_arg("players", |arg| arg.help("Number of players that share the bets, with the flood and without"))
+)]
 pub(super) struct FloodArgs {
     #[command(flatten)]
     rounds: RoundsArgs,
@@ -115,7 +119,7 @@ async fn turn(stage: &Stage<'_>, bettors: &Bettors<'_>, pace: Pace, flood: Optio
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::*;
 
@@ -140,5 +144,13 @@ mod tests {
         for wrong in [["--flood-rate-per-s", "0"], ["--flood-rate", "1001"], ["--rounds", "0"]] {
             assert!(args(&wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn help_names_no_idle_interval() {
+        let command = Cli::command();
+        let seconds = command.get_arguments().find(|arg| arg.get_long() == Some("seconds"));
+        let help = seconds.and_then(|seconds| seconds.get_help()).expect("a text").to_string();
+        assert_eq!(help, "Duration of each measurement, in seconds");
     }
 }
