@@ -75,6 +75,8 @@ mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::sync::Arc;
 
+    use deadpool::managed::Manager as _;
+
     use super::*;
     use crate::redis::{Cache, Config};
 
