@@ -93,7 +93,7 @@ pub(crate) fn member(
 ) -> Result<(StreamConsumer<Member>, watch::Receiver<bool>), ChainError> {
     let mut client = fetching(settings);
     client
-        .set("group.id", &settings.name)
+        .set("group.id", settings.group())
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", "6000")
         .set("heartbeat.interval.ms", "1500")

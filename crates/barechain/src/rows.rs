@@ -1,4 +1,5 @@
-//! The documents of a bet. The platform writes six times for a bet, so there are six collections with one document each.
+//! The documents of a bet. The platform writes six times for a bet, so there are six collections with one document each. A chain
+//! that stands for one consumer of the platform writes to fewer.
 
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ use crate::{Bet, ChainError, Settings};
 /// The first four stand for the writes of the platform before it answers: the bet,
 /// the account, the row of the ledger, and the end of the bet. The other two stand for the player's history and the fact.
 pub const COLLECTIONS: [&str; 6] = ["bets", "accounts", "ledger", "endings", "history", "facts"];
-/// Number of collections that are written before the outcome is published.
-const BEFORE_ANSWER: usize = 4;
+/// Number of collections that can be written before the outcome is published.
+pub(crate) const WRITES_BEFORE_ANSWER_MAX: u8 = 4;
+/// Number of collections that can be written beside it: the others.
+pub(crate) const WRITES_AFTER_ANSWER_MAX: u8 = 2;
 
 /// Time limit of an operation.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(60);
@@ -78,11 +81,16 @@ impl Rows {
             .write_concern(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build())
             .build();
         let database = client.database_with_options(&settings.name, durable);
-        let (before, after) = COLLECTIONS.split_at(BEFORE_ANSWER);
-        let open = |names: &[&str]| -> Vec<Collection<Row>> {
-            names.iter().map(|name| database.collection::<Row>(name)).collect()
+        let (before, after) = COLLECTIONS.split_at(usize::from(WRITES_BEFORE_ANSWER_MAX));
+        let open = |names: &[&str], writes: u8| -> Vec<Collection<Row>> {
+            let written = names.iter().take(usize::from(writes));
+            written.map(|name| database.collection::<Row>(name)).collect()
         };
-        Ok(Self { before_answer: open(before), after_answer: open(after), database })
+        Ok(Self {
+            before_answer: open(before, settings.writes_before_answer),
+            after_answer: open(after, settings.writes_after_answer),
+            database,
+        })
     }
 
     /// Writes what has to be durable before the bets are answered.
@@ -124,4 +132,15 @@ fn is_known(error: &Error) -> bool {
     failure.write_concern_error.is_none()
         && !refused.is_empty()
         && refused.iter().all(|refusal| refusal.code == DUPLICATE_KEY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_collection_is_written_at_most() {
+        let writes = WRITES_BEFORE_ANSWER_MAX + WRITES_AFTER_ANSWER_MAX;
+        assert_eq!(usize::from(writes), COLLECTIONS.len());
+    }
 }

@@ -81,7 +81,7 @@ impl Disturbance {
     /// Publishes records with their headers exactly as given, and returns how many the broker acknowledged, which are all.
     ///
     /// # Errors
-    /// When one of them was not acknowledged. Those before it were.
+    /// When one of them was not acknowledged. Others may have been, also later ones.
     pub async fn publish(&self, records: &[RawRecord]) -> Result<u64, DisturbError> {
         Ok(records::publish(&self.config, records).await?)
     }

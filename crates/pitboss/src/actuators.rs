@@ -23,6 +23,7 @@ mod reconciler;
 mod records;
 mod worker;
 
+pub(crate) use platform::Platform;
 pub(crate) use records::POISON_SOURCE;
 
 use runtime::Layout;

@@ -5,6 +5,7 @@
 
 pub mod actuators;
 pub mod audit;
+mod bet_record;
 pub mod broker;
 pub mod cargo;
 pub mod checkout;

@@ -1,4 +1,4 @@
-//! Information of the kernel about a process: its identity and its peak memory.
+//! Information of the kernel about a process: its identity and its memory.
 
 use procfs::process::Process;
 use serde::{Deserialize, Serialize};
@@ -96,11 +96,29 @@ pub fn is_suspended(pid: i32) -> bool {
     Process::new(pid).and_then(|process| process.stat()).is_ok_and(|stat| stat.state == 'T')
 }
 
+/// Resident memory of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Memory at this moment (VmRSS).
+    pub resident_bytes: u64,
+    /// Largest memory since the process began (VmHWM).
+    pub peak_bytes: u64,
+}
+
+impl Memory {
+    /// Reads the memory of a process, or `None` if it does not run.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        let status = Process::new(pid).ok()?.status().ok()?;
+        let bytes = |kib: u64| kib.saturating_mul(1024);
+        Some(Self { resident_bytes: bytes(status.vmrss?), peak_bytes: bytes(status.vmhwm?) })
+    }
+}
+
 /// Peak memory of the process (VmHWM), or 0 if it does not run.
 #[must_use]
 pub fn memory_peak_bytes(pid: i32) -> u64 {
-    let peak_kib = Process::new(pid).ok().and_then(|p| p.status().ok()).and_then(|s| s.vmhwm);
-    peak_kib.unwrap_or(0).saturating_mul(1024)
+    Memory::of(pid).map_or(0, |memory| memory.peak_bytes)
 }
 
 /// Command line of a process for people: program and first arguments, truncated.
@@ -172,7 +190,9 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let own = ProcessId::of(pid).unwrap();
         assert!(own.is_alive());
-        assert!(memory_peak_bytes(pid) > 1_000_000);
+        let Memory { resident_bytes, peak_bytes } = Memory::of(pid).unwrap();
+        assert!(resident_bytes > 1_000_000 && peak_bytes >= resident_bytes, "{resident_bytes} {peak_bytes}");
+        assert!(memory_peak_bytes(pid) >= peak_bytes);
         let earlier = ProcessId { start_ticks: own.start_ticks - 1, ..own.clone() };
         assert!(!earlier.is_alive(), "the same id, started at another time, is another process");
         assert_eq!(own.to_string().parse(), Ok(own.clone()));

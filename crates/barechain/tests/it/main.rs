@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use barechain::{Bet, COLLECTIONS, Settings};
+use barechain::{Bet, COLLECTIONS, Role, Settings};
 use futures::future::join_all;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
@@ -30,6 +30,9 @@ fn settings() -> Settings {
         name: testkit::unique("barechain"),
         listen: ([127, 0, 0, 1], 0).into(),
         reply_deadline_ms: u64::try_from(long_ms).expect("a minute"),
+        role: Role::Chain,
+        writes_before_answer: 4,
+        writes_after_answer: 2,
     }
 }
 
@@ -49,6 +52,22 @@ async fn with_chain<T: Future<Output = ()>>(settings: &Settings, test: impl FnOn
     };
     let (ended, ()) = tokio::join!(chain, play);
     ended.expect("a chain that ends when it is asked to");
+}
+
+/// Runs a settler for the duration of `test`, which begins when the settler has its partitions.
+async fn with_settler<T: Future<Output = ()>>(settings: &Settings, test: impl FnOnce() -> T) {
+    let (ready, joined) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let announce = || ready.send(()).expect("the test waits");
+    let settler = barechain::settle(settings, announce, async { drop(stopped.await) });
+    let play = async {
+        if joined.await.is_ok() {
+            test().await;
+        }
+        drop(stop);
+    };
+    let (ended, ()) = tokio::join!(settler, play);
+    ended.expect("a settler that ends when it is asked to");
 }
 
 /// Sends a bet and returns the status and the body of the answer.
@@ -158,6 +177,27 @@ async fn record_that_comes_twice_is_stored_once() {
                 (stored(&settings).await == [2; COLLECTIONS.len()]).then_some(())
             })
             .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn front_outlives_its_settlers() {
+    let settings =
+        Settings { role: Role::Front, writes_before_answer: 2, writes_after_answer: 0, ..settings() };
+    with_chain(&settings, |address| {
+        let settings = settings.clone();
+        async move {
+            for settled in 1..=2 {
+                with_settler(&settings, || async {
+                    assert_eq!(bet(address, "p-1").await.0, 200);
+                })
+                .await;
+                assert_eq!(records(&settings), [Some(settled), Some(settled)], "the topics stay");
+            }
+            assert_eq!(bet(address, "p-1").await.0, 202, "nothing settles it");
+            assert_eq!(stored(&settings).await, [2, 2, 0, 0, 0, 0]);
         }
     })
     .await;

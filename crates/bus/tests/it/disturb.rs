@@ -80,6 +80,25 @@ async fn record_is_published_with_its_headers_as_given() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_records_are_published_in_their_order() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    let first = producer.publish(&place_bet("player-1", 1)).await.expect("published");
+    let record = |number: usize| RawRecord {
+        topic: BETS.name().to_owned(),
+        key: Some("player-1".into()),
+        headers: Vec::new(),
+        value: number.to_string().into(),
+    };
+    let records: Vec<RawRecord> = (0..600).map(record).collect();
+    assert_eq!(disturbance(&config).publish(&records).await.expect("published"), 600);
+    let stored = stored_in(&config, BETS.name(), first.partition, 601).await;
+    for (record, stored) in records.iter().zip(&stored[1..]) {
+        assert_eq!(stored.value.as_deref(), Some(record.value.as_ref()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn further_member_joins_and_handles_nothing() {
     let config = broker_for(Group::Game).await;
     let handler = TestHandler::all();

@@ -1,4 +1,4 @@
-//! The running platform as the actuators see it: its parts, its broker, its gateway and its recorder.
+//! The running platform as the actuators see it: its parts, its broker, its gateway and its recorder. Benchmarks act on the same.
 
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,13 @@ const CLIENT_ID: &str = "pitboss-actuators";
 const PUBLISH_TIMEOUT_MS: u32 = 10_000;
 
 /// The platform of this supervisor.
-pub(super) struct Platform {
+pub(crate) struct Platform {
     layout: Layout,
-    pub(super) client: Client,
+    pub(crate) client: Client,
 }
 
 impl Platform {
-    pub(super) fn new(layout: &Layout) -> Self {
+    pub(crate) fn new(layout: &Layout) -> Self {
         Self { layout: layout.clone(), client: Client::new(layout) }
     }
 
@@ -51,14 +51,19 @@ impl Platform {
         Secrets::load(&self.layout).context("the platform has no secrets")
     }
 
-    /// The broker, as something to disturb.
-    pub(super) fn broker(&self) -> Result<Disturbance> {
-        Ok(Disturbance::new(bus::Config {
+    /// Settings of a client of the broker.
+    pub(crate) fn kafka(&self) -> Result<bus::Config> {
+        Ok(bus::Config {
             bootstrap_servers: InfraPorts::from(self.ports()?).kafka_bootstrap(),
             client_id: CLIENT_ID.to_owned(),
             message_timeout_ms: PUBLISH_TIMEOUT_MS,
             ..bus::Config::default()
-        }))
+        })
+    }
+
+    /// The broker, as something to disturb.
+    pub(super) fn broker(&self) -> Result<Disturbance> {
+        Ok(Disturbance::new(self.kafka()?))
     }
 
     /// The gateway, for a player of our own.
@@ -73,7 +78,7 @@ impl Platform {
     }
 
     /// Stops a part and waits for its end. Returns false if it was stopped already.
-    pub(super) async fn stop(&self, name: &str) -> Result<bool> {
+    pub(crate) async fn stop(&self, name: &str) -> Result<bool> {
         if self.part(name).await?.state == PartState::Stopped {
             return Ok(false);
         }
@@ -83,7 +88,7 @@ impl Platform {
     }
 
     /// Starts a part unless it runs, and waits until it is ready.
-    pub(super) async fn start(&self, name: &str) -> Result<()> {
+    pub(crate) async fn start(&self, name: &str) -> Result<()> {
         if self.part(name).await?.state == PartState::Ready {
             return Ok(());
         }

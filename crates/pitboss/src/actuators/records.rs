@@ -8,10 +8,10 @@ use contracts::EventType;
 use contracts::headers::{BAGGAGE, CE_SOURCE, CE_TYPE, SENTRY_TRACE, TRACEPARENT, TRACESTATE};
 use contracts::topics::Topic;
 use faults::Values;
-use serde_json::json;
 use uuid::Uuid;
 
 use super::platform::Platform;
+use crate::bet_record::{self, TraceHeaders};
 
 /// Stake of a bet, in minor units.
 const STAKE_MINOR: i64 = 100;
@@ -22,9 +22,6 @@ const OVERLONG_BYTES: usize = 10_000;
 const POISON: [u8; 8] = [0xff, 0xfe, 0xfd, 0x00, 0xff, 0xfe, 0xfd, 0x00];
 /// Producer that these records name. It is not a Pitboss service.
 pub(crate) const POISON_SOURCE: &str = "/foreign/bet-import";
-
-/// Trace headers of one record, in their order.
-type TraceHeaders = Vec<(&'static str, Vec<u8>)>;
 
 /// Publishes records that cannot be decoded to a topic that notification reads.
 pub(super) async fn publish_poison(platform: &Platform, values: &Values) -> Result<u64> {
@@ -65,18 +62,7 @@ async fn publish_bets(platform: &Platform, count: i64, headers_of: fn(i64) -> Tr
 }
 
 fn bet(player_id: &str, headers: TraceHeaders) -> RawRecord {
-    let data = json!({
-        "playerId": player_id,
-        "game": "slots",
-        "stake": { "minor": STAKE_MINOR.to_string(), "currency": CURRENCY },
-    });
-    let event = json!({ "type": EventType::PlaceBet.as_str(), "data": data });
-    RawRecord {
-        topic: Topic::BetsCommands.name().to_owned(),
-        key: Some(player_id.to_owned().into()),
-        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
-        value: event.to_string().into(),
-    }
+    bet_record::place_bet(player_id, STAKE_MINOR, CURRENCY, headers)
 }
 
 /// Ids of a new trace and of a span in it, in hexadecimal digits.

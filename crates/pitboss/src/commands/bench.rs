@@ -1,7 +1,8 @@
-//! `pitboss bench`: measures what a bet costs, and what becomes of bets above saturation and under a flood of log-ins.
+//! `pitboss bench`: measures what a bet costs, and what becomes of bets above saturation, under a flood of log-ins, and after a kill.
 //!
-//! A bet is compared with one without our code, with one of another build, and with one after many earlier bets. Faults that are not
-//! armed are measured by themselves.
+//! A bet is compared with one without our code, with one of another build, with one among few others, and with one after many earlier
+//! bets. A backlog is compared with one that is read without our code. Memory, and faults that are not armed, are measured by
+//! themselves.
 //!
 //! For `bench history` two platforms run side by side, one with few stored bets and one with many. They get the same load in turns
 //! (A B B A), so that other work of the machine affects both. This is repeated for each number of players that share the history.
@@ -9,14 +10,20 @@
 mod bettors;
 mod chain;
 mod comparison;
+mod consumer;
 mod cost;
+mod drain;
 mod evaluation;
 mod flood;
+mod memory;
 mod order_statistics;
 mod overload;
 mod pace;
 mod page;
 mod pairs;
+mod program;
+mod rates;
+mod recovery;
 mod report;
 mod rounds;
 mod stage;
@@ -48,7 +55,7 @@ const CURRENCY: &str = "EUR";
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks. `cost`, `chain`, `overload` and `flood` measure the running platform, and the others need none.
+/// Benchmarks. `pairs`, `history` and `faults` need no platform, and the others measure the running one.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -71,6 +78,14 @@ enum Bench {
     Overload(overload::OverloadArgs),
     /// Latency of a bet under a flood of wrong log-ins divided by that without, measured alternately on the running platform
     Flood(flood::FloodArgs),
+    /// CPU time of a bet at a high rate divided by that at a low one, measured alternately on the running platform
+    Rates(rates::RatesArgs),
+    /// Speed at which a consumer of the running platform reads a backlog, divided by that of the least that does the same
+    Drain(drain::DrainArgs),
+    /// Time from the kill of a consumer of the running platform to the next settled bet, divided by that of the least that settles one
+    Recovery(recovery::RecoveryArgs),
+    /// Growth of the running platform's memory with the number of bets, and its peak
+    Memory(memory::MemoryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -119,8 +134,8 @@ struct Figures {
 }
 
 impl BenchArgs {
-    /// Runs the benchmark. Exit code 0 only if every figure is within its limit. `cost` and `chain` have no limits, and `pairs` has
-    /// one only on request, but every bet has to be answered.
+    /// Runs the benchmark. Exit code 0 only if every figure is within its limit. `cost` and `chain` have no limits, `pairs` has one
+    /// only on request, and `rates` one only for its usual rates, but every bet has to be answered.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let holds = match &self.benchmark {
             Bench::History(args) => run_history(args, context)?,
@@ -130,6 +145,10 @@ impl BenchArgs {
             Bench::Pairs(args) => args.run(context).await?,
             Bench::Overload(args) => args.run(context).await?,
             Bench::Flood(args) => args.run(context).await?,
+            Bench::Rates(args) => args.run(context).await?,
+            Bench::Drain(args) => args.run(context).await?,
+            Bench::Recovery(args) => args.run(context).await?,
+            Bench::Memory(args) => args.run(context).await?,
         };
         Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use contracts::Topic;
 use contracts::topics::RECORD_BYTES_MAX;
+use contracts::{Group, Topic};
 use regex::Regex;
 
 use super::root;
@@ -81,6 +81,15 @@ fn topics_have_the_same_settings() {
     let commands = catalogue.iter().find(|spec| spec.name == Topic::BetsCommands.name()).expect("the topic");
     for (name, value) in commands.configs.iter().filter(|(name, _)| name != "retention.ms") {
         let line = format!("(\"{name}\", \"{value}\")");
+        assert!(chain.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn names_are_those_of_the_platform_in_a_namespace() {
+    let chain = source("crates/barechain/src/settings.rs");
+    for name in [Topic::BetsCommands.name(), Topic::BetsEvents.name(), Group::Game.as_str()] {
+        let line = format!("format!(\"{{}}.{name}\", self.name)");
         assert!(chain.contains(&line), "{line}");
     }
 }

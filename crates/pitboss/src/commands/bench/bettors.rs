@@ -1,6 +1,10 @@
 //! The players of a benchmark, and the gateway that gets their bets.
 
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, bail};
+use uuid::Uuid;
 
 use super::cost::report::kinds;
 use super::pace::Pace;
@@ -12,6 +16,11 @@ use crate::output::Output;
 use crate::player::{Gateway, Player};
 use crate::target::Target;
 
+/// Rate of the bets that show whether a backlog is settled.
+const PROBE_RATE_PER_S: f64 = 5.0;
+/// Time in which a backlog is settled.
+const SETTLED_DEADLINE: Duration = Duration::from_secs(120);
+
 /// Players of one gateway. All turns have the same ones.
 #[derive(Debug)]
 pub(super) struct Bettors<'a> {
@@ -21,9 +30,14 @@ pub(super) struct Bettors<'a> {
 }
 
 impl<'a> Bettors<'a> {
-    /// Players that need no registration.
-    pub(super) fn of(gateway: Gateway, players: Vec<Player>, output: &'a Output) -> Self {
-        Self { gateway, players, output }
+    /// Players of the bare chain, which listens at this address. It knows no players: it takes the token of one as their name.
+    pub(super) fn of_chain(address: SocketAddr, players: u16, output: &'a Output) -> Result<Self> {
+        let gateway = Gateway::new(format!("http://{address}"), None)?;
+        let player = |_| {
+            let player_id = Uuid::now_v7().to_string();
+            Player { token: player_id.clone(), player_id }
+        };
+        Ok(Self { gateway, players: (0..players).map(player).collect(), output })
     }
 
     /// Registers players at a gateway, with enough money for the plan.
@@ -53,6 +67,24 @@ impl<'a> Bettors<'a> {
         let players = u16::try_from(self.players.len()).unwrap_or(u16::MAX);
         let plan = Plan { rate_per_s: Some(rate_per_s), ..bench::plan(1, seconds, players) };
         load::send_each(&self.gateway, &self.players, &plan, self.output, on_outcome).await
+    }
+
+    /// Sends a few bets at a time until all of them are settled in time.
+    ///
+    /// # Errors
+    /// When that is not so after two minutes.
+    pub(super) async fn until_settled(&self) -> Result<()> {
+        let until = Instant::now() + SETTLED_DEADLINE;
+        loop {
+            let errors = self.send(PROBE_RATE_PER_S, 1).await.errors_and_refusals();
+            if errors.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let deadline_s = SETTLED_DEADLINE.as_secs();
+                bail!("no bets are settled in time {deadline_s} s after the load: {}", kinds(&errors));
+            }
+        }
     }
 
     /// Warms the gateway up and sends the bets of an interval. Reads the processes before and after it.

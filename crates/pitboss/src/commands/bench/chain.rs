@@ -5,7 +5,6 @@
 //! store. Both get bets in turns (A B B A) from the same load generator, so that other work of the machine affects both. Their
 //! ratio in each round is what our code costs.
 
-mod program;
 mod report;
 mod saturation;
 mod side;
@@ -16,13 +15,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
-use self::program::Program;
 use self::report::{Measured, Report, Setup, Turns};
 use self::saturation::{Peak, climb};
 use self::side::Contender;
 use self::turn::{PerSecond, Processes, Turn};
 use super::pace::{Pace, RoundsArgs};
 use super::page::PageArgs;
+use super::program::{Launch, Program, Role};
 use super::report::BenchReport as _;
 use super::rounds::{Rounds, round};
 use super::stage::Stage;
@@ -72,9 +71,9 @@ impl ChainArgs {
         let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
         self.page.check(self.name())?;
         let stage = Stage::of(&target, "chain", output).await?;
-        Program::build(stage.layout).await?;
+        let launch = Launch::of(stage.layout, &target).await?;
         let mut interrupts = Interrupts::listen()?;
-        let mut program = Program::start(stage.layout, &target)?;
+        let mut program = launch.start(Role::Chain)?;
         let measured = tokio::select! {
             measured = self.measure(&stage, &mut program) => measured,
             () = interrupts.received() => Err(anyhow!("interrupted")),

@@ -3,7 +3,27 @@
 use serde::Serialize;
 
 use super::cost::grid::Grid;
-use super::order_statistics::Estimate;
+use super::order_statistics::{Ends, Estimate};
+
+/// Columns of [`Comparison::grid`] where A is the bare chain and B the platform.
+pub(super) const CHAIN_COLUMNS: &[&str] = &[
+    "FIGURE",
+    "CHAIN",
+    "PLATFORM",
+    "PLATFORM/CHAIN",
+    "INTERVAL",
+    "BAD END",
+    "CHAIN/CHAIN",
+    "ITS INTERVAL",
+    "PLATFORM/PLATFORM",
+    "ITS INTERVAL",
+];
+
+/// Explains the ratios of the platform to the bare chain in so many rounds, and their intervals.
+pub(super) fn chain_explanation(rounds: usize) -> String {
+    let intervals = Ends::explanation(rounds);
+    format!("Ratios are medians of one a round. {intervals} Bad end: the end that is worse for the platform.")
+}
 
 /// A figure of a turn.
 #[derive(Clone, Copy, Debug)]
@@ -109,9 +129,22 @@ impl Comparison {
         if self.is_more_better { low } else { high }
     }
 
-    /// Returns true if the figure has a limit, and the bad end of its interval is above it.
-    pub(super) fn exceeds(&self, ratio_max: f64) -> bool {
-        self.is_limited && self.bad_end() > ratio_max
+    /// Returns true if the figure has a limit, and the bad end of its interval is on the wrong side of it. An end that is not a
+    /// number is there, too.
+    pub(super) fn exceeds(&self, limit: f64) -> bool {
+        let end = self.bad_end();
+        let is_within = if self.is_more_better { end >= limit } else { end <= limit };
+        self.is_limited && !is_within
+    }
+
+    /// Says which figures are on the wrong side of the limit. `None` if there are none. `ratio` names what is divided by what.
+    pub(super) fn problem(all: &[Self], limit: f64, ratio: &str) -> Option<String> {
+        let ends = all.iter().filter(|comparison| comparison.exceeds(limit)).map(|comparison| {
+            let bound = if comparison.is_more_better { "least" } else { "most" };
+            format!("{} {:.3} (at {bound} {limit})", comparison.title, comparison.bad_end())
+        });
+        let ends: Vec<String> = ends.collect();
+        (!ends.is_empty()).then(|| format!("the bad end of {ratio} is beyond its limit: {}", ends.join(", ")))
     }
 }
 
@@ -150,6 +183,16 @@ mod tests {
         let all = Comparison::all(&[figure(false), figure(true)], &rounds);
         let ends: Vec<f64> = all.iter().map(Comparison::bad_end).collect();
         assert_eq!(ends, [1.5, 0.5]);
+        let exceeds = |limit| [all[0].exceeds(limit), all[1].exceeds(limit)];
+        assert_eq!(
+            [exceeds(0.4), exceeds(0.5), exceeds(1.5), exceeds(1.6)],
+            [[true, false], [true, false], [false, true], [false, true],]
+        );
+        let problem = Comparison::problem(&all, 0.6, "B/A").unwrap();
+        let expected = "the bad end of B/A is beyond its limit: \
+                        figure 1.500 (at most 0.6), figure 0.500 (at least 0.6)";
+        assert_eq!(problem, expected);
+        assert_eq!(Comparison::problem(&all[..1], 1.5, "B/A"), None);
         assert_eq!(all[0].b_over_a.cells(), ["1.000", "0.500–1.500"]);
     }
 }

@@ -9,7 +9,7 @@ pub(super) mod grid;
 mod interval;
 pub(super) mod machine;
 pub(super) mod report;
-mod shares;
+pub(super) mod shares;
 pub(super) mod usage;
 
 use std::time::Duration;

@@ -63,6 +63,19 @@ where
     Ok([turn(0).await?, turn(1).await?, turn(1).await?, turn(0).await?])
 }
 
+/// Order of the turns of a round of several sides beside side 0, such as 0, 1, 2, 2, 1, 0. For each pair it is that of [`round`].
+pub(super) fn order_beside(others: usize) -> impl Iterator<Item = usize> {
+    (0..=others).chain((0..=others).rev())
+}
+
+/// The rounds of each side beside side 0, from the turns in the order of [`order_beside`].
+pub(super) fn rounds_beside<T: Clone>(turns: &[T]) -> Vec<[T; 4]> {
+    let both = turns.iter().zip(turns.iter().rev()).take(turns.len() / 2);
+    let mut both = both.map(|(first, second)| (first.clone(), second.clone()));
+    let Some((first, last)) = both.next() else { return Vec::new() };
+    both.map(|(before, after)| [first.clone(), before, after, last.clone()]).collect()
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { fsync_ms, steal_percent } = self;
@@ -83,6 +96,15 @@ mod tests {
         assert_eq!(sides, [0, 1, 1, 0]);
         let failed = round(|side| async move { if side == 0 { Ok(side) } else { anyhow::bail!("B") } }).await;
         assert_eq!(failed.unwrap_err().to_string(), "B");
+    }
+
+    #[test]
+    fn several_sides_share_the_turns_of_one() {
+        assert_eq!(order_beside(2).collect::<Vec<_>>(), [0, 1, 2, 2, 1, 0]);
+        let turns = ["a1", "b1", "c1", "c2", "b2", "a2"];
+        assert_eq!(rounds_beside(&turns), [["a1", "b1", "b2", "a2"], ["a1", "c1", "c2", "a2"]]);
+        assert_eq!(order_beside(1).collect::<Vec<_>>(), [0, 1, 1, 0]);
+        assert!(rounds_beside::<u8>(&[]).is_empty());
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) struct PlatformTurn {
 }
 
 /// Bets of several turns together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Totals {
     sent: u64,
     settled: u64,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::saturation::{self, Peak};
 use super::side::Side;
 use super::turn::{self, PerSecond, Turn};
-use crate::commands::bench::comparison::Comparison;
+use crate::commands::bench::comparison::{CHAIN_COLUMNS, Comparison, chain_explanation};
 use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::median;
 use crate::commands::bench::order_statistics::Ends;
@@ -17,19 +17,6 @@ use crate::commands::bench::rounds::Machine;
 use crate::commands::bench::turn::{Totals, rejections};
 use crate::output::counted;
 
-/// Columns of the table of figures.
-const FIGURES: &[&str] = &[
-    "FIGURE",
-    "CHAIN",
-    "PLATFORM",
-    "PLATFORM/CHAIN",
-    "INTERVAL",
-    "BAD END",
-    "CHAIN/CHAIN",
-    "ITS INTERVAL",
-    "PLATFORM/PLATFORM",
-    "ITS INTERVAL",
-];
 /// Columns of the table of processes.
 const PROCESSES: &[&str] = &["PROCESS", "CHAIN CPU MS/BET", "PLATFORM CPU MS/BET"];
 /// Cell without a figure.
@@ -159,7 +146,11 @@ impl Report {
     }
 
     fn sheet(&self) -> Sheet {
-        Sheet { circumstances: self.circumstances(), grids: self.grids(), explanation: self.explanation() }
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: self.grids(),
+            explanation: chain_explanation(self.measured.turns.count()),
+        }
     }
 
     /// Bets of all turns at the requested rate.
@@ -186,7 +177,7 @@ impl Report {
     }
 
     fn grids(&self) -> Vec<Grid> {
-        let mut grids = vec![Comparison::grid(&self.comparisons, FIGURES)];
+        let mut grids = vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)];
         if !self.processes.is_empty() {
             let cell = |cost: Option<f64>| cost.map_or_else(|| NONE.to_owned(), |ms| format!("{ms:.3}"));
             let mut rows: Vec<Vec<String>> = self
@@ -200,14 +191,6 @@ impl Report {
             grids.push(Grid { header: PROCESSES, text_columns: 1, rows });
         }
         grids
-    }
-
-    /// Explains the ratios and their intervals.
-    fn explanation(&self) -> String {
-        let intervals = Ends::explanation(self.measured.turns.count());
-        format!(
-            "Ratios are medians of one a round. {intervals} Bad end: the end that is worse for the platform."
-        )
     }
 }
 

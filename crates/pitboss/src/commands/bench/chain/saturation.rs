@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use super::side::{Contender, Side};
@@ -19,10 +19,6 @@ const KEPT_SHARE_MIN: f64 = 0.95;
 const RATE_PER_S_MAX: f64 = 20_000.0;
 /// Rate below which a side counts as broken.
 const RATE_PER_S_MIN: f64 = 1.0;
-/// Rate of the bets that show whether the backlog is settled.
-const DRAIN_RATE_PER_S: f64 = 5.0;
-/// Time in which the backlog of a saturated side is settled.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
 
 /// The figure that is compared.
 pub(super) const FIGURES: [Figure<Peak>; 1] = [Figure {
@@ -112,7 +108,8 @@ pub(super) async fn climb(
         let keeps_up = step.keeps_up();
         steps.push(step);
         if !keeps_up {
-            drain(contender).await?;
+            let settled = contender.bettors.until_settled().await;
+            settled.with_context(|| format!("the {} has too large a backlog", contender.side))?;
         }
         has_kept_up |= keeps_up;
         let Some(next_per_s) = next_rate(rate_per_s, factor, keeps_up, has_kept_up) else { break };
@@ -130,25 +127,6 @@ fn next_rate(rate_per_s: f64, factor: f64, keeps_up: bool, has_kept_up: bool) ->
         (true, _) => (rate_per_s < RATE_PER_S_MAX).then(|| (rate_per_s * factor).min(RATE_PER_S_MAX)),
         (false, true) => None,
         (false, false) => Some(rate_per_s / 2.0),
-    }
-}
-
-/// Waits until bets are settled in time again.
-async fn drain(contender: &Contender<'_>) -> Result<()> {
-    let until = Instant::now() + DRAIN_DEADLINE;
-    loop {
-        let errors = contender.bettors.send(DRAIN_RATE_PER_S, 1).await.errors_and_refusals();
-        if errors.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > until {
-            let deadline_s = DRAIN_DEADLINE.as_secs();
-            bail!(
-                "the {} settles no bets in time {deadline_s} s after the load: {}",
-                contender.side,
-                kinds(&errors)
-            );
-        }
     }
 }
 

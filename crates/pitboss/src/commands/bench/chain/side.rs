@@ -5,14 +5,12 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use uuid::Uuid;
 
-use super::program::PROGRAM;
 use crate::commands::bench::bettors::Bettors;
+use crate::commands::bench::program::PROGRAM;
 use crate::commands::bench::stage::Stage;
 use crate::load_generator::plan::Plan;
 use crate::output::Output;
-use crate::player::{Gateway, Player};
 
 /// Processes that both sides use, by the name of their part.
 const SHARED: [&str; 2] = ["kafka", "mongo"];
@@ -53,15 +51,9 @@ pub(super) struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    /// The chain, which listens at this address. It takes the token of a player as their name.
+    /// The chain, which listens at this address.
     pub(super) fn chain(address: SocketAddr, players: u16, output: &'a Output) -> Result<Self> {
-        let gateway = Gateway::new(format!("http://{address}"), None)?;
-        let player = |_| {
-            let player_id = Uuid::now_v7().to_string();
-            Player { token: player_id.clone(), player_id }
-        };
-        let bettors = Bettors::of(gateway, (0..players).map(player).collect(), output);
-        Ok(Self { side: Side::Chain, bettors })
+        Ok(Self { side: Side::Chain, bettors: Bettors::of_chain(address, players, output)? })
     }
 
     /// The platform, with players that have enough money for the plan.

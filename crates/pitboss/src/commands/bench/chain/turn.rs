@@ -9,10 +9,10 @@ use runtime::Layout;
 use runtime::os_process::ProcessId;
 use serde::Serialize;
 
-use super::program::PROGRAM;
 use super::side::Side;
 use crate::commands::bench::comparison::Figure;
 use crate::commands::bench::cost::usage::ProcessUsage;
+use crate::commands::bench::program::PROGRAM;
 use crate::commands::bench::turn::{Bets, Reading, Sent, idle};
 use crate::output::Output;
 

@@ -136,7 +136,8 @@ fn part_cost(name: &str, usages: [Option<&ProcessUsage>; 4], divisors: Divisors)
     PartCost { part: name.to_owned(), problem: None, costs: Some(costs) }
 }
 
-fn place(name: &str) -> usize {
+/// Place of a part in a table: that in [`Part::ALL`], and at last the supervisor.
+pub(in crate::commands::bench) fn place(name: &str) -> usize {
     Part::ALL.iter().position(|part| part.as_str() == name).unwrap_or(Part::ALL.len())
 }
 

@@ -1,0 +1,177 @@
+//! The report: what the rounds say about the consumer of the platform beside the bare one.
+
+use serde::Serialize;
+
+use super::queue::Drained;
+use crate::commands::bench::comparison::{CHAIN_COLUMNS, Comparison, Figure, chain_explanation};
+use crate::commands::bench::consumer::Consumer;
+use crate::commands::bench::order_statistics::Ends;
+use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::rounds::Machine;
+use crate::output::counted;
+
+/// Least ratio of the records a second.
+const RATIO_MIN: f64 = 0.85;
+/// The figures that are compared.
+const FIGURES: [Figure<Drained>; 2] = [
+    Figure {
+        name: "records_per_s",
+        title: "records/s",
+        is_limited: true,
+        is_more_better: true,
+        of: |drained| drained.records_per_s,
+    },
+    Figure::less("to_lag_0_s", "s to lag 0", false, |drained| drained.to_lag_0_s),
+];
+
+/// Requested measurement.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Setup {
+    /// Release of the services, if `up` recorded it.
+    pub(super) release: Option<String>,
+    /// The consumer of the platform.
+    pub(super) group: Consumer,
+    /// Writes of each side to the store for a record.
+    pub(super) store_writes: u8,
+    /// Records of each backlog.
+    pub(super) records: u32,
+    /// Players on each side.
+    pub(super) players: u16,
+}
+
+/// Measured rounds.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Measured {
+    #[serde(flatten)]
+    pub(super) setup: Setup,
+    #[serde(flatten)]
+    pub(super) machine: Machine,
+    /// All turns, as chain, platform, platform, chain.
+    pub(super) rounds: Vec<[Drained; 4]>,
+}
+
+/// Result of the benchmark, as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    bench: &'static str,
+    #[serde(flatten)]
+    measured: Measured,
+    /// Probability with which each interval contains the median of its ratios.
+    coverage_percent: f64,
+    ratio_min: f64,
+    comparisons: Vec<Comparison>,
+}
+
+impl Report {
+    /// Compares the turns of all rounds, of which there has to be at least one.
+    pub(super) fn of(measured: Measured) -> Self {
+        Self {
+            bench: super::NAME,
+            coverage_percent: Ends::of(measured.rounds.len()).coverage * 100.0,
+            ratio_min: RATIO_MIN,
+            comparisons: Comparison::all(&FIGURES, &measured.rounds),
+            measured,
+        }
+    }
+
+    /// The report for a page in Markdown.
+    pub(super) fn to_markdown(&self) -> String {
+        self.sheet().to_markdown()
+    }
+
+    fn sheet(&self) -> Sheet {
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)],
+            explanation: chain_explanation(self.measured.rounds.len()),
+        }
+    }
+
+    /// Lines about the backlogs and the machine.
+    fn circumstances(&self) -> Vec<String> {
+        let Measured { setup, machine, rounds } = &self.measured;
+        let Setup { release, group, store_writes, records, players } = setup;
+        vec![
+            format!(
+                "{} chain, platform, platform, chain: {group} and the bare consumer, each with a backlog of {records} records of {players} players",
+                counted(rounds.len(), "round")
+            ),
+            format!(
+                "for a record: {} to the store and one record published",
+                counted(*store_writes, "write")
+            ),
+            format!("goal: the bad end of the ratio of records/s is at least {RATIO_MIN}"),
+            machine.to_string(),
+            format!("release: {}", release.as_deref().unwrap_or("unknown")),
+        ]
+    }
+}
+
+impl BenchReport for Report {
+    fn to_text(&self, columns: usize) -> String {
+        self.sheet().to_text(columns)
+    }
+
+    /// Says that the platform is slower than its goal. `None` if it is not.
+    fn problem(&self) -> Option<String> {
+        Comparison::problem(&self.comparisons, RATIO_MIN, "platform/chain")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drained(records_per_s: f64) -> Drained {
+        Drained { records: 5_000, records_per_s, to_lag_0_s: 5_000.0 / records_per_s + 2.0 }
+    }
+
+    /// Rounds in which the chain drains 1 000 records a second, and the platform these.
+    fn report(platform: &[f64]) -> Report {
+        let round = |rate: &f64| [drained(1_000.0), drained(*rate), drained(*rate), drained(1_000.0)];
+        Report::of(Measured {
+            setup: Setup {
+                release: None,
+                group: Consumer::Payment,
+                store_writes: 2,
+                records: 5_000,
+                players: 100,
+            },
+            machine: Machine { fsync_ms: 1.25, steal_percent: 0.5 },
+            rounds: platform.iter().map(round).collect(),
+        })
+    }
+
+    #[test]
+    fn slowest_round_decides_about_the_goal() {
+        assert_eq!(report(&[850.0, 900.0, 1_100.0]).problem(), None);
+        let problem = report(&[840.0, 900.0, 1_100.0]).problem();
+        let expected = "the bad end of platform/chain is beyond its limit: records/s 0.840 (at least 0.85)";
+        assert_eq!(problem.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn page_has_the_ratio_and_the_goal() {
+        let page = report(&[500.0; 7]).to_markdown();
+        for line in [
+            "- 7 rounds chain, platform, platform, chain: payment and the bare consumer, each with a backlog of 5000 records of 100 players",
+            "- for a record: 2 writes to the store and one record published",
+            "- goal: the bad end of the ratio of records/s is at least 0.85",
+            "| records/s | 1000.00 | 500.00 | 0.500 | 0.500–0.500 | 0.500 | 1.000 | 1.000–1.000 | 1.000 | 1.000–1.000 |",
+            "| s to lag 0 | 7.00 | 12.00 | 1.714 | 1.714–1.714 | 1.714 | 1.000 | 1.000–1.000 | 1.000 | 1.000–1.000 |",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn json_has_all_turns() {
+        let json = serde_json::to_value(report(&[500.0; 2])).unwrap();
+        assert_eq!(json["bench"], "drain");
+        assert_eq!(json["group"], "payment");
+        let rates = [0, 1, 2, 3].map(|turn: usize| json["rounds"][1][turn]["records_per_s"].as_f64());
+        assert_eq!(rates, [Some(1_000.0), Some(500.0), Some(500.0), Some(1_000.0)]);
+        assert_eq!(json["comparisons"][0]["figure"], "records_per_s");
+        assert_eq!(json["ratio_min"], 0.85);
+    }
+}
