@@ -63,8 +63,8 @@ impl DrainArgs {
         let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
         self.page.check(self.name())?;
         let stage = Stage::of(&target, NAME, output).await?;
-        let mut interrupts = Interrupts::listen()?;
         let launch = Launch::of(stage.layout, &target).await?.with_writes(self.group.store_writes());
+        let mut interrupts = Interrupts::listen()?;
         let mut front = launch.start(Role::Front)?;
         let measured = tokio::select! {
             measured = self.measure(&stage, &launch, &mut front) => measured,

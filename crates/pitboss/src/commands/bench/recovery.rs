@@ -70,8 +70,8 @@ impl RecoveryArgs {
         let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
         self.page.check(NAME)?;
         let stage = Stage::of(&target, NAME, output).await?;
-        let mut interrupts = Interrupts::listen()?;
         let launch = Launch::of(stage.layout, &target).await?;
+        let mut interrupts = Interrupts::listen()?;
         let mut front = launch.start(Role::Front)?;
         let measured = tokio::select! {
             measured = self.measure(&stage, &launch, &mut front) => measured,
