@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use contracts::parts::{BASE_PORT_DEFAULT, Ports};
 use runtime::os_process::ProcessId;
+use runtime::receiver::Receiver;
 use runtime::{Layout, dotenv};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub const TOOLS_VARIABLE: &str = "PITBOSS_TOOLS";
 pub const PROGRAMS_VARIABLE: &str = "PITBOSS_BIN";
 /// Base of all ports in place of the default.
 pub const PORT_BASE_VARIABLE: &str = "PITBOSS_PORT_BASE";
+/// Receiver of the services' telemetry in place of the recorder: `none`, or a port of 127.0.0.1.
+pub const RECEIVER_VARIABLE: &str = "PITBOSS_RECEIVER";
 /// Process whose end shuts down the platforms that it starts. `./pitboss test` sets it for the platforms of its tests.
 pub const END_WITH_VARIABLE: &str = "PITBOSS_END_WITH";
 
@@ -41,6 +44,8 @@ pub struct Checkout {
     pub layout: Layout,
     /// Variables of `.env`.
     pub dotenv: BTreeMap<String, String>,
+    /// What receives the telemetry of the services.
+    pub receiver: Receiver,
     /// Requested base port, by option, variable or `.env`.
     requested_base: Option<u16>,
 }
@@ -61,11 +66,15 @@ impl Checkout {
             ),
             (None, None) => None,
         };
+        let receiver = match setting(RECEIVER_VARIABLE) {
+            Some(text) => text.parse::<Receiver>().context(RECEIVER_VARIABLE)?,
+            None => Receiver::default(),
+        };
         let mut layout = Layout::new(&root, folder(STATE_VARIABLE), folder(TOOLS_VARIABLE));
         if let Some(programs) = folder(PROGRAMS_VARIABLE) {
             layout = layout.with_programs(programs);
         }
-        let checkout = Self { layout, dotenv, requested_base };
+        let checkout = Self { layout, dotenv, receiver, requested_base };
         checkout.ports()?;
         Ok(checkout)
     }

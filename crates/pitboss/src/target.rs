@@ -60,12 +60,9 @@ impl Target {
     /// When no platform is up there (exit code 69), or an address is invalid.
     pub async fn of(checkout: &Checkout, args: &TargetArgs) -> Result<Self> {
         let ports = checkout.ports()?;
-        let local = Url::parse(&format!("http://127.0.0.1:{}", ports.http(Part::Gateway)))?;
-        let mut target = Self::at(args.gateway.as_ref().unwrap_or(&local), args.recorder.as_ref())?;
-        if let Some(secrets) = Secrets::load(&checkout.layout) {
-            target.operator_token = Some(secrets.operator_token);
-            target.internal_token = Some(secrets.internal_token);
-        }
+        let local = gateway_here(ports)?;
+        let target = Self::at(args.gateway.as_ref().unwrap_or(&local), args.recorder.as_ref())?;
+        let mut target = target.with_secrets_of(&checkout.layout);
         if args.gateway.is_some() {
             return Ok(target);
         }
@@ -78,6 +75,22 @@ impl Target {
             return Err(RuntimeError::Missing { what, advice }.into());
         }
         Ok(target)
+    }
+
+    /// The platform that the local runtime runs with these folders and ports.
+    pub(crate) fn of_layout(layout: &Layout, ports: Ports) -> Result<Self> {
+        let mut target = Self::at(&gateway_here(ports)?, None)?.with_secrets_of(layout);
+        target.local = Some(layout.clone());
+        Ok(target)
+    }
+
+    /// Adds the tokens of a platform, if it has any.
+    fn with_secrets_of(mut self, layout: &Layout) -> Self {
+        if let Some(secrets) = Secrets::load(layout) {
+            self.operator_token = Some(secrets.operator_token);
+            self.internal_token = Some(secrets.internal_token);
+        }
+        self
     }
 
     fn at(gateway: &Url, recorder: Option<&Url>) -> Result<Self> {
@@ -160,6 +173,12 @@ impl Target {
     }
 }
 
+/// URL of the gateway on this machine.
+fn gateway_here(ports: Ports) -> Result<Url> {
+    let url = format!("http://127.0.0.1:{}", ports.http(Part::Gateway));
+    Url::parse(&url).with_context(|| format!("`{url}` is not a URL"))
+}
+
 fn base(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
@@ -186,6 +205,22 @@ mod tests {
         let mongo = target.mongo_uri();
         assert_eq!(mongo.as_deref(), Some("mongodb://pitboss.example:9122/?directConnection=true"));
         assert!(target.memory_bytes().unwrap().is_empty());
+    }
+
+    #[test]
+    fn local_platform_has_its_own_addresses() {
+        install_tls();
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), None, None);
+        layout.create().unwrap();
+        let target = || Target::of_layout(&layout, Ports::new(28_300).unwrap()).unwrap();
+        assert_eq!(target().operator_token, None, "it has no secrets yet");
+        let secrets = Secrets::load_or_create(&layout).unwrap();
+        let target = target();
+        assert_eq!(target.operator_token, Some(secrets.operator_token));
+        assert_eq!(target.gateway_url, "http://127.0.0.1:28300");
+        assert_eq!(target.recorder_url, "http://127.0.0.1:28310");
+        assert_eq!(target.layout().map(Layout::state), Some(layout.state()));
     }
 
     #[test]

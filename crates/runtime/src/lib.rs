@@ -29,6 +29,7 @@ pub mod policy;
 pub mod ports;
 pub mod probe;
 pub mod python;
+pub mod receiver;
 pub mod secrets;
 pub mod services;
 pub mod supervisor;

@@ -10,6 +10,7 @@ use contracts::parts::{Part, Ports, sentry_project_id};
 
 use crate::infra::InfraPorts;
 use crate::part::{Kind, PartSpec, Probe, base_environment, fingerprint};
+use crate::receiver::Receiver;
 use crate::secrets::{self, Secrets};
 use crate::{Layout, RuntimeError, dotenv};
 
@@ -31,6 +32,8 @@ pub struct Platform<'a> {
     pub release: &'a str,
     /// Variables that the user set, reduced to those for services. They never override an address or a secret.
     pub user_variables: &'a BTreeMap<String, String>,
+    /// What receives the telemetry of the services.
+    pub receiver: Receiver,
 }
 
 /// Release of this checkout.
@@ -101,14 +104,15 @@ fn needs(part: Part) -> &'static [Part] {
 /// Complete environment of one service. A test compares the compose file with it.
 #[must_use]
 pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, String> {
-    let Platform { layout, ports, secrets, release, user_variables } = platform;
+    let Platform { layout, ports, secrets, release, user_variables, receiver } = platform;
     let infra = InfraPorts::from(*ports);
     let local = |port: u16| format!("127.0.0.1:{port}");
     let url = |port: u16| format!("http://127.0.0.1:{port}");
     // The recorder gets no DSN, because each of its reports would cause another one.
     let project = sentry_project_id(part).filter(|_| part != Part::Recorder);
-    let dsn =
-        project.map_or_else(String::new, |id| secrets.dsn(part.as_str(), id, ports.http(Part::Recorder)));
+    let dsn = project
+        .zip(receiver.port(*ports))
+        .map_or_else(String::new, |(id, port)| secrets.dsn(part.as_str(), id, port));
     // Faults between client and broker act on `user` alone, so it reaches the broker through the proxy.
     let bootstrap = if part == Part::User { infra.wire_bootstrap() } else { infra.kafka_bootstrap() };
     let fixed = [
@@ -212,6 +216,7 @@ mod tests {
             secrets: &secrets,
             release: "pitboss@0.1.0",
             user_variables: &user_variables,
+            receiver: Receiver::Recorder,
         })
     }
 
@@ -238,6 +243,20 @@ mod tests {
         assert!(environment["SENTRY_DSN"].ends_with("@127.0.0.1:18101/3"));
         assert_eq!(environment["PITBOSS__OPS__ADDRESS"], "127.0.0.1:18133");
         assert!(!environment.keys().any(|name| name.to_ascii_lowercase().contains("proxy")));
+    }
+
+    #[test]
+    fn telemetry_goes_to_the_chosen_receiver() {
+        with_platform(|s| {
+            let dsn =
+                |part, receiver| environment(part, &Platform { receiver, ..s.clone() })["SENTRY_DSN"].clone();
+            let elsewhere = "4711".parse().unwrap();
+            assert!(dsn(Part::Game, elsewhere).ends_with("@127.0.0.1:4711/3"));
+            for receiver in [Receiver::Recorder, Receiver::Nobody, elsewhere] {
+                assert_eq!(dsn(Part::Recorder, receiver), "", "the recorder reports nothing");
+            }
+            assert_eq!(dsn(Part::Game, Receiver::Nobody), "");
+        });
     }
 
     #[test]

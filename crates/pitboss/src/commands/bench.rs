@@ -1,16 +1,18 @@
 //! `pitboss bench`: measures what a bet costs, and what becomes of bets above saturation, under a flood of log-ins, and after a kill.
 //!
-//! A bet is compared with one without our code, with one of another build, with one among few others, and with one after many earlier
-//! bets. A backlog is compared with one that is read without our code. Memory, and faults that are not armed, are measured by
-//! themselves.
+//! A bet is compared with one without our code, with one of another build, with one without telemetry or while its receiver is out of
+//! order, with one among few others, and with one after many earlier bets. A backlog is compared with one that is read without our
+//! code. Memory, and faults that are not armed, are measured by themselves.
 //!
 //! For `bench history` two platforms run side by side, one with few stored bets and one with many. They get the same load in turns
 //! (A B B A), so that other work of the machine affects both. This is repeated for each number of players that share the history.
 
 mod bettors;
 mod chain;
+mod child;
 mod comparison;
 mod consumer;
+mod contender;
 mod cost;
 mod drain;
 mod evaluation;
@@ -21,12 +23,16 @@ mod overload;
 mod pace;
 mod page;
 mod pairs;
+mod platform;
 mod program;
 mod rates;
 mod recovery;
 mod report;
 mod rounds;
+mod sentry_down;
 mod stage;
+mod telemetry;
+mod trials;
 mod turn;
 
 use std::fmt;
@@ -76,6 +82,11 @@ enum Bench {
     Pairs(pairs::PairsArgs),
     /// Bets at twice the rate that saturates the running platform, compared with bets below it
     Overload(overload::OverloadArgs),
+    /// Cost of a bet with telemetry divided by that without, measured alternately on two platforms, and the share of complete traces
+    Telemetry(telemetry::TelemetryArgs),
+    /// Latency of a bet while the receiver of telemetry is out of order divided by that while it works, measured alternately on two
+    /// platforms
+    SentryDown(sentry_down::SentryDownArgs),
     /// Latency of a bet under a flood of wrong log-ins divided by that without, measured alternately on the running platform
     Flood(flood::FloodArgs),
     /// CPU time of a bet at a high rate divided by that at a low one, measured alternately on the running platform
@@ -144,6 +155,8 @@ impl BenchArgs {
             Bench::Chain(args) => args.run(context).await?,
             Bench::Pairs(args) => args.run(context).await?,
             Bench::Overload(args) => args.run(context).await?,
+            Bench::Telemetry(args) => args.run(context).await?,
+            Bench::SentryDown(args) => args.run(context).await?,
             Bench::Flood(args) => args.run(context).await?,
             Bench::Rates(args) => args.run(context).await?,
             Bench::Drain(args) => args.run(context).await?,

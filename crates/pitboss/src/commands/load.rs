@@ -195,7 +195,8 @@ pub(super) async fn register(gateway: &Gateway, plan: &Plan, output: &Output) ->
     Ok(players)
 }
 
-async fn check_traces(target: &Target, output: &Output, trace_ids: &[String]) -> Result<Traces> {
+/// Looks in the recorder for the trace of each settled bet, and waits for [`TRACE_DEADLINE`] until all are complete.
+pub(super) async fn check_traces(target: &Target, output: &Output, trace_ids: &[String]) -> Result<Traces> {
     let bar = output.progress(trace_ids.len() as u64, "checking the traces");
     let mut traces = Traces { answered: trace_ids.len(), ..Traces::default() };
     // A trace that is incomplete at the deadline is fetched once more, without waiting.

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use contracts::Part;
 use runtime::pids::{self, Lock};
+use runtime::receiver::Receiver;
 use runtime::services::release;
 use runtime::{fetch, launch};
 
@@ -118,11 +119,9 @@ async fn bring_up(
     if applied.is_nothing() && was_complete {
         return up_report::unchanged(checkout, &running, output).await;
     }
-    let bet = if args.no_bet || !parts.contains(&Part::Gateway) {
-        None
-    } else {
-        Some(start::one_bet(checkout, steps).await)
-    };
+    // Another receiver than the recorder shows no trace of it.
+    let is_shown = checkout.receiver == Receiver::Recorder && parts.contains(&Part::Gateway);
+    let bet = if args.no_bet || !is_shown { None } else { Some(start::one_bet(checkout, steps).await) };
     up_report::started(checkout, &running, steps, bet, output).await
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use contracts::parts::Part;
 use serde::Serialize;
 use serde_json::Value;
+use telemetry::Reason;
 
 use crate::target::Target;
 
@@ -65,18 +66,21 @@ async fn client_reports(target: &Target) -> Result<BTreeMap<String, u64>> {
         let row: Value =
             serde_json::from_str(line).context("a client report is not one JSON object a line")?;
         let project = row["project"].as_str().unwrap_or("?");
-        let discarded =
-            row["discarded_events"].as_array().or_else(|| row["payload"]["discarded_events"].as_array());
-        for event in discarded.into_iter().flatten() {
-            let name = format!(
-                "{project} {} {}",
-                event["reason"].as_str().unwrap_or("?"),
-                event["category"].as_str().unwrap_or("?")
-            );
-            *counts.entry(name).or_default() += event["quantity"].as_u64().unwrap_or(0);
-        }
+        let report = if row["discarded_events"].is_array() { &row } else { &row["payload"] };
+        add_report(&mut counts, project, report);
     }
     Ok(counts)
+}
+
+/// Adds the lost items that a client report of `project` names. What the sampler excluded is not lost.
+pub(crate) fn add_report(counts: &mut BTreeMap<String, u64>, project: &str, report: &Value) {
+    for event in report["discarded_events"].as_array().into_iter().flatten() {
+        let [reason, category] = ["reason", "category"].map(|name| event[name].as_str().unwrap_or("?"));
+        if reason != Reason::SampleRate.as_str() {
+            let quantity = event["quantity"].as_u64().unwrap_or(0);
+            *counts.entry(format!("{project} {reason} {category}")).or_default() += quantity;
+        }
+    }
 }
 
 async fn drops(target: &Target) -> Result<BTreeMap<String, u64>> {
@@ -115,6 +119,8 @@ fn label<'a>(labels: &'a str, name: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn counts(of: &[(&str, u64)]) -> BTreeMap<String, u64> {
@@ -135,6 +141,19 @@ mod tests {
         let losses = |drops| Losses { drops, ..Losses::default() };
         assert!(!losses(after.clone()).since(&losses(before)).is_empty());
         assert!(losses(after.clone()).since(&losses(after)).is_empty());
+    }
+
+    #[test]
+    fn unsampled_items_of_a_report_are_not_lost() {
+        let discarded =
+            |reason, quantity| json!({ "reason": reason, "category": "span", "quantity": quantity });
+        let report = json!({ "discarded_events": [
+            discarded("network_error", 2), discarded("sample_rate", 9), discarded("network_error", 3),
+        ] });
+        let mut found = counts(&[("game network_error span", 1)]);
+        add_report(&mut found, "game", &report);
+        add_report(&mut found, "user", &json!({}));
+        assert_eq!(found, counts(&[("game network_error span", 6)]));
     }
 
     #[test]

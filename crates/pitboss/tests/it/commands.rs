@@ -6,7 +6,7 @@ use runtime::part::PartState;
 use serde_json::{Value, json};
 
 use crate::fake_host::PLATFORM_PORTS;
-use crate::stage::{Stage, shell, sleeper, until};
+use crate::stage::{Stage, expect_exit, shell, sleeper, until};
 
 #[tokio::test]
 async fn status_has_all_fields_and_fails_unless_ready() {
@@ -87,6 +87,14 @@ fn commands_without_platform_fail_with_message() {
     }
     let status: Value = serde_json::from_str(&stage.run(&["status", "--json"], 1)).unwrap();
     assert_eq!(status["parts"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn unknown_receiver_of_telemetry_is_refused() {
+    let stage = Stage::empty();
+    let text =
+        expect_exit(&stage.command(&["doctor"]).env("PITBOSS_RECEIVER", "sentry").output().unwrap(), 1);
+    assert!(text.contains("PITBOSS_RECEIVER: \"sentry\" is no receiver of telemetry"), "{text}");
 }
 
 #[test]

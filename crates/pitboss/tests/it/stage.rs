@@ -66,15 +66,20 @@ impl Stage {
         until("the supervisor answers", async || self.client.status().await.is_ok()).await;
     }
 
-    /// Runs the command line on this folder.
-    pub(crate) fn cli(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_pitboss"))
+    /// The command line on this folder.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pitboss"));
+        command
             .args(args)
             .env("PITBOSS_STATE", self.layout.state())
             .env("PITBOSS_ROOT", checkout())
-            .env_remove("PITBOSS_PORT_BASE")
-            .output()
-            .unwrap()
+            .env_remove("PITBOSS_PORT_BASE");
+        command
+    }
+
+    /// Runs the command line on this folder.
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     /// Runs a command that must exit with this code, and returns its output.

@@ -8,6 +8,7 @@ use contracts::parts::{Part, Ports, sentry_project_id, sentry_projects};
 use contracts::versions::versions;
 use runtime::Layout;
 use runtime::infra::mongo::REPLICA_SET;
+use runtime::receiver::Receiver;
 use runtime::secrets::Secrets;
 use runtime::services::{Platform, environment};
 use serde_yaml_ng::Value;
@@ -117,6 +118,7 @@ fn service_variables_match_local_runtime() {
         secrets: &secrets,
         release: "pitboss@0.1.0",
         user_variables: &user_variables,
+        receiver: Receiver::Recorder,
     };
     let file = compose();
     for part in Part::SERVICES {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::cost::report::kinds;
 use super::pace::Pace;
-use super::turn::{Bets, Reading, Sent};
+use super::turn::{Bets, Reading, Sent, Settled};
 use crate::commands::{bench, load};
 use crate::load_generator::load_report::{Outcome, Tally};
 use crate::load_generator::plan::Plan;
@@ -117,6 +117,7 @@ impl<'a> Bettors<'a> {
         if bets.settled == 0 {
             bail!("no bet was settled (errors: {})", kinds(&bets.errors));
         }
-        Ok((Sent { bets, begin, end }, result))
+        let settled = Settled::of([warm_up, tally]);
+        Ok((Sent { bets, settled, begin, end }, result))
     }
 }

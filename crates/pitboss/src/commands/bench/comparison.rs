@@ -25,6 +25,10 @@ pub(super) fn chain_explanation(rounds: usize) -> String {
     format!("Ratios are medians of one a round. {intervals} Bad end: the end that is worse for the platform.")
 }
 
+/// Columns of a table that compares A and B.
+pub(super) const A_AND_B: &[&str] =
+    &["FIGURE", "A", "B", "B/A", "INTERVAL", "BAD END", "A/A", "A/A INTERVAL", "B/B", "B/B INTERVAL"];
+
 /// A figure of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figure<T> {
@@ -146,6 +150,19 @@ impl Comparison {
         let ends: Vec<String> = ends.collect();
         (!ends.is_empty()).then(|| format!("the bad end of {ratio} is beyond its limit: {}", ends.join(", ")))
     }
+
+    /// Says that the bad end is above the limit of the figure, beside the interval of A/A. `None` if it is not, or if the figure has
+    /// no limit.
+    pub(super) fn excess(&self, ratio_max: f64) -> Option<String> {
+        let Estimate { low, high, .. } = self.a_over_a.estimate;
+        self.exceeds(ratio_max).then(|| {
+            format!(
+                "the bad end of B/A for {} is {:.3} (at most {ratio_max}, and A/A is {low:.3}–{high:.3})",
+                self.title,
+                self.bad_end()
+            )
+        })
+    }
 }
 
 impl Ratios {
@@ -194,5 +211,9 @@ mod tests {
         assert_eq!(problem, expected);
         assert_eq!(Comparison::problem(&all[..1], 1.5, "B/A"), None);
         assert_eq!(all[0].b_over_a.cells(), ["1.000", "0.500–1.500"]);
+        assert_eq!(all[0].excess(1.5), None);
+        let excess = all[0].excess(1.49).unwrap();
+        let expected = "the bad end of B/A for figure is 1.500 (at most 1.49, and A/A is 1.000–1.000)";
+        assert_eq!(excess, expected);
     }
 }

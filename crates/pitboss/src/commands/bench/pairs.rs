@@ -4,24 +4,22 @@
 //! those of this one. They get bets in turns (A B B A), which this process sends to both, so that other work of the machine and its
 //! drift affect both. A ratio of B to A in each round is set against ratios of each build to itself.
 
-mod child;
+mod builds;
 mod comparison;
 mod faulted;
-mod platform;
 mod report;
-mod turn;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use faults::FaultId;
 
-use self::platform::Platform;
 use self::report::{Build, Measured, Report};
-use self::turn::{Contender, idle_cpu_ms_per_s};
+use super::contender::{Contender, Turn, idle_cpu_ms_per_s};
 use super::order_statistics::Ends;
 use super::pace::RoundsArgs;
+use super::platform::{self, Platform};
 use super::report::BenchReport as _;
 use super::rounds::{Rounds, round};
 use crate::commands::Context;
@@ -63,15 +61,13 @@ impl PairsArgs {
         self.check_rounds()?;
         let (checkout, output) = (context.checkout()?, &context.output);
         let folder = tempfile::tempdir().context("cannot create a folder for the two platforms")?;
-        let platforms = platform::both(&checkout.layout, &self.vs, folder.path())?;
+        let platforms = builds::both(&checkout.layout, &self.vs, folder.path())?;
         let mut interrupts = Interrupts::listen()?;
-        let measured = self.measure(&platforms, folder.path(), output, &mut interrupts).await;
-        // No process of either platform may remain, whatever the result of the measurement.
-        let [a, b] = &platforms;
-        let (a, b) = tokio::join!(a.down(), b.down());
+        let measurement = self.measure(&platforms, folder.path(), output);
+        let (measured, stopped) = platform::run(&platforms, &mut interrupts, measurement).await;
         let report = Report::of(measured?, self.ratio_max);
         report.print(output)?;
-        a.and(b)?;
+        stopped?;
         Ok(report.holds(output))
     }
 
@@ -83,41 +79,11 @@ impl PairsArgs {
         Ok(())
     }
 
-    /// Starts both platforms and measures them.
-    async fn measure(
-        &self,
-        platforms: &[Platform; 2],
-        folder: &Path,
-        output: &Output,
-        interrupts: &mut Interrupts,
-    ) -> Result<Measured> {
-        for platform in platforms {
-            platform.up(interrupts).await?;
-        }
-        tokio::select! {
-            measured = self.measure_running(platforms, folder, output) => measured,
-            () = interrupts.received() => Err(anyhow!("interrupted")),
-        }
-    }
-
     /// Measures both platforms. The idle interval comes first, because the registrations would leave work behind.
-    async fn measure_running(
-        &self,
-        platforms: &[Platform; 2],
-        folder: &Path,
-        output: &Output,
-    ) -> Result<Measured> {
+    async fn measure(&self, platforms: &[Platform; 2], folder: &Path, output: &Output) -> Result<Measured> {
         let pace = self.rounds.pace;
-        let idle_cpu_ms_per_s = idle_cpu_ms_per_s(platforms, pace.seconds, output).await?;
-        let ([a, b], plan) = (platforms, pace.turns(self.turns()));
-        let both = [
-            Contender::register(a, pace, &plan, output).await?,
-            Contender::register(b, pace, &plan, output).await?,
-        ];
-        // Not counted, because a broker that was just started still compiles its code.
-        for contender in &both {
-            contender.turn().await?;
-        }
+        let idle = idle_cpu_ms_per_s(platforms, pace.seconds, output).await?;
+        let both = Contender::both(platforms, pace, &pace.turns(self.turns()), output).await?;
         let (mut turns, mut faulted_p50_ms) = (Vec::new(), Vec::new());
         let mut rounds = Rounds::begin(self.rounds.rounds, folder)?;
         while rounds.begin_next()? {
@@ -126,12 +92,12 @@ impl PairsArgs {
                 print_line(&format!("faults armed on B: p50 A {a:.1} ms, B {b:.1} ms"));
                 faulted_p50_ms.push([a, b]);
             }
-            turns.push(round(|side| both[side].turn()).await?);
+            turns.push(round(|side| both[side].turn(Turn::of)).await?);
         }
         Ok(Measured {
-            builds: [Build::of(a), Build::of(b)],
+            builds: platforms.each_ref().map(Build::of),
             pace,
-            idle_cpu_ms_per_s,
+            idle_cpu_ms_per_s: idle.map(|processes| processes.values().sum()),
             machine: rounds.end()?,
             after_faults: self.after_faults.iter().map(|id| id.as_str()).collect(),
             faulted_p50_ms,

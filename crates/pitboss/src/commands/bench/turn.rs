@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use runtime::Layout;
 use serde::Serialize;
 
 use super::cost::machine::MachineTicks;
 use super::cost::report::kinds;
 use super::cost::usage::Usages;
-use crate::load_generator::load_report::{LatencyMs, Report, Tally};
+use crate::load_generator::load_report::{Kind, LatencyMs, Report, Tally};
 use crate::output::Output;
+
+/// Milliseconds of CPU time in each second, by process.
+pub(super) type PerSecond = BTreeMap<String, f64>;
 
 /// Processes and machine at one moment.
 #[derive(Debug)]
@@ -47,10 +50,21 @@ pub(super) struct Bets {
 pub(super) struct Sent {
     /// The bets.
     pub(super) bets: Bets,
+    /// The settled ones, with those of the warm-up.
+    pub(super) settled: Settled,
     /// Reading after the warm-up.
     pub(super) begin: Reading,
     /// Reading after the last answer.
     pub(super) end: Reading,
+}
+
+/// Settled bets of a turn, with those of its warm-up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settled {
+    /// Number of them.
+    pub(super) bets: u64,
+    /// Their traces, as far as the answers named them.
+    pub(super) trace_ids: Vec<String>,
 }
 
 /// Result of a turn on a platform, with all that its processes used.
@@ -96,6 +110,16 @@ impl Reading {
         self.usages.cpu_ms_since(&begin.usages)
     }
 
+    /// CPU time in milliseconds of each process in each second since an earlier reading, in which nothing was sent.
+    ///
+    /// # Errors
+    /// Those of [`Usages::cpu_ms_since`].
+    pub(super) fn idle_cpu_ms_per_s_since(&self, begin: &Self) -> Result<PerSecond> {
+        let seconds = self.since(begin).as_secs_f64();
+        let used = self.cpu_ms_since(begin).context("the idle interval cannot be used")?;
+        Ok(used.into_iter().map(|(process, cpu_ms)| (process, cpu_ms / seconds)).collect())
+    }
+
     /// Share of the machine's CPU time since an earlier reading that its host took, in percent.
     pub(super) fn steal_percent_since(&self, begin: &Self) -> f64 {
         self.machine.steal_percent_since(&begin.machine)
@@ -119,6 +143,17 @@ impl Bets {
         add(&mut errors, &warm_up.errors_and_refusals());
         let Report { duration_s, settled_per_s, sent, settled, rejected, latency_ms, .. } = report;
         Self { seconds: duration_s, sent, settled, rejected, errors, settled_per_s, latency_ms }
+    }
+}
+
+impl Settled {
+    /// The settled bets of the warm-up and of the interval.
+    pub(super) fn of(tallies: [Tally; 2]) -> Self {
+        tallies.into_iter().fold(Self::default(), |mut settled, tally| {
+            settled.bets += tally.count(Kind::Settled);
+            settled.trace_ids.extend(tally.trace_ids);
+            settled
+        })
     }
 }
 
@@ -197,7 +232,7 @@ pub(super) fn add(sum: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::load_generator::load_report::{Kind, Outcome};
+    use crate::load_generator::load_report::Outcome;
 
     /// A turn with 300 settled bets and this median. Each other percentile is larger by it.
     pub(in crate::commands::bench) fn bets(p50: f64) -> Bets {
@@ -236,6 +271,19 @@ pub(super) mod tests {
         assert!((turn.cpu_ms_per_bet - 5.0).abs() < 1e-9);
         let clean = Bets::of(&tally(&[(Kind::Settled, 1)]), &Tally::default(), Duration::from_secs(1));
         assert!(clean.errors.is_empty());
+    }
+
+    #[test]
+    fn settled_bets_have_those_of_the_warm_up() {
+        let traced = |kind, trace_id: &str| {
+            let mut tally = tally(&[(kind, 2)]);
+            tally.add(Outcome { kind, latency: Duration::ZERO, trace_id: Some(trace_id.to_owned()) });
+            tally
+        };
+        let settled = Settled::of([traced(Kind::Settled, "a"), traced(Kind::Settled, "b")]);
+        assert_eq!((settled.bets, settled.trace_ids), (6, vec!["a".to_owned(), "b".to_owned()]));
+        let late = Settled::of([traced(Kind::NotInTime, "a"), Tally::default()]);
+        assert_eq!((late.bets, late.trace_ids.len()), (0, 0));
     }
 
     #[test]

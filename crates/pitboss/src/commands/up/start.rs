@@ -67,9 +67,9 @@ pub(super) async fn start(
         // Counted as a change, so that an `up` that corrected topics does not report that it changed nothing.
         all.started.extend((!changes.is_empty()).then(|| "topics".to_owned()));
     }
-    let user_variables = checkout.service_variables();
-    let release = &running.release;
-    let platform = Platform { layout, ports, secrets: &secrets, release, user_variables: &user_variables };
+    let (release, receiver) = (&running.release, checkout.receiver);
+    let (secrets, user_variables) = (&secrets, &checkout.service_variables());
+    let platform = Platform { layout, ports, secrets, release, user_variables, receiver };
     let mut service_specs = Vec::new();
     for part in parts.iter().filter(|p| p.is_service()) {
         service_specs.push(services::prepare(*part, &platform)?);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::saturation::{self, Peak};
 use super::side::Side;
-use super::turn::{self, PerSecond, Turn};
+use super::turn::{self, Turn};
 use crate::commands::bench::comparison::{CHAIN_COLUMNS, Comparison, chain_explanation};
 use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::median;
@@ -14,7 +14,7 @@ use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
 use crate::commands::bench::report::{BenchReport, Sheet};
 use crate::commands::bench::rounds::Machine;
-use crate::commands::bench::turn::{Totals, rejections};
+use crate::commands::bench::turn::{PerSecond, Totals, rejections};
 use crate::output::counted;
 
 /// Columns of the table of processes.

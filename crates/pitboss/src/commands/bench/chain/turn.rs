@@ -13,11 +13,8 @@ use super::side::Side;
 use crate::commands::bench::comparison::Figure;
 use crate::commands::bench::cost::usage::ProcessUsage;
 use crate::commands::bench::program::PROGRAM;
-use crate::commands::bench::turn::{Bets, Reading, Sent, idle};
+use crate::commands::bench::turn::{Bets, PerSecond, Reading, Sent, idle};
 use crate::output::Output;
-
-/// Milliseconds of CPU time in each second, by process.
-pub(super) type PerSecond = BTreeMap<String, f64>;
 
 /// The figures that are compared.
 pub(super) const FIGURES: [Figure<Turn>; 5] = [
@@ -77,10 +74,7 @@ impl Processes<'_> {
     pub(super) async fn idle(&self, duration: Duration, output: &Output) -> Result<PerSecond> {
         let begin = self.read()?;
         idle(duration, output).await;
-        let end = self.read()?;
-        let seconds = end.since(&begin).as_secs_f64();
-        let used = end.cpu_ms_since(&begin).context("the idle interval cannot be used")?;
-        Ok(used.into_iter().map(|(process, cpu_ms)| (process, cpu_ms / seconds)).collect())
+        self.read()?.idle_cpu_ms_per_s_since(&begin)
     }
 }
 

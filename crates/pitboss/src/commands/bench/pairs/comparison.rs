@@ -1,7 +1,7 @@
 //! The figures of a turn that are compared between the two builds.
 
-use super::turn::Turn;
 use crate::commands::bench::comparison::Figure;
+use crate::commands::bench::contender::Turn;
 
 /// A round: the turns A, B, B, A.
 pub(super) type Round = [Turn; 4];
@@ -15,19 +15,11 @@ pub(super) const FIGURES: [Figure<Turn>; 4] = [
 ];
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::super::platform::Side;
+mod tests {
     use super::*;
     use crate::commands::bench::comparison::Comparison;
+    use crate::commands::bench::contender::tests::round;
     use crate::commands::bench::order_statistics::Estimate;
-    use crate::commands::bench::turn::tests::platform_turn;
-
-    /// A round whose turns have these medians and, multiplied by 10, this CPU time.
-    pub(in super::super) fn round(p50_ms: [f64; 4]) -> Round {
-        let turn = |side, p50| Turn { side, measured: platform_turn(p50, p50 * 10.0) };
-        let [a1, b1, b2, a2] = p50_ms;
-        [turn(Side::A, a1), turn(Side::B, b1), turn(Side::B, b2), turn(Side::A, a2)]
-    }
 
     #[test]
     fn ratios_are_those_of_each_round() {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use faults::{Armed, FaultId, Values};
 
-use super::turn::Contender;
+use crate::commands::bench::contender::Contender;
 use crate::flag_file::FlagFile;
 
 /// Sends the bets of a turn to both platforms, with the faults armed on B. Returns the p50 of A and of B, which shows whether

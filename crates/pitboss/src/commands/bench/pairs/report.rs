@@ -5,19 +5,15 @@ use std::fmt;
 use serde::Serialize;
 
 use super::comparison::{FIGURES, Round};
-use super::platform::Platform;
-use crate::commands::bench::comparison::Comparison;
+use crate::commands::bench::comparison::{A_AND_B, Comparison};
 use crate::commands::bench::median;
 use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
+use crate::commands::bench::platform::Platform;
 use crate::commands::bench::report::{BenchReport, Sheet};
 use crate::commands::bench::rounds::Machine;
 use crate::commands::bench::turn::Totals;
 use crate::output::counted;
-
-/// Columns of the table.
-const COLUMNS: &[&str] =
-    &["FIGURE", "A", "B", "B/A", "INTERVAL", "BAD END", "A/A", "A/A INTERVAL", "B/B", "B/B INTERVAL"];
 
 /// One of the two builds.
 #[derive(Clone, Debug, Serialize)]
@@ -82,7 +78,7 @@ impl Report {
     fn sheet(&self) -> Sheet {
         Sheet {
             circumstances: self.circumstances(),
-            grids: vec![Comparison::grid(&self.comparisons, COLUMNS)],
+            grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
             explanation: self.explanation(),
         }
     }
@@ -166,8 +162,8 @@ impl fmt::Display for Build {
 
 #[cfg(test)]
 mod tests {
-    use super::super::comparison::tests::round;
     use super::*;
+    use crate::commands::bench::contender::tests::round;
 
     fn report(rounds: Vec<Round>, ratio_max: Option<f64>) -> Report {
         let build = |name: &str| Build { checkout: format!("/{name}"), release: None };

@@ -1,0 +1,157 @@
+//! Several measurements of one benchmark, each on two new platforms of this build that differ in their telemetry.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use runtime::Layout;
+
+use super::order_statistics::Ends;
+use super::page::PageArgs;
+use super::platform::{self, Platform, Variant};
+use super::report::BenchReport;
+use crate::interrupts::Interrupts;
+use crate::output::Output;
+
+/// Result of one measurement, which a page can show.
+pub(super) trait TrialReport: BenchReport {
+    /// The report for a page in Markdown.
+    fn to_markdown(&self) -> String;
+
+    /// Says why the figures are not those of the requested measurement. `None` if they are. No page shows doubtful ones.
+    fn doubt(&self) -> Option<String>;
+}
+
+/// Measurements so far.
+#[derive(Debug)]
+pub(super) struct Trials<'a> {
+    own: &'a Layout,
+    output: &'a Output,
+    interrupts: Interrupts,
+    pages: Vec<String>,
+    is_doubtful: bool,
+    holds: bool,
+}
+
+impl<'a> Trials<'a> {
+    /// Begins without a measurement. The platforms will run the last build of `own`.
+    pub(super) fn begin(own: &'a Layout, output: &'a Output) -> Result<Self> {
+        let interrupts = Interrupts::listen()?;
+        Ok(Self { own, output, interrupts, pages: Vec::new(), is_doubtful: false, holds: true })
+    }
+
+    /// Starts the variants A and B, measures them, stops them and prints the report.
+    ///
+    /// # Errors
+    /// When this checkout has not been built (exit code 69), when a platform cannot be started or stopped, when the measurement
+    /// fails, and on Ctrl-C or SIGTERM. Both platforms are stopped in any case.
+    pub(super) async fn add<R: TrialReport>(
+        &mut self,
+        variants: [Variant; 2],
+        measure: impl AsyncFnOnce(&[Platform; 2], &Path) -> Result<R>,
+    ) -> Result<()> {
+        let folder = tempfile::tempdir().context("cannot create a folder for the two platforms")?;
+        let platforms = platform::both_variants(self.own, folder.path(), variants)?;
+        let measurement = measure(&platforms, folder.path());
+        let (report, stopped) = platform::run(&platforms, &mut self.interrupts, measurement).await;
+        self.count(&report?)?;
+        stopped
+    }
+
+    /// Prints a report, and keeps it for the page.
+    fn count(&mut self, report: &impl TrialReport) -> Result<()> {
+        report.print(self.output)?;
+        self.holds &= report.holds(self.output);
+        self.is_doubtful |= report.doubt().is_some();
+        self.pages.push(report.to_markdown());
+        Ok(())
+    }
+
+    /// Writes the page, unless a report is doubtful. Returns true if all reports hold.
+    pub(super) fn end(self, page: &PageArgs, bench: &str) -> Result<bool> {
+        if !self.is_doubtful {
+            page.write(bench, &self.pages.join("\n"))?;
+        }
+        Ok(self.holds)
+    }
+}
+
+/// Says that so few rounds decide nothing. `None` if there are enough.
+pub(super) fn too_few(rounds: usize) -> Option<String> {
+    (!Ends::of(rounds).suffice())
+        .then(|| "fewer than 6 rounds have no interval with 95 %, so they decide nothing".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser as _;
+    use serde::Serialize;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Fake {
+        doubt: Option<String>,
+        problem: Option<String>,
+    }
+
+    impl BenchReport for Fake {
+        fn to_text(&self, _columns: usize) -> String {
+            String::new()
+        }
+
+        fn problem(&self) -> Option<String> {
+            self.doubt.clone().or_else(|| self.problem.clone())
+        }
+    }
+
+    impl TrialReport for Fake {
+        fn to_markdown(&self) -> String {
+            format!("{:?}\n", self.problem)
+        }
+
+        fn doubt(&self) -> Option<String> {
+            self.doubt.clone()
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        page: PageArgs,
+    }
+
+    fn fake(doubt: Option<&str>, problem: Option<&str>) -> Fake {
+        Fake { doubt: doubt.map(str::to_owned), problem: problem.map(str::to_owned) }
+    }
+
+    /// Counts the reports. Returns whether they hold, and the page if it was written.
+    fn counted(reports: &[Fake]) -> (bool, Option<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.md");
+        let args = ["page", "--report", path.to_str().unwrap()];
+        let (own, output) = (Layout::new(folder.path(), None, None), Output::new(true));
+        let mut trials = Trials::begin(&own, &output).unwrap();
+        for report in reports {
+            trials.count(report).unwrap();
+        }
+        let holds = trials.end(&Cli::try_parse_from(args).unwrap().page, "fake").unwrap();
+        (holds, fs::read_to_string(path).ok())
+    }
+
+    #[tokio::test]
+    async fn missed_goal_is_written_and_a_doubt_is_not() {
+        let (holds, page) = counted(&[fake(None, None), fake(None, Some("slow"))]);
+        let page = page.expect("a page");
+        assert!(!holds && page.contains("None\n\nSome(\"slow\")\n"), "{page}");
+        assert_eq!(counted(&[fake(Some("late bets"), None), fake(None, None)]), (false, None));
+        assert!(counted(&[fake(None, None)]).0);
+    }
+
+    #[test]
+    fn five_rounds_decide_nothing() {
+        assert_eq!(too_few(6), None);
+        assert!(too_few(5).is_some());
+    }
+}
