@@ -97,8 +97,9 @@ pub(super) fn mongo_stall() -> Row {
         duration_ms_min: 1_000,
         count_min: 1,
     };
-    // Reads of histories ask user's store at any time. Its records come only while game and payment are served.
-    let workload = Workload::Mixed { count: 40, interval_ms: 250 };
+    // Reads of histories ask user's store at any time. Its records come only while game and payment are served. Each 1.6 s have one
+    // deposit and one read, so the 2 s in which a query begins that waits for one at least have both, whenever the store is frozen.
+    let workload = Workload::Mixed { count: 50, interval_ms: 200 };
     let evidence = Evidence::All(vec![slow("game"), slow("payment"), slow("user")]);
     let row = Row::new(FaultId::MongoStall, workload, evidence);
     Row {
