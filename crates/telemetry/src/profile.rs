@@ -12,7 +12,7 @@ use crate::{bridge, profiler};
 
 /// Starts a CPU profile for the transaction of `span`, and waits until samples are taken.
 ///
-/// Call it on a thread for blocking work, because `pprof` first reads the program's debug information. It returns `None` if the
+/// Call it on a thread for blocking work, because `pprof` first reads the program's symbols. It returns `None` if the
 /// transaction is not recorded, or if this process has another profile now or had one just before.
 #[must_use]
 pub fn start(span: &Span) -> Option<Profiler> {

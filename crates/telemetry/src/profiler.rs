@@ -29,9 +29,9 @@ pub(crate) use stacks::Profile;
 
 /// Longest time that one profile records. Sentry accepts half a minute.
 const TIME_MAX: Duration = Duration::from_secs(5);
-/// Shortest time between two profiles. At the start of each, `pprof` reads debug information, and at the end it fills a new table.
+/// Shortest time between two profiles. At the start of each, `pprof` reads the program's symbols, and at the end it fills a new table.
 const REST: Duration = Duration::from_secs(2);
-/// Longest wait for the first sample. Reading the debug information takes seconds of CPU time in a program without optimisation.
+/// Longest wait for the first sample. Reading the symbols takes seconds of CPU time in a program without optimisation.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// Stack of the sampler's thread. `pprof` walks its table by recursion.
 const STACK_BYTES: usize = 8 * 1_024 * 1_024;

@@ -40,7 +40,7 @@ pub(super) fn record(
     within: Duration,
 ) -> Result<Recording, pprof::Error> {
     let guard = pprof::ProfilerGuardBuilder::default().frequency(RATE_HZ).blocklist(&BLOCKED).build()?;
-    // `build` reads the debug information of the whole program, which would stay in memory
+    // `build` reads the symbols of the whole program (and its debug information, if it has any), which would stay in memory
     backtrace::clear_symbol_cache();
     let started = SystemTime::now();
     // The receiver is gone if nobody waits

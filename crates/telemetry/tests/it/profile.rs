@@ -50,7 +50,7 @@ fn burns_little() {
     black_box(burn(SMALL));
 }
 
-/// Uses CPU time until this process catches the sampler's signal. Before, `pprof` reads the debug information of the program, which
+/// Uses CPU time until this process catches the sampler's signal. Before, `pprof` reads the symbols of the program, which
 /// takes seconds on a busy machine.
 fn burn_until_sampled() {
     let started = Instant::now();
