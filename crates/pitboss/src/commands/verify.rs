@@ -89,7 +89,7 @@ impl VerifyArgs {
             () = interrupts.received() => Err(anyhow::anyhow!("interrupted")),
         };
         flags.disarm_all()?;
-        Ok(if holds? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(exit_code(holds?))
     }
 
     /// Refuses what would only fail after the work.
@@ -136,7 +136,7 @@ impl VerifyArgs {
         if self.report.is_some() {
             show_in_recorder(stage, &runs).await;
         }
-        Ok(runs.iter().all(Report::holds) && coverages.iter().all(Coverage::holds))
+        Ok(all_hold(&runs, &coverages))
     }
 
     /// Returns true if no row is left out, and every read of a fault has its effect.
@@ -195,6 +195,15 @@ impl VerifyArgs {
         }
         selected
     }
+}
+
+/// Returns true if every row of every run is proven, and the names that were sent are the declared ones.
+fn all_hold(runs: &[Report], coverages: &[Coverage]) -> bool {
+    runs.iter().all(Report::holds) && coverages.iter().all(Coverage::holds)
+}
+
+fn exit_code(holds: bool) -> ExitCode {
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Sends the scorecard to the recorder. A failure is only reported, because the file has the results of the runs.
@@ -303,6 +312,7 @@ fn show(outcome: &Outcome, live: &ProgressBar) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::verdict::Verdict;
 
     fn args(names: &[&str], quick: bool) -> VerifyArgs {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -311,6 +321,22 @@ mod tests {
 
     fn order(names: &[&str], quick: bool, seed: u64) -> Vec<String> {
         args(names, quick).selected(seed).iter().map(Row::name).collect()
+    }
+
+    #[test]
+    fn one_row_that_is_not_proven_fails_the_command() {
+        let run = |result| {
+            let outcome = Outcome::unfinished(&rows()[0], &anyhow::anyhow!("no answer"));
+            let rows = vec![Outcome { result, ..outcome }];
+            Report { seed: 7, rows, skipped: Vec::new(), duration_s: 1.0 }
+        };
+        for verdict in Verdict::ALL {
+            let holds = all_hold(&[run(Verdict::Proven), run(verdict)], &[]);
+            assert_eq!(holds, verdict == Verdict::Proven, "{verdict}");
+        }
+        for (holds, code) in [(true, ExitCode::SUCCESS), (false, ExitCode::FAILURE)] {
+            assert_eq!(format!("{:?}", exit_code(holds)), format!("{code:?}"));
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! `verify` on a whole platform: two faults are proven. A control that shows the fault too is reported, and so are a fault without
-//! an effect, one that the work hardly meets, a read that is off, and wrong money.
+//! an effect, one that the work hardly meets, one that does not end, a read that is off, and wrong money.
 
 use std::time::Duration;
 
@@ -72,6 +72,12 @@ fn arm(flags: &FlagFile, id: FaultId, scope: Scope, values: Values) {
     flags.arm(Armed { id, scope, values, expires_at_ms }).expect("armed");
 }
 
+/// Arms the fault of a row as `verify` does.
+fn arm_row(flags: &FlagFile, row: &Row) {
+    let values = Values::new(row.fault, row.params.iter().copied()).expect("values");
+    arm(flags, row.fault, row.scope(), values);
+}
+
 /// The rows of deposits and those of bets mostly wait, and neither's evidence is of the other's work. So they are run at the same
 /// time, each with its own players.
 #[tokio::test]
@@ -100,8 +106,7 @@ async fn fault_in_the_control_is_noisy(runner: &mut Runner<'_>, flags: &FlagFile
     // Nothing is paid during the rest, so that ends as usual, and all services know the fault when the control begins.
     let sabotage = |phase: &str| {
         if phase == "resting" {
-            let values = Values::new(proven.fault, proven.params.iter().copied()).expect("values");
-            arm(flags, proven.fault, proven.scope(), values);
+            arm_row(flags, proven);
         }
     };
     let outcome = runner.run(proven, sabotage).await.expect("an outcome");
@@ -134,6 +139,7 @@ async fn rows_of_bets(runner: &mut Runner<'_>, flags: &FlagFile) {
     let proven = Row { workload, ..usual(FaultId::ConsumerDuplicate) };
     wrong_payouts_are_money_wrong(runner, flags, &proven).await;
     read_that_is_off_is_noticed(runner, &proven).await;
+    fault_that_stays_did_not_end(runner, flags, &proven).await;
 }
 
 async fn wrong_payouts_are_money_wrong(runner: &mut Runner<'_>, flags: &FlagFile, proven: &Row) {
@@ -156,4 +162,17 @@ async fn read_that_is_off_is_noticed(runner: &mut Runner<'_>, proven: &Row) {
     let outcome = runner.run(&row, |_| {}).await.expect("an outcome");
     assert_eq!((outcome.result, outcome.seen), (Verdict::NotVisible, false), "{outcome:?}");
     assert!(outcome.applied > 0 && outcome.id == row.name(), "{outcome:?}");
+}
+
+/// The fault acts again in the recovery, as if nobody had disarmed it. The first repetition of the work shows it.
+async fn fault_that_stays_did_not_end(runner: &mut Runner<'_>, flags: &FlagFile, proven: &Row) {
+    runner.shorten_recovery(Duration::from_secs(1));
+    let keep = |phase: &str| match phase {
+        "recovery" => arm_row(flags, proven),
+        "audit" => assert!(flags.disarm(proven.fault).expect("a writable file")),
+        _ => {}
+    };
+    let outcome = runner.run(proven, keep).await.expect("an outcome");
+    assert_eq!((outcome.result, outcome.seen), (Verdict::DidNotEnd, true), "{outcome:?}");
+    assert!(outcome.times.recovery_s.is_none(), "{outcome:?}");
 }

@@ -7,9 +7,15 @@ use super::{root, rust_files};
 
 const FILE_LINES_MAX: usize = 500;
 
-/// Lines up to the first unit test module.
+/// Lines up to the first unit test module that is in the file. A module in another file, or an item for tests, ends nothing.
 fn production_lines(text: &str) -> usize {
-    text.lines().take_while(|line| !line.trim_start().starts_with("#[cfg(test)]")).count()
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_module = |line: &&str| line.starts_with("mod ") && line.ends_with('{');
+    let is_end = |number: &usize| {
+        let of_item = lines[*number..].iter().find(|line| !line.starts_with("#["));
+        lines[*number].starts_with("#[cfg(test)]") && of_item.is_some_and(is_module)
+    };
+    (0..lines.len()).find(is_end).unwrap_or(lines.len())
 }
 
 #[test]
@@ -37,4 +43,11 @@ fn files_are_short() {
 #[test]
 fn tests_are_not_counted() {
     assert_eq!(production_lines("fn a() {}\n#[cfg(test)]\nmod tests {\n}\n"), 1);
+    assert_eq!(production_lines("fn a() {}\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n}\n"), 1);
+}
+
+#[test]
+fn lines_behind_an_item_for_tests_are_counted() {
+    assert_eq!(production_lines("#[cfg(test)]\nmod tests;\n\nfn a() {}\n"), 4);
+    assert_eq!(production_lines("#[cfg(test)]\nfn a() {}\nfn b() {}\n#[cfg(test)]\nmod tests {\n}\n"), 3);
 }
