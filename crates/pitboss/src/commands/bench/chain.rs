@@ -22,7 +22,7 @@ use self::turn::{Processes, Turn};
 use super::pace::{Pace, RoundsArgs};
 use super::page::PageArgs;
 use super::program::{Launch, Program, Role};
-use super::report::BenchReport as _;
+use super::report::{BenchReport as _, SheetReport as _};
 use super::rounds::{Rounds, round};
 use super::stage::Stage;
 use super::turn::PerSecond;

@@ -18,7 +18,7 @@ use self::side::{ChainSide, PlatformSide};
 use super::consumer::Consumer;
 use super::page::PageArgs;
 use super::program::{Launch, Program, Role};
-use super::report::BenchReport as _;
+use super::report::{BenchReport as _, SheetReport as _};
 use super::rounds::{Rounds, round};
 use super::stage::Stage;
 use crate::actuators::Platform;

@@ -17,7 +17,7 @@ use self::report::{Measured, Report, Setup};
 use self::samples::Tracks;
 use super::bettors::Bettors;
 use super::page::PageArgs;
-use super::report::BenchReport as _;
+use super::report::SheetReport as _;
 use super::rounds::Rounds;
 use super::stage::Stage;
 use super::turn::Bets;
@@ -65,11 +65,7 @@ impl MemoryArgs {
         self.page.check(NAME)?;
         let stage = Stage::of(&target, NAME, output).await?;
         let report = Report::of(self.measure(&stage).await?);
-        report.print(output)?;
-        if report.doubt().is_none() {
-            self.page.write(NAME, &report.to_markdown())?;
-        }
-        Ok(report.holds(output))
+        report.publish(output, &self.page, NAME)
     }
 
     async fn measure(&self, stage: &Stage<'_>) -> Result<Measured> {

@@ -12,7 +12,7 @@ use self::report::{Measured, Report};
 use super::bettors::Bettors;
 use super::pace::{Pace, RoundsArgs};
 use super::page::PageArgs;
-use super::report::BenchReport as _;
+use super::report::SheetReport as _;
 use super::rounds::{Rounds, round};
 use super::stage::Stage;
 use super::turn::{PlatformTurn, Reading};
@@ -51,11 +51,7 @@ impl RatesArgs {
         self.page.check(NAME)?;
         let stage = Stage::of(&target, NAME, output).await?;
         let report = Report::of(self.measure(&stage).await?);
-        report.print(output)?;
-        if report.doubt().is_none() {
-            self.page.write(NAME, &report.to_markdown())?;
-        }
-        Ok(report.holds(output))
+        report.publish(output, &self.page, NAME)
     }
 
     async fn measure(&self, stage: &Stage<'_>) -> Result<Measured> {

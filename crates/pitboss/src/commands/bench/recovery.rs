@@ -21,7 +21,7 @@ use super::consumer::Consumer;
 use super::pace::RoundsArgs;
 use super::page::PageArgs;
 use super::program::{Launch, Program, Role};
-use super::report::BenchReport as _;
+use super::report::{BenchReport as _, SheetReport as _};
 use super::rounds::{Rounds, order_beside, rounds_beside};
 use super::stage::Stage;
 use crate::actuators::Platform;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::cost::grid::Grid;
+use super::page::PageArgs;
 use crate::output::Output;
 
 /// Result of a benchmark, which `--json` prints as it is.
@@ -31,6 +32,45 @@ pub(super) trait BenchReport: Serialize {
             output.problem(problem, 1);
         }
         problem.is_none()
+    }
+}
+
+/// A report that can be shown as a [`Sheet`]. Its problem is a doubt about the figures, or else a missed goal.
+pub(super) trait SheetReport: Serialize {
+    /// The report without its medium.
+    fn sheet(&self) -> Sheet;
+
+    /// Says why the figures are not those of the requested measurement. `None` if they are. No page shows doubtful ones.
+    fn doubt(&self) -> Option<String>;
+
+    /// Says which goal was missed, if the figures can be trusted. `None` if none was.
+    fn missed(&self) -> Option<String>;
+
+    /// The report for a page in Markdown.
+    fn to_markdown(&self) -> String {
+        self.sheet().to_markdown()
+    }
+
+    /// Prints the report, and writes it to the page unless it is doubtful. Returns true if all holds.
+    fn publish(&self, output: &Output, page: &PageArgs, bench: &str) -> Result<bool>
+    where
+        Self: Sized,
+    {
+        self.print(output)?;
+        if self.doubt().is_none() {
+            page.write(bench, &self.to_markdown())?;
+        }
+        Ok(self.holds(output))
+    }
+}
+
+impl<R: SheetReport> BenchReport for R {
+    fn to_text(&self, columns: usize) -> String {
+        self.sheet().to_text(columns)
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.doubt().or_else(|| self.missed())
     }
 }
 

@@ -8,18 +8,9 @@ use runtime::Layout;
 use super::order_statistics::Ends;
 use super::page::PageArgs;
 use super::platform::{self, Platform, Variant};
-use super::report::BenchReport;
+use super::report::{BenchReport as _, SheetReport};
 use crate::interrupts::Interrupts;
 use crate::output::Output;
-
-/// Result of one measurement, which a page can show.
-pub(super) trait TrialReport: BenchReport {
-    /// The report for a page in Markdown.
-    fn to_markdown(&self) -> String;
-
-    /// Says why the figures are not those of the requested measurement. `None` if they are. No page shows doubtful ones.
-    fn doubt(&self) -> Option<String>;
-}
 
 /// Measurements so far.
 #[derive(Debug)]
@@ -44,7 +35,7 @@ impl<'a> Trials<'a> {
     /// # Errors
     /// When this checkout has not been built (exit code 69), when a platform cannot be started or stopped, when the measurement
     /// fails, and on Ctrl-C or SIGTERM. Both platforms are stopped in any case.
-    pub(super) async fn add<R: TrialReport>(
+    pub(super) async fn add<R: SheetReport>(
         &mut self,
         variants: [Variant; 2],
         measure: impl AsyncFnOnce(&[Platform; 2], &Path) -> Result<R>,
@@ -58,7 +49,7 @@ impl<'a> Trials<'a> {
     }
 
     /// Prints a report, and keeps it for the page.
-    fn count(&mut self, report: &impl TrialReport) -> Result<()> {
+    fn count(&mut self, report: &impl SheetReport) -> Result<()> {
         report.print(self.output)?;
         self.holds &= report.holds(self.output);
         self.is_doubtful |= report.doubt().is_some();
@@ -89,6 +80,7 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
+    use crate::commands::bench::report::Sheet;
 
     #[derive(Serialize)]
     struct Fake {
@@ -96,23 +88,21 @@ mod tests {
         problem: Option<String>,
     }
 
-    impl BenchReport for Fake {
-        fn to_text(&self, _columns: usize) -> String {
-            String::new()
-        }
-
-        fn problem(&self) -> Option<String> {
-            self.doubt.clone().or_else(|| self.problem.clone())
-        }
-    }
-
-    impl TrialReport for Fake {
-        fn to_markdown(&self) -> String {
-            format!("{:?}\n", self.problem)
+    impl SheetReport for Fake {
+        fn sheet(&self) -> Sheet {
+            Sheet { circumstances: Vec::new(), grids: Vec::new(), explanation: String::new() }
         }
 
         fn doubt(&self) -> Option<String> {
             self.doubt.clone()
+        }
+
+        fn missed(&self) -> Option<String> {
+            self.problem.clone()
+        }
+
+        fn to_markdown(&self) -> String {
+            format!("{:?}\n", self.problem)
         }
     }
 

@@ -12,7 +12,7 @@ use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::median;
 use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
 use crate::commands::bench::turn::{PerSecond, Totals, rejections};
 use crate::output::counted;
@@ -140,19 +140,6 @@ impl Report {
         }
     }
 
-    /// The report for a page in Markdown.
-    pub(super) fn to_markdown(&self) -> String {
-        self.sheet().to_markdown()
-    }
-
-    fn sheet(&self) -> Sheet {
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: self.grids(),
-            explanation: chain_explanation(self.measured.turns.count()),
-        }
-    }
-
     /// Bets of all turns at the requested rate.
     fn totals(&self) -> Totals {
         Totals::of(self.measured.turns.paced().map(|turn| &turn.bets))
@@ -194,14 +181,18 @@ impl Report {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: self.grids(),
+            explanation: chain_explanation(self.measured.turns.count()),
+        }
     }
 
     /// Says that not every bet was settled, or that a side was not saturated. `None` if neither is so. Unanswered bets of a climb
     /// are expected: they end it.
-    fn problem(&self) -> Option<String> {
+    fn doubt(&self) -> Option<String> {
         let peaks = || self.measured.turns.peaks();
         let unsaturated = || {
             let peak = peaks().find(|peak| !peak.is_saturated)?;
@@ -213,6 +204,11 @@ impl BenchReport for Report {
         let rejected = || rejections(peaks().map(|peak| peak.rejected).sum());
         self.totals().problem().or_else(rejected).or_else(unsaturated)
     }
+
+    /// No goal is known for its ratios.
+    fn missed(&self) -> Option<String> {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +216,7 @@ mod tests {
     use super::super::saturation::tests::peak;
     use super::super::turn::tests::turn;
     use super::*;
+    use crate::commands::bench::report::BenchReport as _;
 
     fn report(turns: Turns) -> Report {
         Report::of(Measured {

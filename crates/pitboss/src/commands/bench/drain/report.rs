@@ -6,7 +6,7 @@ use super::queue::Drained;
 use crate::commands::bench::comparison::{CHAIN_COLUMNS, Comparison, Figure, chain_explanation};
 use crate::commands::bench::consumer::Consumer;
 use crate::commands::bench::order_statistics::Ends;
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
 use crate::output::counted;
 
@@ -74,19 +74,6 @@ impl Report {
         }
     }
 
-    /// The report for a page in Markdown.
-    pub(super) fn to_markdown(&self) -> String {
-        self.sheet().to_markdown()
-    }
-
-    fn sheet(&self) -> Sheet {
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)],
-            explanation: chain_explanation(self.measured.rounds.len()),
-        }
-    }
-
     /// Lines about the backlogs and the machine.
     fn circumstances(&self) -> Vec<String> {
         let Measured { setup, machine, rounds } = &self.measured;
@@ -107,13 +94,20 @@ impl Report {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)],
+            explanation: chain_explanation(self.measured.rounds.len()),
+        }
     }
 
-    /// Says that the platform is slower than its goal. `None` if it is not.
-    fn problem(&self) -> Option<String> {
+    fn doubt(&self) -> Option<String> {
+        None
+    }
+
+    fn missed(&self) -> Option<String> {
         Comparison::problem(&self.comparisons, RATIO_MIN, "platform/chain")
     }
 }
@@ -121,6 +115,7 @@ impl BenchReport for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::bench::report::BenchReport as _;
 
     fn drained(records_per_s: f64) -> Drained {
         Drained { records: 5_000, records_per_s, to_lag_0_s: 5_000.0 / records_per_s + 2.0 }

@@ -8,7 +8,7 @@ use crate::commands::bench::comparison::{Comparison, Figure};
 use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
 use crate::commands::bench::turn::Totals;
 use crate::output::counted;
@@ -88,25 +88,6 @@ impl Report {
         }
     }
 
-    /// Says why the figures are not those of the requested bets and the requested flood. `None` if they are.
-    pub(super) fn doubt(&self) -> Option<String> {
-        self.totals().problem().or_else(|| self.log_ins.problem())
-    }
-
-    /// The report for a page in Markdown.
-    pub(super) fn to_markdown(&self) -> String {
-        self.sheet().to_markdown()
-    }
-
-    fn sheet(&self) -> Sheet {
-        let figures = Comparison::grid(&self.comparisons, COLUMNS);
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: vec![figures, self.rounds()],
-            explanation: self.explanation(),
-        }
-    }
-
     /// Bets of all turns.
     fn totals(&self) -> Totals {
         Totals::of(self.measured.rounds.iter().flatten().map(|turn| &turn.measured.bets))
@@ -158,28 +139,37 @@ impl Report {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        let figures = Comparison::grid(&self.comparisons, COLUMNS);
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![figures, self.rounds()],
+            explanation: self.explanation(),
+        }
     }
 
-    /// Says why the figures are in doubt, or that the ratio of p95 is above its limit. `None` if neither is so.
-    fn problem(&self) -> Option<String> {
+    /// Says why the figures are not those of the requested bets and the requested flood. `None` if they are.
+    fn doubt(&self) -> Option<String> {
+        self.totals().problem().or_else(|| self.log_ins.problem())
+    }
+
+    fn missed(&self) -> Option<String> {
         let ratio = self.p95_ratio;
         // A quotient without a value is not within the limit either.
         let exceeds = ratio.is_nan() || ratio > P95_RATIO_MAX;
-        let slow = || {
+        exceeds.then(|| {
             format!(
                 "p95 of bets under the flood is {ratio:.2} times that without it (at most {P95_RATIO_MAX})"
             )
-        };
-        self.doubt().or_else(|| exceeds.then(slow))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::bench::report::BenchReport as _;
     use crate::commands::bench::turn::tests::platform_turn;
 
     /// A round whose turns have these p95.

@@ -11,7 +11,7 @@ use super::samples::Track;
 use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::cost::shares::place;
 use crate::commands::bench::order_statistics::{Ends, Estimate};
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
 use crate::commands::bench::turn::{Bets, Totals};
 use crate::output::counted;
@@ -150,29 +150,6 @@ impl Report {
         }
     }
 
-    /// Says why the figures are not those of the requested bets on one process of each service. `None` if they are.
-    pub(super) fn doubt(&self) -> Option<String> {
-        let broken = || {
-            let part = self.parts.iter().find(|memory| memory.is_service && memory.is_broken)?;
-            Some(format!("{} restarted, or did not run throughout", part.part))
-        };
-        self.totals.problem().or_else(broken)
-    }
-
-    /// The report for a page in Markdown.
-    pub(super) fn to_markdown(&self) -> String {
-        self.sheet().to_markdown()
-    }
-
-    fn sheet(&self) -> Sheet {
-        let rows = self.parts.iter().map(PartMemory::row).collect();
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: vec![Grid { header: COLUMNS, text_columns: 1, rows }],
-            explanation: self.explanation(),
-        }
-    }
-
     /// Lines about the bets and the machine.
     fn circumstances(&self) -> Vec<String> {
         let Setup { release, rate_per_s, round_s, warm_up_s, players } = &self.setup;
@@ -199,19 +176,29 @@ impl Report {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        let rows = self.parts.iter().map(PartMemory::row).collect();
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Grid { header: COLUMNS, text_columns: 1, rows }],
+            explanation: self.explanation(),
+        }
     }
 
-    /// Says why the figures are in doubt, or which service is beyond a limit. `None` if neither is so.
-    fn problem(&self) -> Option<String> {
-        let beyond = || {
-            let services = self.parts.iter().filter(|memory| memory.is_service);
-            let problems: Vec<String> = services.filter_map(PartMemory::problem).collect();
-            (!problems.is_empty()).then(|| problems.join(" · "))
+    /// Says why the figures are not those of the requested bets on one process of each service. `None` if they are.
+    fn doubt(&self) -> Option<String> {
+        let broken = || {
+            let part = self.parts.iter().find(|memory| memory.is_service && memory.is_broken)?;
+            Some(format!("{} restarted, or did not run throughout", part.part))
         };
-        self.doubt().or_else(beyond)
+        self.totals.problem().or_else(broken)
+    }
+
+    fn missed(&self) -> Option<String> {
+        let services = self.parts.iter().filter(|memory| memory.is_service);
+        let problems: Vec<String> = services.filter_map(PartMemory::problem).collect();
+        (!problems.is_empty()).then(|| problems.join(" · "))
     }
 }
 
@@ -219,6 +206,7 @@ impl BenchReport for Report {
 mod tests {
     use super::super::samples::tests::track;
     use super::*;
+    use crate::commands::bench::report::BenchReport as _;
     use crate::commands::bench::turn::tests::bets;
 
     /// Fourteen rounds of a thousand bets with these parts.

@@ -10,7 +10,7 @@ use crate::commands::bench::median;
 use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
 use crate::commands::bench::platform::Platform;
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
 use crate::commands::bench::turn::Totals;
 use crate::output::counted;
@@ -75,14 +75,6 @@ impl Report {
         }
     }
 
-    fn sheet(&self) -> Sheet {
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
-            explanation: self.explanation(),
-        }
-    }
-
     /// Bets of all turns.
     fn totals(&self) -> Totals {
         Totals::of(self.measured.rounds.iter().flatten().map(|turn| &turn.measured.bets))
@@ -135,16 +127,20 @@ impl Report {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
+            explanation: self.explanation(),
+        }
     }
 
-    /// Says that not every bet was settled, or that a bad end is above the limit. `None` if neither is so.
-    fn problem(&self) -> Option<String> {
-        if let Some(problem) = self.totals().problem() {
-            return Some(problem);
-        }
+    fn doubt(&self) -> Option<String> {
+        self.totals().problem()
+    }
+
+    fn missed(&self) -> Option<String> {
         let ratio_max = self.ratio_max?;
         let exceeding = self.comparisons.iter().filter(|comparison| comparison.exceeds(ratio_max));
         let ends: Vec<String> =
@@ -164,6 +160,7 @@ impl fmt::Display for Build {
 mod tests {
     use super::*;
     use crate::commands::bench::contender::tests::round;
+    use crate::commands::bench::report::BenchReport as _;
 
     fn report(rounds: Vec<Round>, ratio_max: Option<f64>) -> Report {
         let build = |name: &str| Build { checkout: format!("/{name}"), release: None };

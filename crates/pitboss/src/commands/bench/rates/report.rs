@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::commands::bench::comparison::{Comparison, Figure};
 use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
 use crate::commands::bench::turn::{PlatformTurn, Totals};
 use crate::output::counted;
@@ -76,27 +76,6 @@ impl Report {
         }
     }
 
-    /// Says why the figures are not those of the requested bets. `None` if they are.
-    pub(super) fn doubt(&self) -> Option<String> {
-        self.totals().problem()
-    }
-
-    /// The report for a page in Markdown.
-    pub(super) fn to_markdown(&self) -> String {
-        self.sheet().to_markdown()
-    }
-
-    fn sheet(&self) -> Sheet {
-        let intervals = Ends::explanation(self.measured.rounds.len());
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: vec![Comparison::grid(&self.comparisons, COLUMNS)],
-            explanation: format!(
-                "Ratios are medians of one a round. {intervals} Bad end: the upper end for high/low. CPU ms/bet contains what the platform uses without bets."
-            ),
-        }
-    }
-
     /// Bets of all turns.
     fn totals(&self) -> Totals {
         Totals::of(self.measured.rounds.iter().flatten().map(|turn| &turn.bets))
@@ -123,21 +102,32 @@ impl Report {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        let intervals = Ends::explanation(self.measured.rounds.len());
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Comparison::grid(&self.comparisons, COLUMNS)],
+            explanation: format!(
+                "Ratios are medians of one a round. {intervals} Bad end: the upper end for high/low. CPU ms/bet contains what the platform uses without bets."
+            ),
+        }
     }
 
-    /// Says why the figures are in doubt, or that a bet among many costs too much. `None` if neither is so.
-    fn problem(&self) -> Option<String> {
-        let costly = || Comparison::problem(&self.comparisons, self.ratio_max?, "high/low");
-        self.doubt().or_else(costly)
+    /// Says why the figures are not those of the requested bets. `None` if they are.
+    fn doubt(&self) -> Option<String> {
+        self.totals().problem()
+    }
+
+    fn missed(&self) -> Option<String> {
+        Comparison::problem(&self.comparisons, self.ratio_max?, "high/low")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::bench::report::BenchReport as _;
     use crate::commands::bench::turn::tests::platform_turn;
 
     /// Rounds in which a bet costs 40 ms at the low rate, and this much at the high one.

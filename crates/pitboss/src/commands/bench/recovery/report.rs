@@ -10,7 +10,7 @@ use crate::commands::bench::consumer::Consumer;
 use crate::commands::bench::cost::report::kinds;
 use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
 use crate::commands::bench::turn::{add, rejections};
 use crate::output::counted;
@@ -73,29 +73,6 @@ impl Report {
         }
     }
 
-    /// Says why the figures are not those of a platform that worked before each kill. `None` if they are.
-    pub(super) fn doubt(&self) -> Option<String> {
-        let mut errors = BTreeMap::new();
-        self.measured.turns().for_each(|turn| add(&mut errors, &turn.errors_before));
-        if !errors.is_empty() {
-            return Some(format!("bets before a kill were not settled in time: {}", kinds(&errors)));
-        }
-        rejections(self.measured.turns().map(|turn| turn.rejected).sum())
-    }
-
-    /// The report for a page in Markdown.
-    pub(super) fn to_markdown(&self) -> String {
-        self.sheet().to_markdown()
-    }
-
-    fn sheet(&self) -> Sheet {
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)],
-            explanation: chain_explanation(self.measured.count()),
-        }
-    }
-
     /// Lines about the kills and the machine.
     fn circumstances(&self) -> Vec<String> {
         let Measured { setup: Setup { release, pace }, machine, rounds } = &self.measured;
@@ -128,14 +105,27 @@ impl Measured {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)],
+            explanation: chain_explanation(self.measured.count()),
+        }
     }
 
-    /// Says why the figures are in doubt, or that the platform needs longer than its goal. `None` if neither is so.
-    fn problem(&self) -> Option<String> {
-        self.doubt().or_else(|| Comparison::problem(&self.comparisons, RATIO_MAX, "platform/chain"))
+    /// Says why the figures are not those of a platform that worked before each kill. `None` if they are.
+    fn doubt(&self) -> Option<String> {
+        let mut errors = BTreeMap::new();
+        self.measured.turns().for_each(|turn| add(&mut errors, &turn.errors_before));
+        if !errors.is_empty() {
+            return Some(format!("bets before a kill were not settled in time: {}", kinds(&errors)));
+        }
+        rejections(self.measured.turns().map(|turn| turn.rejected).sum())
+    }
+
+    fn missed(&self) -> Option<String> {
+        Comparison::problem(&self.comparisons, RATIO_MAX, "platform/chain")
     }
 }
 
@@ -143,6 +133,7 @@ impl BenchReport for Report {
 mod tests {
     use super::super::turn::Victim;
     use super::*;
+    use crate::commands::bench::report::BenchReport as _;
 
     fn turn(killed: Victim, recovery_s: f64) -> Turn {
         Turn {

@@ -11,9 +11,9 @@ use crate::commands::bench::comparison::{A_AND_B, Comparison, Figure};
 use crate::commands::bench::contender::Turn;
 use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
-use crate::commands::bench::trials::{TrialReport, too_few};
+use crate::commands::bench::trials::too_few;
 use crate::commands::bench::turn::Totals;
 use crate::output::counted;
 
@@ -75,30 +75,9 @@ impl Report {
         }
     }
 
-    /// What does not hold, if the figures can be trusted.
-    fn misses(&self) -> Vec<String> {
-        let excess = self.comparisons.iter().filter_map(|comparison| {
-            let ratio_max = self.ratios_max.get(comparison.figure)?;
-            comparison.excess(*ratio_max)
-        });
-        let unreported = (!self.unreported.is_empty()).then(|| {
-            let items = by_reason(&self.unreported);
-            format!("lost telemetry of B was not reported after its receiver worked again: {items}")
-        });
-        excess.chain(unreported).collect()
-    }
-
     /// Bets of all turns.
     fn totals(&self) -> Totals {
         Totals::of(self.measured.rounds.iter().flatten().map(|turn| &turn.measured.bets))
-    }
-
-    fn sheet(&self) -> Sheet {
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
-            explanation: self.explanation(),
-        }
     }
 
     /// Lines about the receivers, the bets and the machine.
@@ -141,21 +120,13 @@ impl Report {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
-    }
-
-    /// Says why the figures are in doubt, or what does not hold. `None` if neither is so.
-    fn problem(&self) -> Option<String> {
-        let misses = || Some(self.misses().join("; ")).filter(|misses| !misses.is_empty());
-        self.doubt().or_else(misses)
-    }
-}
-
-impl TrialReport for Report {
-    fn to_markdown(&self) -> String {
-        self.sheet().to_markdown()
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
+            explanation: self.explanation(),
+        }
     }
 
     fn doubt(&self) -> Option<String> {
@@ -176,6 +147,19 @@ impl TrialReport for Report {
             })
             .or_else(|| too_few(rounds.len()))
     }
+
+    fn missed(&self) -> Option<String> {
+        let excess = self.comparisons.iter().filter_map(|comparison| {
+            let ratio_max = self.ratios_max.get(comparison.figure)?;
+            comparison.excess(*ratio_max)
+        });
+        let unreported = (!self.unreported.is_empty()).then(|| {
+            let items = by_reason(&self.unreported);
+            format!("lost telemetry of B was not reported after its receiver worked again: {items}")
+        });
+        let misses: Vec<String> = excess.chain(unreported).collect();
+        (!misses.is_empty()).then(|| misses.join("; "))
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +167,7 @@ mod tests {
     use super::super::lost::tests::items;
     use super::*;
     use crate::commands::bench::contender::tests::round;
+    use crate::commands::bench::report::BenchReport as _;
 
     fn measured(rounds: Vec<[Turn; 4]>) -> Measured {
         let counted = items(&[("game network_error span", 90), ("game network_error log_byte", 7_000)]);

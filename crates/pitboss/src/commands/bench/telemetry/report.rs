@@ -8,9 +8,9 @@ use crate::commands::bench::comparison::{A_AND_B, Comparison};
 use crate::commands::bench::cost::report::kinds;
 use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
-use crate::commands::bench::report::{BenchReport, Sheet};
+use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
-use crate::commands::bench::trials::{TrialReport, too_few};
+use crate::commands::bench::trials::too_few;
 use crate::commands::bench::turn::Totals;
 use crate::load_generator::losses::Losses;
 use crate::output::counted;
@@ -78,26 +78,9 @@ impl Report {
         format!("counted {} · reported {}", kinds(drops), kinds(client_reports))
     }
 
-    /// What does not hold, if the figures can be trusted.
-    fn misses(&self) -> Vec<String> {
-        let Measured { traces, losses, .. } = &self.measured;
-        let excess = self.comparisons.iter().filter_map(|comparison| comparison.excess(self.ratio_max));
-        let incomplete = traces.as_ref().and_then(Whole::problem);
-        let lost = (!losses.is_empty()).then(|| format!("telemetry of B was lost: {}", self.lost()));
-        excess.chain(incomplete).chain(lost).collect()
-    }
-
     /// Bets of all turns.
     fn totals(&self) -> Totals {
         Totals::of(self.measured.rounds.iter().flatten().map(|turn| &turn.bets.measured.bets))
-    }
-
-    fn sheet(&self) -> Sheet {
-        Sheet {
-            circumstances: self.circumstances(),
-            grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
-            explanation: self.explanation(),
-        }
     }
 
     /// Lines about the telemetry, the bets and the machine.
@@ -143,25 +126,26 @@ impl Report {
     }
 }
 
-impl BenchReport for Report {
-    fn to_text(&self, columns: usize) -> String {
-        self.sheet().to_text(columns)
-    }
-
-    /// Says why the figures are in doubt, or what does not hold. `None` if neither is so.
-    fn problem(&self) -> Option<String> {
-        let misses = || Some(self.misses().join("; ")).filter(|misses| !misses.is_empty());
-        self.doubt().or_else(misses)
-    }
-}
-
-impl TrialReport for Report {
-    fn to_markdown(&self) -> String {
-        self.sheet().to_markdown()
+impl SheetReport for Report {
+    fn sheet(&self) -> Sheet {
+        Sheet {
+            circumstances: self.circumstances(),
+            grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
+            explanation: self.explanation(),
+        }
     }
 
     fn doubt(&self) -> Option<String> {
         self.totals().problem().or_else(|| too_few(self.measured.rounds.len()))
+    }
+
+    fn missed(&self) -> Option<String> {
+        let Measured { traces, losses, .. } = &self.measured;
+        let excess = self.comparisons.iter().filter_map(|comparison| comparison.excess(self.ratio_max));
+        let incomplete = traces.as_ref().and_then(Whole::problem);
+        let lost = (!losses.is_empty()).then(|| format!("telemetry of B was lost: {}", self.lost()));
+        let misses: Vec<String> = excess.chain(incomplete).chain(lost).collect();
+        (!misses.is_empty()).then(|| misses.join("; "))
     }
 }
 
@@ -169,6 +153,7 @@ impl TrialReport for Report {
 mod tests {
     use super::super::turn::tests::round;
     use super::*;
+    use crate::commands::bench::report::BenchReport as _;
 
     fn measured(sample_rate: f64, rounds: Vec<[Turn; 4]>) -> Measured {
         Measured {
