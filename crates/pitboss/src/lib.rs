@@ -15,6 +15,7 @@ mod cpu_time;
 pub mod dlq;
 pub mod drill;
 pub mod evidence;
+mod failures;
 pub mod flag_file;
 mod interrupts;
 pub mod lag;

@@ -1,5 +1,6 @@
 //! Dead letters are read, replayed as the original records and discarded, and each action is kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use testkit::eventually;
 
 use crate::support::{
     CONSOLE_BET, DEADLINE, Running, TestHandler, bets, broker_for, physical, publish_raw, raw_consumer,
-    raw_producer, stored_in,
+    raw_producer, specs_for, stored_in,
 };
 
 const BETS: Topic = Topic::BetsCommands;
@@ -152,4 +153,29 @@ async fn discarded_letter_is_closed_for_all_readers() {
     assert!(open.letters.is_empty(), "{open:?}");
     assert!(reader.letters(LIMITS, |_| true).await.unwrap().letters.is_empty(), "the letter was read before");
     consumer.stop().await.expect("stops in order");
+}
+
+/// The caller of a failed read gets nothing of it, so its letters have to come with the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_of_a_failed_read_come_with_the_next_one() {
+    const LATER: (Topic, Group) = (Topic::BetsEvents, Group::User);
+    let config = broker().await;
+    let (topic, group) = LATER;
+    bus::admin::ensure_topics(&config, &specs_for(group)).await.expect("topics of the later group");
+    let reader = LetterReader::new(&config).unwrap();
+    eventually("a reading of new topics", DEADLINE, || async {
+        reader.letters(LIMITS, |_| true).await.is_ok().then_some(())
+    })
+    .await;
+    for dead_letters in [BETS.dlq(Group::Game), topic.dlq(group)] {
+        publish_raw(&config, &dead_letters, Some(b"p"), CONSOLE_BET).await;
+    }
+    let is_wanted = |letter: &Letter| {
+        assert_ne!(letter.id.group, LATER.1, "this read fails on purpose in its second topic");
+        true
+    };
+    let failed = reader.letters(LIMITS, is_wanted).await;
+    assert!(failed.is_err(), "{failed:?}");
+    let groups: BTreeSet<Group> = new_letters(&reader).await.iter().map(|letter| letter.id.group).collect();
+    assert_eq!(groups, BTreeSet::from([Group::Game, group]));
 }

@@ -17,7 +17,8 @@ use crate::dlq::desk::{Desk, Held, PlaceArgs, Selected};
 use crate::dlq::done::{Done, Pace, Verb};
 use crate::dlq::entry::{Entry, batches};
 use crate::dlq::filter::FilterArgs;
-use crate::dlq::render;
+use crate::dlq::render::{self, Frame};
+use crate::failures::Failures;
 use crate::output::{Output, counted};
 
 /// Interval at which `watch` reads.
@@ -103,7 +104,7 @@ impl DlqArgs {
     /// Runs the action.
     ///
     /// # Errors
-    /// When the broker does not answer (exit code 69), or the action was not confirmed.
+    /// When the broker does not answer (exit code 69), or the action was not confirmed. `watch` survives some failed readings.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let output = &context.output;
         let mut desk = Desk::open(&self.place, context).await?;
@@ -195,30 +196,46 @@ async fn watch(desk: &mut Desk, args: &WatchArgs, output: &Output) -> Result<Exi
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // One listener for all readings: a signal that arrives during one would be lost otherwise
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut held_before = Held::default();
+    let (mut held_before, mut failures) = (Held::default(), Failures::default());
+    let is_over = || end.is_some_and(|end| Instant::now() >= end);
     loop {
         tokio::select! {
             biased;
             _ = &mut interrupted => return Ok(ExitCode::SUCCESS),
             _ = interval.tick() => {}
         }
-        desk.read_actions().await?;
-        let selected = desk.select(&args.filter, false, (Keep::Newest, WATCH_MAX)).await?;
-        if selected.held != held_before || selected.held == Held::default() {
-            warn_of_gaps(&selected, output);
-        }
-        held_before = selected.held;
-        let frame = desk.frame(output.columns);
-        for entry in &selected.entries {
-            if output.json {
-                let json = entry.to_json(frame.now_ms, |trace_id| frame.trace_url(trace_id));
-                output.line(&json.to_string());
-            } else {
-                output.line(&render::block(entry, &frame));
+        match new_letters(desk, args).await {
+            Ok(selected) => {
+                failures.end();
+                if selected.held != held_before || selected.held == Held::default() {
+                    warn_of_gaps(&selected, output);
+                }
+                held_before = selected.held;
+                print_new(&selected.entries, &desk.frame(output.columns), output);
             }
+            // No letter is lost: the next reading begins where this one began
+            Err(error) if is_over() => return Err(error),
+            Err(error) => failures.add(error, output)?,
         }
-        if end.is_some_and(|end| Instant::now() >= end) {
+        if is_over() {
             return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// Letters since the last successful reading that are still open.
+async fn new_letters(desk: &mut Desk, args: &WatchArgs) -> Result<Selected> {
+    desk.read_actions().await?;
+    desk.select(&args.filter, false, (Keep::Newest, WATCH_MAX)).await
+}
+
+fn print_new(entries: &[Entry], frame: &Frame, output: &Output) {
+    for entry in entries {
+        if output.json {
+            let json = entry.to_json(frame.now_ms, |trace_id| frame.trace_url(trace_id));
+            output.line(&json.to_string());
+        } else {
+            output.line(&render::block(entry, frame));
         }
     }
 }

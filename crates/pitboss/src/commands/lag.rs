@@ -10,6 +10,7 @@ use contracts::Group;
 
 use crate::broker::BrokerArgs;
 use crate::commands::Context;
+use crate::failures::Failures;
 use crate::lag::source::{LagReading, Source};
 use crate::lag::{History, view};
 use crate::output::Output;
@@ -17,8 +18,6 @@ use crate::target::TargetArgs;
 
 /// Interval between two requests for a reading.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Number of failed readings in a row after which the command ends.
-const FAILURES_MAX: u32 = 60;
 
 /// Arguments of `lag`.
 #[derive(Debug, Args)]
@@ -52,7 +51,7 @@ impl LagArgs {
         let mut source = self.source(context).await?;
         let mut history = History::default();
         let mut shown: Option<u64> = None;
-        let mut failures = 0_u32;
+        let mut failures = Failures::default();
         loop {
             let result = tokio::select! {
                 result = source.read() => result,
@@ -60,20 +59,15 @@ impl LagArgs {
             };
             match result {
                 Ok(reading) => {
-                    failures = 0;
+                    failures.end();
                     history.add(&reading, Instant::now());
                     if shown != Some(reading.number) {
                         shown = Some(reading.number);
                         self.show(reading, &history, source.watcher(), &context.output)?;
                     }
                 }
-                Err(error) if self.once || shown.is_none() || failures >= FAILURES_MAX => return Err(error),
-                Err(error) => {
-                    failures += 1;
-                    if !context.output.json {
-                        context.output.problem(&format!("trying again: {error:#}"), 0);
-                    }
-                }
+                Err(error) if self.once || shown.is_none() => return Err(error),
+                Err(error) => failures.add(error, &context.output)?,
             }
             if self.once {
                 return Ok(ExitCode::SUCCESS);

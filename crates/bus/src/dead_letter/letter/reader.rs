@@ -1,7 +1,8 @@
 //! Reader of the dead letters of all groups and of the actions on them, outside any group.
 //!
 //! A read goes from the place where the last one ended to the ends that the partitions have when it begins. It is bounded in
-//! number, bytes and time. Nothing is committed, so any number of readers see all letters.
+//! number, bytes and time. Nothing is committed, so any number of readers see all letters. A read that fails has not happened: the
+//! next one begins in the same place.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +70,9 @@ pub struct Actions {
     pub held: u64,
 }
 
+/// Offsets where the next read of each partition begins.
+type Positions = BTreeMap<TopicPartition, i64>;
+
 /// What one read of a topic reached.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reached {
@@ -80,7 +84,7 @@ struct Reached {
 pub struct LetterReader {
     outside: Outside,
     /// The lock also allows only one read at a time, because the client has one assignment.
-    next: Mutex<BTreeMap<TopicPartition, i64>>,
+    next: Mutex<Positions>,
 }
 
 impl LetterReader {
@@ -89,42 +93,60 @@ impl LetterReader {
         Ok(Arc::new(Self { outside: Outside::new(config)?, next: Mutex::default() }))
     }
 
-    /// Reads the letters that arrived since the last read and that are `wanted`.
+    /// Reads the letters that arrived since the last successful read and that are `wanted`.
     pub async fn letters(
         self: &Arc<Self>,
         limits: Limits,
         wanted: impl Fn(&Letter) -> bool + Send + 'static,
     ) -> Result<Letters, ClientError> {
         let reader = Arc::clone(self);
-        let read = telemetry::spawn_blocking(move || reader.letters_blocking(limits, &wanted));
+        let read = telemetry::spawn_blocking(move || {
+            reader.all_or_nothing(|next| reader.letters_blocking(next, limits, &wanted))
+        });
         read.await.unwrap_or(Err(ClientError::Cancelled { doing: "reading dead letters" }))
     }
 
-    /// Reads the newest action on each letter since the last read, in their order. Records that are not actions are skipped.
+    /// Reads the newest action on each letter since the last successful read, in their order. Records that are not actions are
+    /// skipped.
     ///
     /// # Errors
     /// Also when the time was too short: with a part of the actions, a letter that was discarded would seem to be open.
     pub async fn actions(self: &Arc<Self>, deadline: Duration) -> Result<Actions, ClientError> {
         let reader = Arc::clone(self);
         let read = telemetry::spawn_blocking(move || {
-            let mut newest = Newest::new(HANDLED_MAX);
             let until = Instant::now() + deadline;
-            let reached = reader.read(DLQ_ACTIONS, until, &mut |record| {
-                if let Ok(action) = serde_json::from_slice::<Action>(&record.value) {
-                    newest.add(action);
+            reader.all_or_nothing(|next| {
+                let mut newest = Newest::new(HANDLED_MAX);
+                let reached = reader.read(next, DLQ_ACTIONS, until, &mut |record| {
+                    if let Ok(action) = serde_json::from_slice::<Action>(&record.value) {
+                        newest.add(action);
+                    }
+                })?;
+                if !reached.is_complete {
+                    let source = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
+                    return Err(ClientError::Kafka { doing: "reading actions on dead letters", source });
                 }
-            })?;
-            if !reached.is_complete {
-                let source = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
-                return Err(ClientError::Kafka { doing: "reading actions on dead letters", source });
-            }
-            Ok::<_, ClientError>(Actions { actions: newest.into_actions(), held: reached.held })
+                Ok(Actions { actions: newest.into_actions(), held: reached.held })
+            })
         });
         read.await.unwrap_or(Err(ClientError::Cancelled { doing: "reading actions on dead letters" }))
     }
 
+    /// Runs a read. Only if it succeeds, the next one begins behind it: the caller of a failed one gets nothing of what it has read.
+    fn all_or_nothing<T>(
+        &self,
+        read: impl FnOnce(&mut Positions) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reached = next.clone();
+        let result = read(&mut reached)?;
+        *next = reached;
+        Ok(result)
+    }
+
     fn letters_blocking(
         &self,
+        next: &mut Positions,
         limits: Limits,
         wanted: &dyn Fn(&Letter) -> bool,
     ) -> Result<Letters, ClientError> {
@@ -133,7 +155,7 @@ impl LetterReader {
         let (mut is_incomplete, mut held) = (false, 0_u64);
         for group in Group::ALL {
             for topic in group.reads() {
-                let reached = self.read(&topic.dlq(*group), until, &mut |record| {
+                let reached = self.read(next, &topic.dlq(*group), until, &mut |record| {
                     if let Some(letter) = Letter::of(record).filter(|letter| wanted(letter)) {
                         kept.add(letter);
                     }
@@ -146,16 +168,16 @@ impl LetterReader {
         Ok(Letters { letters: kept.letters.into_values().collect(), left_out, is_incomplete, held })
     }
 
-    /// Reads one topic up to its present last stable offsets. A missing topic is empty.
+    /// Reads one topic from `next` on, which moves, up to its present last stable offsets. A missing topic is empty.
     fn read(
         &self,
+        next: &mut Positions,
         topic: &str,
         until: Instant,
         each: &mut dyn FnMut(Record),
     ) -> Result<Reached, ClientError> {
         const DOING: &str = "reading a topic";
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let Unread { mut ends, starts, held } = self.unread(topic, &next)?;
+        let Unread { mut ends, starts, held } = self.unread(topic, next)?;
         if starts.is_empty() {
             return Ok(Reached { is_complete: true, held });
         }
@@ -192,7 +214,7 @@ impl LetterReader {
     }
 
     /// Finds the partitions with unread records, and counts the records that cannot be read yet.
-    fn unread(&self, topic: &str, next: &BTreeMap<TopicPartition, i64>) -> Result<Unread, ClientError> {
+    fn unread(&self, topic: &str, next: &Positions) -> Result<Unread, ClientError> {
         let (extents, held) = self.outside.extents_and_held(topic)?;
         let mut unread = Unread { held: held.values().sum(), ..Unread::default() };
         for (partition, extent) in extents {
