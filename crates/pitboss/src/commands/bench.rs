@@ -146,7 +146,7 @@ struct Figures {
 
 impl BenchArgs {
     /// Runs the benchmark. Exit code 0 only if every figure is within its limit. `cost` and `chain` have no limits, `pairs` has one
-    /// only on request, and `rates` one only for its usual rates, but every bet has to be answered.
+    /// only on request, and `rates` one only for its usual rates, but every bet has to be answered, and an interval needs 95 %.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let holds = match &self.benchmark {
             Bench::History(args) => run_history(args, context)?,

@@ -84,11 +84,7 @@ impl ChainArgs {
         let report = Report::of(measured?);
         report.print(output)?;
         stopped?;
-        if !report.holds(output) {
-            return Ok(false);
-        }
-        self.page.write(self.name(), &report.to_markdown())?;
-        Ok(true)
+        report.conclude(output, &self.page, self.name())
     }
 
     /// Name of the place in a page.

@@ -76,8 +76,7 @@ impl DrainArgs {
         let report = Report::of(measured?);
         report.print(output)?;
         started.and(stopped)?;
-        self.page.write(self.name(), &report.to_markdown())?;
-        Ok(report.holds(output))
+        report.conclude(output, &self.page, self.name())
     }
 
     /// Name of the place in a page.

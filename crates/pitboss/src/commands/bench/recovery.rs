@@ -82,10 +82,7 @@ impl RecoveryArgs {
         let report = Report::of(measured?);
         report.print(output)?;
         stopped?;
-        if report.doubt().is_none() {
-            self.page.write(NAME, &report.to_markdown())?;
-        }
-        Ok(report.holds(output))
+        report.conclude(output, &self.page, NAME)
     }
 
     /// Refuses a consumer that is named twice, which would die too often.

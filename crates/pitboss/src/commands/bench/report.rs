@@ -4,8 +4,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::cost::grid::Grid;
+use super::order_statistics::Ends;
 use super::page::PageArgs;
-use crate::output::Output;
+use crate::output::{Output, counted};
 
 /// Result of a benchmark, which `--json` prints as it is.
 pub(super) trait BenchReport: Serialize {
@@ -35,28 +36,45 @@ pub(super) trait BenchReport: Serialize {
     }
 }
 
-/// A report that can be shown as a [`Sheet`]. Its problem is a doubt about the figures, or else a missed goal.
+/// A report with intervals, which can be shown as a [`Sheet`]. Its problem is a doubt about the figures, or else a missed goal.
 pub(super) trait SheetReport: Serialize {
     /// The report without its medium.
     fn sheet(&self) -> Sheet;
 
-    /// Says why the figures are not those of the requested measurement. `None` if they are. No page shows doubtful ones.
-    fn doubt(&self) -> Option<String>;
+    /// Number of values of which each interval is made.
+    fn values(&self) -> usize;
+
+    /// Says why the figures are not those of the requested measurement, whatever their number. `None` if they are.
+    fn own_doubt(&self) -> Option<String>;
 
     /// Says which goal was missed, if the figures can be trusted. `None` if none was.
     fn missed(&self) -> Option<String>;
+
+    /// Says why the figures decide nothing: they are not those of the requested measurement, or too few. `None` if they decide. No
+    /// page shows doubtful ones.
+    fn doubt(&self) -> Option<String> {
+        self.own_doubt().or_else(|| too_few(self.values()))
+    }
 
     /// The report for a page in Markdown.
     fn to_markdown(&self) -> String {
         self.sheet().to_markdown()
     }
 
-    /// Prints the report, and writes it to the page unless it is doubtful. Returns true if all holds.
+    /// Prints the report, and concludes it.
     fn publish(&self, output: &Output, page: &PageArgs, bench: &str) -> Result<bool>
     where
         Self: Sized,
     {
         self.print(output)?;
+        self.conclude(output, page, bench)
+    }
+
+    /// Writes a printed report to the page unless it is doubtful, and prints what does not hold. Returns true if all holds.
+    fn conclude(&self, output: &Output, page: &PageArgs, bench: &str) -> Result<bool>
+    where
+        Self: Sized,
+    {
         if self.doubt().is_none() {
             page.write(bench, &self.to_markdown())?;
         }
@@ -72,6 +90,16 @@ impl<R: SheetReport> BenchReport for R {
     fn problem(&self) -> Option<String> {
         self.doubt().or_else(|| self.missed())
     }
+}
+
+/// Says that intervals of so few values decide nothing. `None` if there are enough.
+fn too_few(values: usize) -> Option<String> {
+    (!Ends::of(values).suffice()).then(|| {
+        format!(
+            "these rounds give {} of a figure, and an interval with 95 % needs at least 6, so they decide nothing: repeat this with more --rounds",
+            counted(values, "value")
+        )
+    })
 }
 
 /// A report of lines, tables and an explanation.
@@ -117,5 +145,13 @@ mod tests {
         let text = sheet.to_text(80);
         assert!(text.starts_with("2 rounds\n\n") && text.ends_with("\n\nThe end.\n"), "{text}");
         assert!(text.contains("PART") && text.contains("game"), "{text}");
+    }
+
+    #[test]
+    fn five_values_decide_nothing() {
+        assert_eq!(too_few(6), None);
+        let problem = too_few(5).expect("a problem");
+        assert!(problem.starts_with("these rounds give 5 values of a figure"), "{problem}");
+        assert!(too_few(1).is_some() && too_few(0).is_some());
     }
 }

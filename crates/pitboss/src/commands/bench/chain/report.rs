@@ -190,9 +190,13 @@ impl SheetReport for Report {
         }
     }
 
+    fn values(&self) -> usize {
+        self.measured.turns.count()
+    }
+
     /// Says that not every bet was settled, or that a side was not saturated. `None` if neither is so. Unanswered bets of a climb
     /// are expected: they end it.
-    fn doubt(&self) -> Option<String> {
+    fn own_doubt(&self) -> Option<String> {
         let peaks = || self.measured.turns.peaks();
         let unsaturated = || {
             let peak = peaks().find(|peak| !peak.is_saturated)?;
@@ -266,6 +270,14 @@ mod tests {
         rounds[0][1].bets.errors.insert("timeout".to_owned(), 2);
         let problem = report(Turns::Paced(rounds)).problem();
         assert_eq!(problem.as_deref(), Some("2 bets were not answered with 200: timeout 2"));
+    }
+
+    #[test]
+    fn too_few_rounds_are_a_doubt() {
+        for turns in [Turns::Paced(paced(5)), Turns::Saturated(saturated(5))] {
+            let doubt = report(turns).doubt();
+            assert!(doubt.is_some_and(|doubt| doubt.contains("needs at least 6")));
+        }
     }
 
     #[test]

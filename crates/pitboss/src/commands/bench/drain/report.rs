@@ -103,7 +103,11 @@ impl SheetReport for Report {
         }
     }
 
-    fn doubt(&self) -> Option<String> {
+    fn values(&self) -> usize {
+        self.measured.rounds.len()
+    }
+
+    fn own_doubt(&self) -> Option<String> {
         None
     }
 
@@ -139,10 +143,16 @@ mod tests {
 
     #[test]
     fn slowest_round_decides_about_the_goal() {
-        assert_eq!(report(&[850.0, 900.0, 1_100.0]).problem(), None);
-        let problem = report(&[840.0, 900.0, 1_100.0]).problem();
+        assert_eq!(report(&[850.0, 900.0, 1_100.0, 900.0, 900.0, 900.0]).problem(), None);
+        let problem = report(&[840.0, 900.0, 1_100.0, 900.0, 900.0, 900.0]).problem();
         let expected = "the bad end of platform/chain is beyond its limit: records/s 0.840 (at least 0.85)";
         assert_eq!(problem.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn too_few_rounds_are_a_doubt() {
+        assert!(report(&[1_000.0; 5]).doubt().is_some_and(|doubt| doubt.contains("needs at least 6")));
+        assert_eq!(report(&[1_000.0; 6]).doubt(), None);
     }
 
     #[test]

@@ -149,8 +149,12 @@ impl SheetReport for Report {
         }
     }
 
+    fn values(&self) -> usize {
+        self.measured.rounds.len()
+    }
+
     /// Says why the figures are not those of the requested bets and the requested flood. `None` if they are.
-    fn doubt(&self) -> Option<String> {
+    fn own_doubt(&self) -> Option<String> {
         self.totals().problem().or_else(|| self.log_ins.problem())
     }
 
@@ -191,13 +195,14 @@ mod tests {
         })
     }
 
-    /// The ratios of these rounds are 1.75, 0.5 and 1.25.
+    /// The ratios of these six rounds are 1.75, 0.5 and 1.25, and the same again.
     fn rounds() -> Vec<[Turn; 4]> {
-        vec![
+        let three = vec![
             round([40.0, 60.0, 80.0, 40.0]),
             round([80.0, 40.0, 40.0, 80.0]),
             round([40.0, 50.0, 50.0, 40.0]),
-        ]
+        ];
+        [three.clone(), three].concat()
     }
 
     #[test]
@@ -205,17 +210,25 @@ mod tests {
         let within = report(rounds());
         assert_eq!((within.p95_ratio, within.problem()), (1.25, None));
         let mut slower = rounds();
-        slower[2] = round([40.0, 64.0, 64.0, 40.0]);
+        for again in [2, 5] {
+            slower[again] = round([40.0, 64.0, 64.0, 40.0]);
+        }
         let problem = report(slower).problem();
         let expected = "p95 of bets under the flood is 1.60 times that without it (at most 1.5)";
         assert_eq!(problem.as_deref(), Some(expected));
-        assert!(report(vec![round([0.0; 4])]).problem().is_some(), "nothing was measured");
+        assert!(report(vec![round([0.0; 4]); 6]).missed().is_some(), "nothing was measured");
     }
 
     #[test]
     fn ratio_above_the_limit_is_no_doubt() {
-        let slow = report(vec![round([40.0, 80.0, 80.0, 40.0])]);
+        let slow = report(vec![round([40.0, 80.0, 80.0, 40.0]); 6]);
         assert!(slow.problem().is_some() && slow.doubt().is_none());
+    }
+
+    #[test]
+    fn too_few_rounds_are_a_doubt() {
+        let doubt = report(vec![round([40.0; 4]); 5]).doubt();
+        assert!(doubt.is_some_and(|doubt| doubt.contains("needs at least 6")));
     }
 
     #[test]
@@ -229,7 +242,7 @@ mod tests {
             turn.log_ins = turn.log_ins.as_ref().map(|answers| Answers { wrong: 0, ..answers.clone() });
         }
         let doubt = report(unchecked).doubt().expect("a doubt");
-        assert!(doubt.contains("none of 9000 log-ins was answered with 401"), "{doubt}");
+        assert!(doubt.contains("none of 18000 log-ins was answered with 401"), "{doubt}");
     }
 
     #[test]
@@ -237,7 +250,7 @@ mod tests {
         let page = report(rounds()).to_markdown();
         for line in [
             "- p95 of bets, with / without the flood: median 1.25 (at most 1.5)",
-            "- the flood: 100 log-ins/s, at most 32 at the same time: 9000 log-ins: 401 180 · 429 8820 · 503 0 · others none · without an answer none",
+            "- the flood: 100 log-ins/s, at most 32 at the same time: 18000 log-ins: 401 360 · 429 17640 · 503 0 · others none · without an answer none",
             "| p95 ms | 40.00 | 50.00 | 1.250 | 0.500–1.750 | 1.750 | 1.000 | 1.000–1.000 | 1.000 | 1.000–1.333 |",
             "| round 1 | 40.0 | 60.0 | 80.0 | 40.0 | 1.750 | 1.000 |",
             "| round 2 | 80.0 | 40.0 | 40.0 | 80.0 | 0.500 | 1.000 |",
@@ -254,7 +267,7 @@ mod tests {
         assert_eq!(json["bench"], "flood");
         assert_eq!(json["rate_per_s"], 25);
         assert_eq!(json["p95_ratio"], 1.25);
-        assert_eq!(json["log_ins"]["sent"], 9_000);
+        assert_eq!(json["log_ins"]["sent"], 18_000);
         assert_eq!(json["comparisons"][1]["a_over_a"]["median"], 1.0);
         assert_eq!(json["rounds"][0][1]["latency_ms"]["p95"], 60.0);
     }

@@ -186,8 +186,12 @@ impl SheetReport for Report {
         }
     }
 
+    fn values(&self) -> usize {
+        pairs(self.events.len())
+    }
+
     /// Says why the figures are not those of the requested bets on one process of each service. `None` if they are.
-    fn doubt(&self) -> Option<String> {
+    fn own_doubt(&self) -> Option<String> {
         let broken = || {
             let part = self.parts.iter().find(|memory| memory.is_service && memory.is_broken)?;
             Some(format!("{} restarted, or did not run throughout", part.part))
@@ -251,6 +255,17 @@ mod tests {
         (noisy[2], noisy[12]) = (21.0, 21.0);
         let unclear = report(vec![("game", track(noisy, 30.0))]).problem().unwrap();
         assert!(unclear.starts_with("game may grow or not (-142.9 to 142.9 MiB/1M bets"), "{unclear}");
+    }
+
+    #[test]
+    fn eleven_rounds_are_too_few() {
+        let doubt = |rounds| {
+            let mut report = report(vec![("game", steady(20.0))]);
+            report.events.truncate(rounds);
+            report.doubt()
+        };
+        assert!(doubt(11).is_some_and(|doubt| doubt.contains("give 5 values")));
+        assert_eq!(doubt(12), None);
     }
 
     #[test]

@@ -136,7 +136,11 @@ impl SheetReport for Report {
         }
     }
 
-    fn doubt(&self) -> Option<String> {
+    fn values(&self) -> usize {
+        self.measured.rounds.len()
+    }
+
+    fn own_doubt(&self) -> Option<String> {
         self.totals().problem()
     }
 
@@ -178,7 +182,11 @@ mod tests {
 
     #[test]
     fn limit_applies_to_the_bad_end() {
-        let rounds = || vec![round([4.0; 4]), round([4.0; 4]), round([4.0, 5.0, 5.0, 4.0])];
+        let rounds = || {
+            let mut rounds = vec![round([4.0; 4]); 5];
+            rounds.push(round([4.0, 5.0, 5.0, 4.0]));
+            rounds
+        };
         assert_eq!(report(rounds(), None).problem(), None);
         assert_eq!(report(rounds(), Some(1.25)).problem(), None);
         let problem = report(rounds(), Some(1.2)).problem();
@@ -223,6 +231,8 @@ mod tests {
     fn too_few_rounds_are_reported() {
         let explanation = |rounds| report(vec![round([4.0; 4]); rounds], None).explanation();
         let five = explanation(5);
+        let doubt = report(vec![round([4.0; 4]); 5], None).problem();
+        assert!(doubt.is_some_and(|doubt| doubt.contains("needs at least 6")), "also without a limit");
         assert!(five.contains("93.8 %") && five.contains("at least 95 % are not possible with 5"), "{five}");
         let nine = explanation(9);
         assert!(nine.contains("without the 1 smallest") && !nine.contains("not possible"), "{nine}");

@@ -114,8 +114,12 @@ impl SheetReport for Report {
         }
     }
 
+    fn values(&self) -> usize {
+        self.measured.rounds.len()
+    }
+
     /// Says why the figures are not those of the requested bets. `None` if they are.
-    fn doubt(&self) -> Option<String> {
+    fn own_doubt(&self) -> Option<String> {
         self.totals().problem()
     }
 
@@ -147,11 +151,19 @@ mod tests {
 
     #[test]
     fn limit_applies_to_ten_times_the_rate() {
-        assert_eq!(report(10, &[8.0, 10.0, 9.0]).problem(), None);
-        let problem = report(10, &[8.0, 12.0, 9.0]).problem();
+        assert_eq!(report(10, &[8.0, 10.0, 9.0, 9.0, 9.0, 9.0]).problem(), None);
+        let problem = report(10, &[8.0, 12.0, 9.0, 9.0, 9.0, 9.0]).problem();
         let expected = "the bad end of high/low is beyond its limit: CPU ms/bet 0.300 (at most 0.25)";
         assert_eq!(problem.as_deref(), Some(expected));
-        assert_eq!(report(5, &[8.0, 12.0, 9.0]).problem(), None, "no goal is known for it");
+        assert_eq!(report(5, &[8.0, 12.0, 9.0, 9.0, 9.0, 9.0]).problem(), None, "no goal is known for it");
+    }
+
+    #[test]
+    fn too_few_rounds_are_a_doubt() {
+        for times in [10, 5] {
+            let doubt = report(times, &[8.0; 5]).doubt();
+            assert!(doubt.is_some_and(|doubt| doubt.contains("needs at least 6")), "{times}");
+        }
     }
 
     #[test]

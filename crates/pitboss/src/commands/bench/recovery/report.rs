@@ -114,8 +114,12 @@ impl SheetReport for Report {
         }
     }
 
+    fn values(&self) -> usize {
+        self.measured.count()
+    }
+
     /// Says why the figures are not those of a platform that worked before each kill. `None` if they are.
-    fn doubt(&self) -> Option<String> {
+    fn own_doubt(&self) -> Option<String> {
         let mut errors = BTreeMap::new();
         self.measured.turns().for_each(|turn| add(&mut errors, &turn.errors_before));
         if !errors.is_empty() {
@@ -170,11 +174,18 @@ mod tests {
 
     #[test]
     fn slowest_rounds_decide_about_the_goal() {
-        assert_eq!(Report::of(measured(&[5.0, 5.5, 4.5])).problem(), None);
-        let problem = Report::of(measured(&[5.0, 6.0, 4.5])).problem();
+        assert_eq!(Report::of(measured(&[5.0, 5.5, 4.5, 5.0, 5.0, 5.0])).problem(), None);
+        let problem = Report::of(measured(&[5.0, 6.0, 4.5, 5.0, 5.0, 5.0])).problem();
         let expected = "the bad end of platform/chain is beyond its limit: \
                         payment: s to the next settled bet 1.200 (at most 1.1)";
         assert_eq!(problem.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn too_few_rounds_are_a_doubt() {
+        let doubt = Report::of(measured(&[5.0; 5])).doubt();
+        assert!(doubt.is_some_and(|doubt| doubt.contains("needs at least 6")));
+        assert_eq!(Report::of(measured(&[5.0; 6])).doubt(), None);
     }
 
     #[test]

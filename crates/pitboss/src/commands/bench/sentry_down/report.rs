@@ -13,7 +13,6 @@ use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
 use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
-use crate::commands::bench::trials::too_few;
 use crate::commands::bench::turn::Totals;
 use crate::output::counted;
 
@@ -129,8 +128,12 @@ impl SheetReport for Report {
         }
     }
 
-    fn doubt(&self) -> Option<String> {
-        let Measured { received: [a, b], lost: [lost_a, lost_b], rounds, .. } = &self.measured;
+    fn values(&self) -> usize {
+        self.measured.rounds.len()
+    }
+
+    fn own_doubt(&self) -> Option<String> {
+        let Measured { received: [a, b], lost: [lost_a, lost_b], .. } = &self.measured;
         let is_idle = a.taken == 0;
         let has_taken = b.taken > 0;
         let lost = &lost_a.counted;
@@ -145,7 +148,6 @@ impl SheetReport for Report {
                     .is_empty()
                     .then(|| "B lost no telemetry, so nothing was out of order".to_owned())
             })
-            .or_else(|| too_few(rounds.len()))
     }
 
     fn missed(&self) -> Option<String> {
@@ -228,7 +230,7 @@ mod tests {
         assert!(
             doubt(|measured| measured.lost.swap(0, 1)).contains("A lost telemetry, too: network_error 90")
         );
-        assert!(doubt(|measured| measured.rounds.truncate(5)).contains("fewer than 6 rounds"));
+        assert!(doubt(|measured| measured.rounds.truncate(5)).contains("needs at least 6"));
         let late = doubt(|measured| {
             measured.rounds[0][1].measured.bets.errors.insert("not_in_time".to_owned(), 2);
         });

@@ -10,7 +10,6 @@ use crate::commands::bench::order_statistics::Ends;
 use crate::commands::bench::pace::Pace;
 use crate::commands::bench::report::{Sheet, SheetReport};
 use crate::commands::bench::rounds::Machine;
-use crate::commands::bench::trials::too_few;
 use crate::commands::bench::turn::Totals;
 use crate::load_generator::losses::Losses;
 use crate::output::counted;
@@ -135,8 +134,12 @@ impl SheetReport for Report {
         }
     }
 
-    fn doubt(&self) -> Option<String> {
-        self.totals().problem().or_else(|| too_few(self.measured.rounds.len()))
+    fn values(&self) -> usize {
+        self.measured.rounds.len()
+    }
+
+    fn own_doubt(&self) -> Option<String> {
+        self.totals().problem()
     }
 
     fn missed(&self) -> Option<String> {
@@ -212,7 +215,7 @@ mod tests {
         let doubt = Report::of(measured(0.0, late)).doubt();
         assert_eq!(doubt.as_deref(), Some("2 bets were not answered with 200: not_in_time 2"));
         let few = Report::of(measured(0.0, vec![round([10.0; 4]); 5]));
-        assert!(few.doubt().is_some_and(|doubt| doubt.contains("fewer than 6 rounds")));
+        assert!(few.doubt().is_some_and(|doubt| doubt.contains("needs at least 6")));
     }
 
     #[test]
