@@ -22,6 +22,10 @@ pub const PROGRAMS_VARIABLE: &str = "PITBOSS_BIN";
 pub const PORT_BASE_VARIABLE: &str = "PITBOSS_PORT_BASE";
 /// Receiver of the services' telemetry in place of the recorder: `none`, or a port of 127.0.0.1.
 pub const RECEIVER_VARIABLE: &str = "PITBOSS_RECEIVER";
+/// Address and secret of a real Sentry's webhook for flag changes, in `.env` or in the terminal of `up`.
+pub const FLAG_HOOK_URL_VARIABLE: &str = "PITBOSS_FLAG_HOOK_URL";
+/// See [`FLAG_HOOK_URL_VARIABLE`].
+pub const FLAG_HOOK_SECRET_VARIABLE: &str = "PITBOSS_FLAG_HOOK_SECRET";
 /// Process whose end shuts down the platforms that it starts. `./pitboss test` sets it for the platforms of its tests.
 pub const END_WITH_VARIABLE: &str = "PITBOSS_END_WITH";
 

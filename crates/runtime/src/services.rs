@@ -170,10 +170,15 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
     environment
 }
 
+/// Returns `true` for a variable that makes the recorder send copies to a real Sentry, if it has a value.
+#[must_use]
+pub fn is_forwarding(name: &str) -> bool {
+    FORWARDING.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Returns `true` if a part gets a variable that the user set. DSNs of a real Sentry and proxies are for the recorder only. The
 /// runtime decides the secrets.
 fn is_passed_to(part: Part, name: &str, user_variables: &BTreeMap<String, String>) -> bool {
-    let is_forwarding = |name: &str| FORWARDING.iter().any(|prefix| name.starts_with(prefix));
     if is_forwarding(name) {
         return part == Part::Recorder;
     }

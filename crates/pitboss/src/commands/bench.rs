@@ -13,6 +13,7 @@ mod child;
 mod comparison;
 mod consumer;
 mod contender;
+mod copies;
 mod cost;
 mod drain;
 mod evaluation;
@@ -35,17 +36,20 @@ mod telemetry;
 mod trials;
 mod turn;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
+use runtime::Layout;
+use runtime::receiver::Receiver;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::checkout::{PORT_BASE_VARIABLE, STATE_VARIABLE, TOOLS_VARIABLE};
+use crate::checkout::{PORT_BASE_VARIABLE, RECEIVER_VARIABLE, STATE_VARIABLE, TOOLS_VARIABLE};
 use crate::commands::Context;
 use crate::load_generator::plan::Plan;
 use crate::steps::print_line;
@@ -61,7 +65,7 @@ const CURRENCY: &str = "EUR";
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks. `pairs`, `history` and `faults` need no platform, and the others measure the running one.
+/// Benchmarks. `pairs`, `telemetry`, `sentry-down`, `history` and `faults` need no platform, and the others measure the running one.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -71,6 +75,7 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum Bench {
     /// Ratio of the p50 with many stored bets to the p50 with few, measured alternately on two platforms
+    #[command(after_help = copies::HELP)]
     History(HistoryArgs),
     /// Time of the question whether a fault is active while nothing is armed, compared with an empty loop
     Faults(evaluation::FaultsArgs),
@@ -79,13 +84,16 @@ enum Bench {
     /// Throughput, latency and cost of a bet on the running platform divided by those of the least that settles one as durably
     Chain(chain::ChainArgs),
     /// Cost and latency of a bet with this build divided by those with another checkout's, measured alternately on two platforms
+    #[command(after_help = copies::HELP)]
     Pairs(pairs::PairsArgs),
     /// Bets at twice the rate that saturates the running platform, compared with bets below it
     Overload(overload::OverloadArgs),
     /// Cost of a bet with telemetry divided by that without, measured alternately on two platforms, and the share of complete traces
+    #[command(after_help = copies::HELP)]
     Telemetry(telemetry::TelemetryArgs),
     /// Latency of a bet while the receiver of telemetry is out of order divided by that while it works, measured alternately on two
     /// platforms
+    #[command(after_help = copies::HELP)]
     SentryDown(sentry_down::SentryDownArgs),
     /// Latency of a bet under a flood of wrong log-ins divided by that without, measured alternately on the running platform
     Flood(flood::FloodArgs),
@@ -192,7 +200,7 @@ fn run_history(args: &HistoryArgs, context: &Context) -> Result<bool> {
     let (checkout, output) = (context.checkout()?, &context.output);
     let mut holds = true;
     for players in &args.players {
-        let measured = history(args, *players, checkout.layout.tools())?;
+        let measured = history(args, *players, &checkout.layout)?;
         holds &= measured.ratio_of_medians <= RATIO_MAX;
         if output.json {
             output.line(&serde_json::to_string(&measured)?);
@@ -203,11 +211,13 @@ fn run_history(args: &HistoryArgs, context: &Context) -> Result<bool> {
     Ok(holds)
 }
 
-fn history(args: &HistoryArgs, players: u16, tools: &Path) -> Result<Measured> {
+fn history(args: &HistoryArgs, players: u16, own: &Layout) -> Result<Measured> {
+    let emptied = copies::settings(own)?;
     let folder = tempfile::tempdir().context("cannot create a folder for the two platforms")?;
     let mut sides = PORT_BASES.map(|port_base| Side {
         state: folder.path().join(port_base.to_string()),
-        tools: tools.to_owned(),
+        tools: own.tools().to_owned(),
+        emptied: emptied.clone(),
         port_base,
         players,
         players_file: folder.path().join(format!("{port_base}.players.json")),
@@ -256,6 +266,8 @@ fn measure(args: &HistoryArgs, sides: &mut [Side; 2]) -> Result<[Figures; 2]> {
 struct Side {
     state: PathBuf,
     tools: PathBuf,
+    /// Settings that are empty in its commands, because they would send copies to a real Sentry.
+    emptied: BTreeSet<String>,
     port_base: u16,
     players: u16,
     players_file: PathBuf,
@@ -315,6 +327,8 @@ impl Side {
             .env(STATE_VARIABLE, &self.state)
             .env(TOOLS_VARIABLE, &self.tools)
             .env(PORT_BASE_VARIABLE, self.port_base.to_string())
+            .env(RECEIVER_VARIABLE, Receiver::default().to_string())
+            .envs(self.emptied.iter().map(|name| (name, "")))
             .stderr(Stdio::inherit());
         Ok(command)
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use reqwest::Url;
 
+use crate::checkout::FLAG_HOOK_URL_VARIABLE;
+
 /// Variables with the DSNs of the projects that get copies.
 const FORWARD_PREFIX: &str = "PITBOSS_FORWARD_DSN_";
-/// Variable with the address of Sentry's webhook, which names the organisation. A DSN does not.
-const HOOK_VARIABLE: &str = "PITBOSS_FLAG_HOOK_URL";
 
 /// Addresses of pages that show a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,8 @@ impl Addresses {
     pub(super) fn new(recorder_url: &str, settings: &BTreeMap<String, String>) -> Self {
         let is_set =
             |(name, value): (&String, &String)| name.starts_with(FORWARD_PREFIX) && !value.is_empty();
-        let organization = settings.get(HOOK_VARIABLE).and_then(|url| organization(url));
+        // A DSN does not name the organisation.
+        let organization = settings.get(FLAG_HOOK_URL_VARIABLE).and_then(|url| organization(url));
         let sentry = match organization {
             _ if !settings.iter().any(is_set) => Sentry::None,
             Some(url) => Sentry::Organization(url),
@@ -80,8 +81,10 @@ mod tests {
 
     #[test]
     fn trace_is_in_sentry_only_if_copies_are_sent() {
-        let hook =
-            (HOOK_VARIABLE, "https://sentry.io/api/0/organizations/acme/flags/hooks/provider/generic/");
+        let hook = (
+            FLAG_HOOK_URL_VARIABLE,
+            "https://sentry.io/api/0/organizations/acme/flags/hooks/provider/generic/",
+        );
         let dsn = ("PITBOSS_FORWARD_DSN_GAME", "https://key@o1.ingest.sentry.io/2");
         let recorder = "http://127.0.0.1:8110/traces/ab";
         assert_eq!(trace(&[]), [recorder]);

@@ -11,15 +11,14 @@ use serde_json::json;
 use sha2::Sha256;
 
 use super::record::Change;
-use crate::checkout::Running;
+use crate::checkout::{
+    FLAG_HOOK_SECRET_VARIABLE as SECRET_VARIABLE, FLAG_HOOK_URL_VARIABLE as URL_VARIABLE, Running,
+};
 
 /// Header with the hexadecimal HMAC-SHA256 of the body.
 const SIGNATURE: &str = "x-sentry-signature";
 /// Version of the form.
 const VERSION: u32 = 1;
-/// Settings of a real Sentry, in `.env` or in the terminal of `up`.
-const URL_VARIABLE: &str = "PITBOSS_FLAG_HOOK_URL";
-const SECRET_VARIABLE: &str = "PITBOSS_FLAG_HOOK_SECRET";
 /// Deadline of an answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,8 @@
 //! The two platforms that a benchmark starts itself, side by side: each with its own ports and its own temporary state folder.
+//!
+//! Their receiver of telemetry is that of the benchmark, and they send nothing to a real Sentry, whatever the terminal and `.env` set.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::pending;
 use std::path::{Path, PathBuf};
@@ -13,7 +16,7 @@ use runtime::{Layout, RuntimeError};
 use serde::Serialize;
 use tokio::process::Command;
 
-use super::{PORT_BASES, child};
+use super::{PORT_BASES, child, copies};
 use crate::checkout::{
     END_WITH_VARIABLE, PORT_BASE_VARIABLE, PROGRAMS_VARIABLE, RECEIVER_VARIABLE, ROOT_VARIABLE, Running,
     STATE_VARIABLE, TOOLS_VARIABLE,
@@ -59,6 +62,10 @@ pub(super) struct Platform {
     /// What it is, for people.
     name: String,
     program: PathBuf,
+    /// What receives the telemetry of the services.
+    receiver: Receiver,
+    /// Settings that are empty in its commands, because they would send copies to a real Sentry.
+    emptied: BTreeSet<String>,
     /// Further variables of its commands, and options of `up`.
     variables: Vec<(&'static str, String)>,
     up_options: &'static [&'static str],
@@ -83,14 +90,10 @@ impl Side {
 }
 
 impl Variant {
-    /// Variables that make the difference. Those of the terminal and of `.env` do not count.
+    /// Variables of the shares. Those of the terminal and of `.env` do not count.
     fn variables(&self) -> Vec<(&'static str, String)> {
         let [traces, profiles] = SHARE_VARIABLES;
-        vec![
-            (RECEIVER_VARIABLE, self.receiver.to_string()),
-            (traces, self.sample_rate.to_string()),
-            (profiles, "0".to_owned()),
-        ]
+        vec![(traces, self.sample_rate.to_string()), (profiles, "0".to_owned())]
     }
 }
 
@@ -107,7 +110,7 @@ fn of_variant(side: Side, own: &Layout, folder: &Path, variant: Variant) -> Resu
     let variables = variant.variables();
     let platform = Platform::new(side, own.with_state(side.state(folder)), this_program()?, variant.name)?;
     // Not every variant shows the bet's trace.
-    Ok(Platform { variables, up_options: &["--no-bet"], ..platform })
+    Ok(Platform { receiver: variant.receiver, variables, up_options: &["--no-bet"], ..platform })
 }
 
 /// This program.
@@ -161,15 +164,25 @@ fn check_built(layout: &Layout) -> Result<(), RuntimeError> {
 }
 
 impl Platform {
-    /// A platform with the programs of the checkout of `layout`, which `program` starts and stops.
+    /// A platform with the programs of the checkout of `layout`, which `program` starts and stops. Its recorder receives its telemetry.
     ///
     /// # Errors
-    /// When the checkout has not been built (exit code 69).
+    /// When the checkout has not been built (exit code 69), or its `.env` cannot be read.
     pub(super) fn new(side: Side, layout: Layout, program: PathBuf, name: String) -> Result<Self> {
         check_built(&layout)?;
         let end_with = i32::try_from(std::process::id()).ok().and_then(ProcessId::of);
         let end_with = end_with.context("this process is unknown")?;
-        Ok(Self { side, layout, name, program, variables: Vec::new(), up_options: &[], end_with })
+        Ok(Self {
+            side,
+            emptied: copies::settings(&layout)?,
+            layout,
+            name,
+            program,
+            receiver: Receiver::default(),
+            variables: Vec::new(),
+            up_options: &[],
+            end_with,
+        })
     }
 
     /// Starts everything.
@@ -223,6 +236,8 @@ impl Platform {
             .env(PROGRAMS_VARIABLE, layout.programs())
             .env(PORT_BASE_VARIABLE, self.side.port_base().to_string())
             .env(END_WITH_VARIABLE, self.end_with.to_string())
+            .env(RECEIVER_VARIABLE, self.receiver.to_string())
+            .envs(self.emptied.iter().map(|name| (name, "")))
             .envs(self.variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

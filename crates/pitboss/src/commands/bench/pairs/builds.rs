@@ -48,6 +48,8 @@ fn other(own: &Layout, root: &Path, state: PathBuf) -> Result<Layout> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::commands::bench::platform::tests::{BUILT, create, program, variables};
 
@@ -80,14 +82,22 @@ mod tests {
         let [own, vs] = ["own", "vs"].map(|name| folder.path().join(name));
         create(&own, &BUILT);
         create(&vs, &BUILT);
+        fs::write(
+            vs.join(".env"),
+            "PITBOSS_RECEIVER=none\nPITBOSS_FORWARD_DSN_GAME=https://k@o1.example/2\n",
+        )
+        .unwrap();
         let [a, b] = both(&Layout::new(&own, None, None), &vs, folder.path()).unwrap();
         assert_eq!((a.side, b.side), (Side::A, Side::B));
         let vs = vs.canonicalize().unwrap();
         assert_eq!(program(&a), vs.join("target/debug/pitboss"));
         assert!(a.layout.state() != b.layout.state() && b.layout.root() == own);
-        let variables = variables(&a);
-        assert_eq!(Path::new(&variables["PITBOSS_ROOT"]), vs);
-        assert_eq!(Path::new(&variables["PITBOSS_STATE"]), a.layout.state());
-        assert!(!variables.contains_key("PITBOSS_RECEIVER"), "its telemetry is the usual one");
+        let [of_a, of_b] = [variables(&a), variables(&b)];
+        assert_eq!(Path::new(&of_a["PITBOSS_ROOT"]), vs);
+        assert_eq!(Path::new(&of_a["PITBOSS_STATE"]), a.layout.state());
+        let receivers = [&of_a, &of_b].map(|variables| variables["PITBOSS_RECEIVER"].as_str());
+        assert_eq!(receivers, ["recorder"; 2], "an older build knows no other receiver");
+        assert_eq!(of_a["PITBOSS_FORWARD_DSN_GAME"], "", "no copies are sent");
+        assert_eq!(of_b["PITBOSS_FLAG_HOOK_URL"], "", "no changes of faults are sent");
     }
 }
