@@ -18,6 +18,7 @@ mod rows;
 mod settings;
 mod settling;
 mod stop;
+mod tasks;
 mod topics;
 
 use std::io::Write as _;
@@ -29,7 +30,6 @@ use std::time::Duration;
 use clap::Parser as _;
 use rdkafka::producer::FutureProducer;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use error::ChainError;
@@ -42,15 +42,13 @@ use replies::Waiting;
 use rows::Rows;
 use settling::Settling;
 use stop::Stop;
+use tasks::Tasks;
 use topics::Topics;
 
 /// Number of threads that run tasks, as in a service of the platform.
 const WORKER_THREADS: usize = 1;
 /// Time in which the group gives the consumer its partitions.
 const JOIN_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Tasks of the chain. None of them ends by itself.
-type Tasks = JoinSet<Result<(), ChainError>>;
 
 /// Runs the program with the arguments of the command line.
 ///
@@ -105,7 +103,7 @@ pub async fn run(
         ended = serve(settings, listener, &topics, &rows, &mut tasks, ready) => ended,
         () = stop => Ok(()),
     };
-    // The consumers leave before their topics disappear.
+    // The consumers leave before their topics disappear, and the last batch is stored before its database does.
     tasks.shutdown().await;
     let (deleted, dropped) = tokio::join!(topics.delete(), rows.drop_database());
     ended.and(deleted).and(dropped)
@@ -126,7 +124,7 @@ pub async fn settle(
     let settling = async {
         join(settings, &rows, &producer, &mut tasks).await?;
         ready();
-        first_end(&mut tasks).await
+        tasks.first_end().await
     };
     let ended = tokio::select! {
         ended = settling => ended,
@@ -157,7 +155,7 @@ async fn serve(
     let entry = Entry { producer, waiting, topic: settings.commands_topic(), reply_deadline };
     tasks.spawn(http::serve(listener, entry));
     ready(address);
-    first_end(tasks).await
+    tasks.first_end().await
 }
 
 /// Starts the consumer that settles, and returns when its group has given it partitions.
@@ -168,26 +166,23 @@ async fn join(
     tasks: &mut Tasks,
 ) -> Result<(), ChainError> {
     let (consumer, mut assigned) = clients::member(settings)?;
-    let settling =
-        Settling { consumer, producer: producer.clone(), rows: rows.clone(), settings: settings.clone() };
+    let settling = Settling {
+        consumer,
+        producer: producer.clone(),
+        rows: rows.clone(),
+        settings: settings.clone(),
+        stop: tasks.stop_settling(),
+    };
     tasks.spawn(settling.run());
     let joined = async {
         let joined = timeout(JOIN_DEADLINE, assigned.wait_for(|is_assigned| *is_assigned)).await;
         joined.is_ok_and(|joined| joined.is_ok())
     };
     tokio::select! {
-        ended = first_end(tasks) => ended,
+        ended = tasks.first_end() => ended,
         has_joined = joined => match has_joined {
             true => Ok(()),
             false => Err(ChainError::TimedOut { doing: "joining the consumer group" }),
         },
-    }
-}
-
-async fn first_end(tasks: &mut Tasks) -> Result<(), ChainError> {
-    match tasks.join_next().await {
-        Some(Ok(Err(error))) => Err(error),
-        Some(Err(error)) => Err(ChainError::Task(error)),
-        Some(Ok(Ok(()))) | None => Err(ChainError::Ended),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use mongodb::bson::DateTime;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Acknowledgment, ClientOptions, DatabaseOptions, WriteConcern};
@@ -111,7 +111,8 @@ impl Rows {
     }
 }
 
-/// Writes all rows to each collection, with one command for each, at the same time.
+/// Writes all rows to each collection, with one command for each, at the same time. A command that fails does not leave others in
+/// flight.
 async fn write(collections: &[Collection<Row>], rows: &[Row]) -> Result<(), ChainError> {
     let doing = "writing the bets";
     let commands = collections.iter().map(|collection| async move {
@@ -121,8 +122,8 @@ async fn write(collections: &[Collection<Row>], rows: &[Row]) -> Result<(), Chai
             _ => Ok(()),
         }
     });
-    let written = timeout(OPERATION_DEADLINE, try_join_all(commands)).await;
-    written.map_err(|_late| ChainError::TimedOut { doing })?.map(drop)
+    let written = timeout(OPERATION_DEADLINE, join_all(commands)).await;
+    written.map_err(|_late| ChainError::TimedOut { doing })?.into_iter().collect()
 }
 
 /// Returns true if all documents are durable and some of them were there before.

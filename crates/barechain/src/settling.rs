@@ -13,6 +13,7 @@ use rdkafka::producer::FutureProducer;
 
 use crate::clients::{self, Member};
 use crate::rows::{Row, Rows};
+use crate::tasks::StopSettling;
 use crate::{Bet, ChainError, Outcome, Settings};
 
 /// Maximum number of records in a batch. A batch waits for no record: it has those that are there when the one before is done.
@@ -24,6 +25,7 @@ pub(crate) struct Settling {
     pub(crate) producer: FutureProducer,
     pub(crate) rows: Rows,
     pub(crate) settings: Settings,
+    pub(crate) stop: StopSettling,
 }
 
 /// Bets that are settled together.
@@ -48,11 +50,17 @@ impl Batch {
 }
 
 impl Settling {
-    /// Settles bets until something fails.
-    pub(crate) async fn run(self) -> Result<(), ChainError> {
+    /// Settles bets until something fails. A request to stop is seen between two batches, so no write is in flight at the end.
+    pub(crate) async fn run(mut self) -> Result<(), ChainError> {
         let (commands, outcomes) = (self.settings.commands_topic(), self.settings.outcomes_topic());
         let mut batches = self.consumer.stream().ready_chunks(BATCH_RECORDS_MAX);
-        while let Some(records) = batches.next().await {
+        loop {
+            let records = tokio::select! {
+                biased;
+                () = self.stop.requested() => return Ok(()),
+                records = batches.next() => records,
+            };
+            let Some(records) = records else { return Ok(()) };
             let batch = Batch::decode(records)?;
             if batch.bets.is_empty() {
                 continue;
@@ -60,13 +68,14 @@ impl Settling {
             let now = DateTime::now();
             let rows: Vec<Row> = batch.bets.iter().map(|bet| Row::of(bet, now)).collect();
             self.rows.write_before_answer(&rows).await?;
-            tokio::try_join!(self.publish(&outcomes, &batch.bets), self.rows.write_after_answer(&rows))?;
+            let (published, written) =
+                tokio::join!(self.publish(&outcomes, &batch.bets), self.rows.write_after_answer(&rows));
+            published.and(written)?;
             for (partition, offset) in &batch.last_offsets {
                 let stored = self.consumer.store_offset(&commands, *partition, *offset);
                 stored.map_err(ChainError::kafka("storing an offset"))?;
             }
         }
-        Ok(())
     }
 
     /// Publishes the outcomes and waits until all of them are acknowledged.

@@ -31,6 +31,7 @@ mod recovery;
 mod report;
 mod rounds;
 mod sentry_down;
+mod settler;
 mod stage;
 mod telemetry;
 mod trials;

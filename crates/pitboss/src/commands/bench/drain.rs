@@ -20,6 +20,7 @@ use super::page::PageArgs;
 use super::program::{Launch, Program, Role};
 use super::report::{BenchReport as _, SheetReport as _};
 use super::rounds::{Rounds, round};
+use super::settler::Settler;
 use super::stage::Stage;
 use crate::actuators::Platform;
 use crate::commands::{Context, load};
@@ -65,14 +66,14 @@ impl DrainArgs {
         let stage = Stage::of(&target, NAME, output).await?;
         let launch = Launch::of(stage.layout, &target).await?.with_writes(self.group.store_writes());
         let mut interrupts = Interrupts::listen()?;
-        let mut front = launch.start(Role::Front)?;
+        let (mut front, settler) = (launch.start(Role::Front)?, Settler::of(&launch));
         let measured = tokio::select! {
-            measured = self.measure(&stage, &launch, &mut front) => measured,
+            measured = self.measure(&stage, &settler, &mut front) => measured,
             () = interrupts.received() => Err(anyhow!("interrupted")),
         };
         // No consumer may remain stopped, and nothing of the chain may remain, whatever the result of the measurement.
         let started = side::start_all(&Platform::new(stage.layout)).await;
-        let stopped = front.stop().await;
+        let stopped = settler.stop_with(&mut front).await;
         let report = Report::of(measured?);
         report.print(output)?;
         started.and(stopped)?;
@@ -87,9 +88,9 @@ impl DrainArgs {
         }
     }
 
-    async fn measure(&self, stage: &Stage<'_>, launch: &Launch, front: &mut Program) -> Result<Measured> {
+    async fn measure(&self, stage: &Stage<'_>, settler: &Settler, front: &mut Program) -> Result<Measured> {
         front.ready().await?;
-        let chain = ChainSide::of(launch, stage.layout, self.players)?;
+        let chain = ChainSide::of(settler, stage.layout, self.players)?;
         let gateway = Gateway::new(&stage.target.gateway_url, stage.target.operator_token.clone())?;
         let players = load::register(&gateway, &self.money(), stage.output).await?;
         let platform = PlatformSide::of(stage.target, stage.layout, self.group, players)?;

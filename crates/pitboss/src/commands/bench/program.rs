@@ -1,5 +1,5 @@
 //! The processes of the bare chain. One of them owns the topics and the database, and deletes them when its standard input ends. So
-//! it does that also if this process is killed. Another one can settle the bets of the first.
+//! it does that also if this process is killed. Another one can settle the bets of the first (`settler.rs`).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -191,7 +191,7 @@ impl Program {
     ///
     /// # Errors
     /// When it failed, or had to be killed. Its topics and its database may be left then.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub(super) async fn stop(&mut self) -> Result<()> {
         match self.end(END_DEADLINE).await? {
             Some(status) if status.success() => Ok(()),
             Some(status) => bail!("the bare chain failed ({status}, its message is above)"),
@@ -213,11 +213,23 @@ impl Program {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Program {
+    /// A program that runs this script.
+    pub(in crate::commands::bench) fn shell(script: &str) -> Program {
         Program::spawn(Command::new("sh").args(["-c", script])).unwrap()
+    }
+
+    /// A chain without a program.
+    pub(in crate::commands::bench) fn launch() -> Launch {
+        Launch {
+            path: "barechain".into(),
+            kafka: "127.0.0.1:1".to_owned(),
+            mongo: "mongodb://127.0.0.1:2".to_owned(),
+            name: "barechain-7".to_owned(),
+            more: Vec::new(),
+        }
     }
 
     #[tokio::test]
@@ -255,14 +267,7 @@ mod tests {
 
     #[test]
     fn processes_of_a_chain_share_its_name() {
-        let chain = Launch {
-            path: "barechain".into(),
-            kafka: "127.0.0.1:1".to_owned(),
-            mongo: "mongodb://127.0.0.1:2".to_owned(),
-            name: "barechain-7".to_owned(),
-            more: Vec::new(),
-        };
-        let chain = chain.with_writes(2);
+        let chain = launch().with_writes(2);
         assert_eq!(chain.more, ["--writes-before-answer", "2", "--writes-after-answer", "0"]);
         assert_eq!(chain.kafka(bus::Config::default()).namespace, chain.name);
     }

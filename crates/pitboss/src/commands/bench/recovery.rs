@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use self::report::{Measured, Report, Setup};
-use self::turn::{Arena, Settler, Turn, Victim};
+use self::turn::{Arena, Turn, Victim};
 use super::bettors::Bettors;
 use super::consumer::Consumer;
 use super::pace::RoundsArgs;
@@ -23,6 +23,7 @@ use super::page::PageArgs;
 use super::program::{Launch, Program, Role};
 use super::report::{BenchReport as _, SheetReport as _};
 use super::rounds::{Rounds, order_beside, rounds_beside};
+use super::settler::Settler;
 use super::stage::Stage;
 use crate::actuators::Platform;
 use crate::commands::Context;
@@ -72,13 +73,13 @@ impl RecoveryArgs {
         let stage = Stage::of(&target, NAME, output).await?;
         let launch = Launch::of(stage.layout, &target).await?;
         let mut interrupts = Interrupts::listen()?;
-        let mut front = launch.start(Role::Front)?;
+        let (mut front, settler) = (launch.start(Role::Front)?, Settler::of(&launch));
         let measured = tokio::select! {
-            measured = self.measure(&stage, &launch, &mut front) => measured,
+            measured = self.measure(&stage, &settler, &mut front) => measured,
             () = interrupts.received() => Err(anyhow!("interrupted")),
         };
         // Its topics and its database must not remain, whatever the result of the measurement.
-        let stopped = front.stop().await;
+        let stopped = settler.stop_with(&mut front).await;
         let report = Report::of(measured?);
         report.print(output)?;
         stopped?;
@@ -96,11 +97,12 @@ impl RecoveryArgs {
         Ok(())
     }
 
-    async fn measure(&self, stage: &Stage<'_>, launch: &Launch, front: &mut Program) -> Result<Measured> {
+    async fn measure(&self, stage: &Stage<'_>, settler: &Settler, front: &mut Program) -> Result<Measured> {
         let address = front.ready().await?;
         let pace = self.rounds.pace;
-        let mut arena = Arena {
-            settler: Settler::start(launch).await?,
+        settler.start().await?.joined().await?;
+        let arena = Arena {
+            settler,
             platform: Platform::new(stage.layout),
             on_chain: Bettors::of_chain(address, pace.players, stage.output)?,
             on_platform: Bettors::on(stage.target, &self.money(), stage.output).await?,
@@ -109,21 +111,21 @@ impl RecoveryArgs {
         let victims = self.victims();
         // Not counted, because a broker that was just started still compiles its code.
         for victim in &victims {
-            turn(&mut arena, *victim).await?;
+            turn(&arena, *victim).await?;
         }
         let mut killed: BTreeMap<Consumer, Vec<[Turn; 4]>> = BTreeMap::new();
         let mut rounds = Rounds::begin(self.rounds.rounds, stage.layout.state())?;
         while rounds.begin_next()? {
             let mut turns = Vec::new();
             for side in order_beside(self.services.len()) {
-                turns.push(turn(&mut arena, victims[side]).await?);
+                turns.push(turn(&arena, victims[side]).await?);
             }
             for (service, round) in self.services.iter().zip(rounds_beside(&turns)) {
                 killed.entry(*service).or_default().push(round);
             }
         }
         let machine = rounds.end()?;
-        arena.settler.stop().await?;
+        settler.stop().await?;
         Ok(Measured { setup: Setup { release: stage.release(), pace }, machine, rounds: killed })
     }
 
@@ -143,7 +145,7 @@ impl RecoveryArgs {
     }
 }
 
-async fn turn(arena: &mut Arena<'_>, victim: Victim) -> Result<Turn> {
+async fn turn(arena: &Arena<'_>, victim: Victim) -> Result<Turn> {
     let turn = arena.turn(victim).await?;
     print_line(&turn.to_string());
     Ok(turn)

@@ -15,7 +15,7 @@ use super::queue::{Drained, Queue};
 use crate::actuators::Platform;
 use crate::bet_record;
 use crate::commands::bench::consumer::Consumer;
-use crate::commands::bench::program::{Launch, Role};
+use crate::commands::bench::settler::Settler;
 use crate::commands::bench::{CURRENCY, STAKE_MINOR};
 use crate::lag::source::Source;
 use crate::player::Player;
@@ -29,8 +29,8 @@ const IDLE_DEADLINE: Duration = Duration::from_secs(1_800);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The bare consumer, whose front has created its topics.
-pub(super) struct ChainSide {
-    launch: Launch,
+pub(super) struct ChainSide<'a> {
+    settler: &'a Settler,
     queue: Queue,
     players: Vec<String>,
 }
@@ -49,12 +49,12 @@ fn kafka(layout: &Layout) -> Result<bus::Config> {
     Ok(bus::Config { client_id: CLIENT_ID.to_owned(), ..Platform::new(layout).kafka()? })
 }
 
-impl ChainSide {
-    /// The bare consumer of this chain.
-    pub(super) fn of(launch: &Launch, layout: &Layout, players: u16) -> Result<Self> {
-        let kafka = launch.kafka(kafka(layout)?);
+impl<'a> ChainSide<'a> {
+    /// The bare consumer of a chain.
+    pub(super) fn of(settler: &'a Settler, layout: &Layout, players: u16) -> Result<Self> {
+        let kafka = settler.launch.kafka(kafka(layout)?);
         Ok(Self {
-            launch: launch.clone(),
+            settler,
             queue: Queue::of(&kafka, Group::Game, Topic::BetsCommands, Topic::BetsEvents)?,
             players: (0..players).map(|_| Uuid::now_v7().to_string()).collect(),
         })
@@ -66,9 +66,10 @@ impl ChainSide {
         let bets: Vec<RawRecord> = players.map(|player_id| chain_bet(player_id)).collect();
         self.queue.publish(&bets).await?;
         let start = self.queue.before_start().await?;
-        let mut settler = self.launch.start(Role::Settler)?;
-        let drained = self.queue.drained(start, u64::from(records), || settler.check()).await?;
-        settler.stop().await?;
+        let mut program = self.settler.start().await?;
+        let drained = self.queue.drained(start, u64::from(records), || program.check()).await?;
+        drop(program);
+        self.settler.stop().await?;
         Ok(drained)
     }
 }

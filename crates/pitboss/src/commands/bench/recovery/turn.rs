@@ -14,7 +14,7 @@ use crate::actuators::Platform;
 use crate::commands::bench::bettors::Bettors;
 use crate::commands::bench::consumer::Consumer;
 use crate::commands::bench::pace::Pace;
-use crate::commands::bench::program::{Launch, Program, Role};
+use crate::commands::bench::settler::Settler;
 use crate::load_generator::load_report::Kind;
 
 /// What is killed.
@@ -47,15 +47,10 @@ pub(super) struct Turn {
     pub(super) errors_before: BTreeMap<String, u64>,
 }
 
-/// The bare consumer, and how it is started again.
-pub(super) struct Settler {
-    launch: Launch,
-    program: Program,
-}
-
 /// Everything that can be killed, and the players on both sides.
 pub(super) struct Arena<'a> {
-    pub(super) settler: Settler,
+    /// The bare consumer.
+    pub(super) settler: &'a Settler,
     pub(super) platform: Platform,
     /// Players of the chain.
     pub(super) on_chain: Bettors<'a>,
@@ -64,43 +59,19 @@ pub(super) struct Arena<'a> {
     pub(super) pace: Pace,
 }
 
-impl Settler {
-    /// Starts it, and waits until it has joined its group.
-    pub(super) async fn start(launch: &Launch) -> Result<Self> {
-        let mut program = launch.start(Role::Settler)?;
-        program.joined().await?;
-        Ok(Self { launch: launch.clone(), program })
-    }
-
-    /// Kills it and starts it again after the pause that the supervisor makes, too. Returns when it has joined its group.
-    async fn kill(&mut self, watch: &Watch) -> Result<()> {
-        let asked_at = Instant::now();
-        self.program.kill().await?;
-        watch.killed(asked_at);
-        tokio::time::sleep(Duration::from_millis(RestartPolicy::default().backoff_ms_min)).await;
-        *self = Self::start(&self.launch).await?;
-        Ok(())
-    }
-
-    /// Ends it.
-    pub(super) async fn stop(self) -> Result<()> {
-        self.program.stop().await
-    }
-}
-
 impl Arena<'_> {
     /// Sends bets, kills a consumer, and sends bets until the interval is over.
     ///
     /// # Errors
     /// When no bet was settled in the interval, when the consumer is not started again, or when an earlier turn left a backlog.
-    pub(super) async fn turn(&mut self, victim: Victim) -> Result<Turn> {
+    pub(super) async fn turn(&self, victim: Victim) -> Result<Turn> {
         let turn = self.measured(victim).await;
         turn.with_context(|| format!("a turn in which {victim} was killed cannot be used"))
     }
 
-    async fn measured(&mut self, victim: Victim) -> Result<Turn> {
+    async fn measured(&self, victim: Victim) -> Result<Turn> {
         let Self { settler, platform, on_chain, on_platform, pace } = self;
-        let bettors = if victim == Victim::Chain { &*on_chain } else { &*on_platform };
+        let bettors = if victim == Victim::Chain { on_chain } else { on_platform };
         let rate_per_s = f64::from(pace.rate_per_s);
         bettors.until_settled().await?;
         let warm_up = bettors.send(rate_per_s, pace.warm_up_s).await;
@@ -109,7 +80,7 @@ impl Arena<'_> {
             bettors.send_each(rate_per_s, pace.seconds, |outcome| watch.ended(outcome, Instant::now()));
         let kill = async {
             match victim {
-                Victim::Chain => settler.kill(&watch).await,
+                Victim::Chain => kill_settler(settler, &watch).await,
                 Victim::Platform(consumer) => kill(platform, consumer, &watch).await,
             }
         };
@@ -132,6 +103,15 @@ impl Arena<'_> {
             errors_before: warm_up.errors_and_refusals(),
         })
     }
+}
+
+/// Kills the bare consumer, and starts it again after the pause that the supervisor makes, too. Returns when it has joined its group.
+async fn kill_settler(settler: &Settler, watch: &Watch) -> Result<()> {
+    let asked_at = Instant::now();
+    settler.kill().await?;
+    watch.killed(asked_at);
+    tokio::time::sleep(Duration::from_millis(RestartPolicy::default().backoff_ms_min)).await;
+    settler.start().await?.joined().await
 }
 
 /// Kills a consumer of the platform, which the supervisor starts again.
