@@ -19,7 +19,7 @@ use super::consumer::Consumer;
 use super::page::PageArgs;
 use super::program::{Launch, Program, Role};
 use super::report::{BenchReport as _, SheetReport as _};
-use super::rounds::{Rounds, round};
+use super::rounds::rounds_after_a_turn_each;
 use super::settler::Settler;
 use super::stage::Stage;
 use crate::actuators::Platform;
@@ -105,16 +105,8 @@ impl DrainArgs {
             print_line(&format!("{name}: {records_per_s:.0} records/s, lag 0 after {to_lag_0_s:.1} s"));
             anyhow::Ok(drained)
         };
-        // Not counted, because a broker that was just started still compiles its code.
-        for side in [0, 1] {
-            turn(side).await?;
-        }
-        let mut turns = Vec::new();
-        let mut rounds = Rounds::begin(self.rounds, stage.layout.state())?;
-        while rounds.begin_next()? {
-            turns.push(round(&turn).await?);
-        }
-        Ok(Measured { setup: self.setup(stage), machine: rounds.end()?, rounds: turns })
+        let (machine, rounds) = rounds_after_a_turn_each(self.rounds, stage.layout.state(), turn).await?;
+        Ok(Measured { setup: self.setup(stage), machine, rounds })
     }
 
     fn setup(&self, stage: &Stage<'_>) -> Setup {

@@ -17,13 +17,11 @@ use self::sender::{CONNECTIONS_MAX, Flood};
 use super::bettors::Bettors;
 use super::pace::{Pace, RoundsArgs};
 use super::page::PageArgs;
-use super::report::SheetReport as _;
-use super::rounds::{Rounds, round};
-use super::stage::Stage;
+use super::rounds::rounds_after_a_turn_each;
+use super::stage::{Stage, published};
 use super::turn::{PlatformTurn, Reading};
 use crate::commands::Context;
 use crate::steps::print_line;
-use crate::target::TargetArgs;
 
 /// Name of the benchmark.
 const NAME: &str = "flood";
@@ -62,11 +60,10 @@ impl FloodArgs {
     /// # Errors
     /// When the platform is not up and ready, when another program than the local runtime runs it, or when a turn cannot be used.
     pub(super) async fn run(&self, context: &Context) -> Result<bool> {
-        let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
-        self.page.check(NAME)?;
-        let stage = Stage::of(&target, NAME, output).await?;
-        let report = Report::of(self.measure(&stage).await?);
-        report.publish(output, &self.page, NAME)
+        published(context, &self.page, NAME, async |stage: &Stage<'_>| {
+            self.measure(stage).await.map(Report::of)
+        })
+        .await
     }
 
     async fn measure(&self, stage: &Stage<'_>) -> Result<Measured> {
@@ -76,22 +73,15 @@ impl FloodArgs {
         let plan = pace.turns(self.rounds.turns().saturating_mul(2));
         let bettors = Bettors::on(stage.target, &plan, stage.output).await?;
         let sides = [None, Some(&flood)];
-        // Not counted, because a broker that was just started still compiles its code.
-        for flood in sides {
-            turn(stage, &bettors, pace, flood).await?;
-        }
-        let mut turns = Vec::new();
-        let mut rounds = Rounds::begin(rounds, stage.layout.state())?;
-        while rounds.begin_next()? {
-            turns.push(round(|side| turn(stage, &bettors, pace, sides[side])).await?);
-        }
+        let turn = |side: usize| turn(stage, &bettors, pace, sides[side]);
+        let (machine, rounds) = rounds_after_a_turn_each(rounds, stage.layout.state(), turn).await?;
         Ok(Measured {
             release: stage.release(),
             pace,
             flood_rate_per_s: self.flood_rate_per_s,
             connections_max: CONNECTIONS_MAX,
-            machine: rounds.end()?,
-            rounds: turns,
+            machine,
+            rounds,
         })
     }
 }

@@ -17,15 +17,13 @@ use self::report::{Measured, Report, Setup};
 use self::samples::Tracks;
 use super::bettors::Bettors;
 use super::page::PageArgs;
-use super::report::SheetReport as _;
 use super::rounds::Rounds;
-use super::stage::Stage;
+use super::stage::{Stage, published};
 use super::turn::Bets;
 use crate::commands::Context;
 use crate::load_generator::load_report::Tally;
 use crate::load_generator::plan::Plan;
 use crate::steps::print_line;
-use crate::target::TargetArgs;
 
 /// Name of the benchmark.
 const NAME: &str = "memory";
@@ -61,11 +59,10 @@ impl MemoryArgs {
     /// # Errors
     /// When the platform is not up and ready, or when another program than the local runtime runs it.
     pub(super) async fn run(&self, context: &Context) -> Result<bool> {
-        let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
-        self.page.check(NAME)?;
-        let stage = Stage::of(&target, NAME, output).await?;
-        let report = Report::of(self.measure(&stage).await?);
-        report.publish(output, &self.page, NAME)
+        published(context, &self.page, NAME, async |stage: &Stage<'_>| {
+            self.measure(stage).await.map(Report::of)
+        })
+        .await
     }
 
     async fn measure(&self, stage: &Stage<'_>) -> Result<Measured> {

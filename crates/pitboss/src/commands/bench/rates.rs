@@ -12,14 +12,12 @@ use self::report::{Measured, Report};
 use super::bettors::Bettors;
 use super::pace::{Pace, RoundsArgs};
 use super::page::PageArgs;
-use super::report::SheetReport as _;
-use super::rounds::{Rounds, round};
-use super::stage::Stage;
+use super::rounds::rounds_after_a_turn_each;
+use super::stage::{Stage, published};
 use super::turn::{PlatformTurn, Reading};
 use crate::commands::Context;
 use crate::load_generator::plan::Plan;
 use crate::steps::print_line;
-use crate::target::TargetArgs;
 
 /// Name of the benchmark.
 const NAME: &str = "rates";
@@ -47,27 +45,19 @@ impl RatesArgs {
     /// # Errors
     /// When the platform is not up and ready, when another program than the local runtime runs it, or when a turn cannot be used.
     pub(super) async fn run(&self, context: &Context) -> Result<bool> {
-        let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
-        self.page.check(NAME)?;
-        let stage = Stage::of(&target, NAME, output).await?;
-        let report = Report::of(self.measure(&stage).await?);
-        report.publish(output, &self.page, NAME)
+        published(context, &self.page, NAME, async |stage: &Stage<'_>| {
+            self.measure(stage).await.map(Report::of)
+        })
+        .await
     }
 
     async fn measure(&self, stage: &Stage<'_>) -> Result<Measured> {
         let bettors = Bettors::on(stage.target, &self.money(), stage.output).await?;
         let paces = self.paces();
-        // Not counted, because a broker that was just started still compiles its code.
-        for pace in paces {
-            turn(stage, &bettors, pace).await?;
-        }
-        let mut turns = Vec::new();
-        let mut rounds = Rounds::begin(self.rounds.rounds, stage.layout.state())?;
-        while rounds.begin_next()? {
-            turns.push(round(|side| turn(stage, &bettors, paces[side])).await?);
-        }
-        let (release, pace, times) = (stage.release(), self.rounds.pace, self.times);
-        Ok(Measured { release, pace, times, machine: rounds.end()?, rounds: turns })
+        let RoundsArgs { rounds, pace } = self.rounds;
+        let turn = |side: usize| turn(stage, &bettors, paces[side]);
+        let (machine, rounds) = rounds_after_a_turn_each(rounds, stage.layout.state(), turn).await?;
+        Ok(Measured { release: stage.release(), pace, times: self.times, machine, rounds })
     }
 
     /// Loads of the two sides.

@@ -63,6 +63,27 @@ where
     Ok([turn(0).await?, turn(1).await?, turn(1).await?, turn(0).await?])
 }
 
+/// Measures a turn of each side that does not count, because a broker that was just started still compiles its code, and then rounds,
+/// which write to the disk of `folder`. Says what the machine did meanwhile, and has the turns of all rounds.
+pub(super) async fn rounds_after_a_turn_each<T, F>(
+    rounds: u32,
+    folder: &Path,
+    turn: impl Fn(usize) -> F,
+) -> Result<(Machine, Vec<[T; 4]>)>
+where
+    F: Future<Output = Result<T>>,
+{
+    for side in [0, 1] {
+        turn(side).await?;
+    }
+    let mut turns = Vec::new();
+    let mut rounds = Rounds::begin(rounds, folder)?;
+    while rounds.begin_next()? {
+        turns.push(round(&turn).await?);
+    }
+    Ok((rounds.end()?, turns))
+}
+
 /// Order of the turns of a round of several sides beside side 0, such as 0, 1, 2, 2, 1, 0. For each pair it is that of [`round`].
 pub(super) fn order_beside(others: usize) -> impl Iterator<Item = usize> {
     (0..=others).chain((0..=others).rev())
@@ -88,6 +109,8 @@ impl fmt::Display for Machine {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[tokio::test]
@@ -96,6 +119,20 @@ mod tests {
         assert_eq!(sides, [0, 1, 1, 0]);
         let failed = round(|side| async move { if side == 0 { Ok(side) } else { anyhow::bail!("B") } }).await;
         assert_eq!(failed.unwrap_err().to_string(), "B");
+    }
+
+    #[tokio::test]
+    async fn first_turn_of_each_side_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let number = Cell::new(0);
+        let turn = |side: usize| {
+            number.set(number.get() + 1);
+            let number = number.get();
+            async move { anyhow::Ok((side, number)) }
+        };
+        let (machine, rounds) = rounds_after_a_turn_each(2, folder.path(), turn).await.unwrap();
+        assert_eq!(rounds, [[(0, 3), (1, 4), (1, 5), (0, 6)], [(0, 7), (1, 8), (1, 9), (0, 10)]]);
+        assert!(machine.fsync_ms > 0.0, "{machine}");
     }
 
     #[test]

@@ -5,9 +5,12 @@ use runtime::Layout;
 use runtime::control::Client;
 use runtime::part::{PartState, Status};
 
+use super::page::PageArgs;
+use super::report::SheetReport;
 use crate::checkout::Running;
+use crate::commands::Context;
 use crate::output::Output;
-use crate::target::Target;
+use crate::target::{Target, TargetArgs};
 
 /// A platform that the local runtime runs, and where the benchmark shows its progress.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,23 @@ impl<'a> Stage<'a> {
     pub(super) fn release(&self) -> Option<String> {
         Running::of(self.layout).map(|running| running.release)
     }
+}
+
+/// Measures the running platform, and publishes the report. `bench` is the name of the benchmark. Returns true if all holds.
+///
+/// # Errors
+/// When the platform is not up, those of [`Stage::of`], and when the page cannot be written.
+pub(super) async fn published<R: SheetReport>(
+    context: &Context,
+    page: &PageArgs,
+    bench: &str,
+    measure: impl AsyncFnOnce(&Stage<'_>) -> Result<R>,
+) -> Result<bool> {
+    let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
+    page.check(bench)?;
+    let stage = Stage::of(&target, bench, output).await?;
+    let report = measure(&stage).await?;
+    report.publish(output, page, bench)
 }
 
 /// Refuses a platform with a part that is not ready.
