@@ -9,6 +9,7 @@
 
 mod bettors;
 mod chain;
+mod chart;
 mod child;
 mod comparison;
 mod consumer;

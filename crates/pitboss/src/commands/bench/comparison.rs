@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::chart::{Chart, Form, Series};
 use super::cost::grid::Grid;
 use super::order_statistics::{Ends, Estimate};
 
@@ -127,6 +128,41 @@ impl Comparison {
         Grid { header, text_columns: 1, rows: rows.collect() }
     }
 
+    /// A chart for each of these figures: B/A and A/A in each round, which the names are of, and the goal for B/A if there is one.
+    pub(super) fn charts<'a>(
+        charted: impl Iterator<Item = &'a Self>,
+        names: [&str; 2],
+        goal: impl Fn(&Self) -> Option<f64>,
+    ) -> Vec<Chart> {
+        charted.map(|comparison| comparison.chart(names, goal(comparison))).collect()
+    }
+
+    /// Figures with a limit.
+    pub(super) fn limited(all: &[Self]) -> impl Iterator<Item = &Self> {
+        all.iter().filter(|comparison| comparison.is_limited)
+    }
+
+    fn chart(&self, [ratio, control]: [&str; 2], goal: Option<f64>) -> Chart {
+        let rounds = self.b_over_a.rounds.len();
+        let mut series = vec![
+            Series::measured(ratio, self.b_over_a.rounds.clone()),
+            Series::control(control, self.a_over_a.rounds.clone()),
+        ];
+        series.extend(goal.map(|goal| Series::goal(self.bound(), goal, rounds)));
+        Chart {
+            title: format!("{} in each round", self.title),
+            axes: ["round".to_owned(), ratio.to_owned()],
+            labels: (1..=rounds).map(|round| round.to_string()).collect(),
+            form: Form::Line,
+            series,
+        }
+    }
+
+    /// Words before a limit.
+    const fn bound(&self) -> &'static str {
+        if self.is_more_better { "at least" } else { "at most" }
+    }
+
     /// The end of the interval of B/A that is worse for B. A statement about B holds only if this end meets it.
     pub(super) fn bad_end(&self) -> f64 {
         let Estimate { low, high, .. } = self.b_over_a.estimate;
@@ -144,8 +180,7 @@ impl Comparison {
     /// Says which figures are on the wrong side of the limit. `None` if there are none. `ratio` names what is divided by what.
     pub(super) fn problem(all: &[Self], limit: f64, ratio: &str) -> Option<String> {
         let ends = all.iter().filter(|comparison| comparison.exceeds(limit)).map(|comparison| {
-            let bound = if comparison.is_more_better { "least" } else { "most" };
-            format!("{} {:.3} (at {bound} {limit})", comparison.title, comparison.bad_end())
+            format!("{} {:.3} ({} {limit})", comparison.title, comparison.bad_end(), comparison.bound())
         });
         let ends: Vec<String> = ends.collect();
         (!ends.is_empty()).then(|| format!("the bad end of {ratio} is beyond its limit: {}", ends.join(", ")))
@@ -211,6 +246,12 @@ mod tests {
         assert_eq!(problem, expected);
         assert_eq!(Comparison::problem(&all[..1], 1.5, "B/A"), None);
         assert_eq!(all[0].b_over_a.cells(), ["1.000", "0.500–1.500"]);
+        let charts = Comparison::charts(Comparison::limited(&all), ["B/A", "A/A"], |_| Some(1.5));
+        let pages: Vec<String> = charts.iter().map(Chart::to_markdown).collect();
+        let caption = "figure in each round: blue is B/A, grey is A/A, red is the goal";
+        assert!(pages[0].starts_with(&format!("{caption} (at most 1.5).")), "{pages:?}");
+        assert!(pages[1].starts_with(&format!("{caption} (at least 1.5).")), "{pages:?}");
+        assert!(pages[0].contains("line [0.500, 1.500]\n    line [1.000, 1.000]\n    line [1.500, 1.500]\n"));
         assert_eq!(all[0].excess(1.5), None);
         let excess = all[0].excess(1.49).unwrap();
         let expected = "the bad end of B/A for figure is 1.500 (at most 1.49, and A/A is 1.000–1.000)";

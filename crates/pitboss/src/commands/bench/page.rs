@@ -15,7 +15,7 @@ const DEFAULT: &str = "docs/benchmarks.md";
 /// The page to write.
 #[derive(Args, Debug)]
 pub(super) struct PageArgs {
-    /// Write the tables to their place in a page [default file: docs/benchmarks.md]
+    /// Write the tables and charts to their place in a page [default file: docs/benchmarks.md]
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = DEFAULT)]
     report: Option<PathBuf>,
 }

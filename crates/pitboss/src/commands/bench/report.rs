@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use super::chart::Chart;
 use super::cost::grid::Grid;
 use super::order_statistics::Ends;
 use super::page::PageArgs;
@@ -102,13 +103,15 @@ fn too_few(values: usize) -> Option<String> {
     })
 }
 
-/// A report of lines, tables and an explanation.
+/// A report of lines, tables, charts and an explanation.
 #[derive(Debug)]
 pub(super) struct Sheet {
     /// Lines about what was measured, and about the machine.
     pub(super) circumstances: Vec<String>,
     /// The tables.
     pub(super) grids: Vec<Grid>,
+    /// The charts. Only a page has them.
+    pub(super) charts: Vec<Chart>,
     /// Last paragraph.
     pub(super) explanation: String,
 }
@@ -125,26 +128,39 @@ impl Sheet {
     pub(super) fn to_markdown(&self) -> String {
         let list: String = self.circumstances.iter().map(|line| format!("- {line}\n")).collect();
         let tables: String = self.grids.iter().map(|grid| format!("{}\n", grid.to_markdown())).collect();
-        format!("{list}\n{tables}{}\n", self.explanation)
+        let charts = self.charts.iter().map(Chart::to_markdown).filter(|chart| !chart.is_empty());
+        let charts: String = charts.map(|chart| format!("{chart}\n")).collect();
+        format!("{list}\n{tables}{charts}{}\n", self.explanation)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::bench::chart::{Form, Series};
 
     #[test]
-    fn both_forms_have_lines_tables_and_explanation() {
+    fn both_forms_have_lines_tables_and_explanation_and_a_page_has_charts() {
         let grid = Grid { header: &["PART"], text_columns: 1, rows: vec![vec!["game".to_owned()]] };
+        let chart = |value| Chart {
+            title: "CPU".to_owned(),
+            axes: ["part".to_owned(), "ms".to_owned()],
+            labels: vec!["game".to_owned()],
+            form: Form::Bars,
+            series: vec![Series::measured("CPU", vec![value])],
+        };
         let sheet = Sheet {
+            charts: vec![chart(2.0), chart(f64::NAN)],
             circumstances: vec!["2 rounds".to_owned()],
             grids: vec![grid],
             explanation: "The end.".to_owned(),
         };
-        assert_eq!(sheet.to_markdown(), "- 2 rounds\n\n| part |\n| --- |\n| game |\n\nThe end.\n");
+        let drawn = chart(2.0).to_markdown();
+        let expected = format!("- 2 rounds\n\n| part |\n| --- |\n| game |\n\n{drawn}\nThe end.\n");
+        assert_eq!(sheet.to_markdown(), expected);
         let text = sheet.to_text(80);
         assert!(text.starts_with("2 rounds\n\n") && text.ends_with("\n\nThe end.\n"), "{text}");
-        assert!(text.contains("PART") && text.contains("game"), "{text}");
+        assert!(text.contains("PART") && text.contains("game") && !text.contains("mermaid"), "{text}");
     }
 
     #[test]

@@ -84,7 +84,12 @@ mod tests {
 
     impl SheetReport for Fake {
         fn sheet(&self) -> Sheet {
-            Sheet { circumstances: Vec::new(), grids: Vec::new(), explanation: String::new() }
+            Sheet {
+                circumstances: Vec::new(),
+                grids: Vec::new(),
+                charts: Vec::new(),
+                explanation: String::new(),
+            }
         }
 
         fn values(&self) -> usize {

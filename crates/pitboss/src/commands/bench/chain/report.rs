@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::saturation::{self, Peak};
 use super::side::Side;
 use super::turn::{self, Turn};
+use crate::commands::bench::chart::Chart;
 use crate::commands::bench::comparison::{CHAIN_COLUMNS, Comparison, chain_explanation};
 use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::median;
@@ -163,6 +164,16 @@ impl Report {
         ]
     }
 
+    /// What the comparison is for: the tail of the latency and the cost of a bet, or the throughput.
+    fn charts(&self) -> Vec<Chart> {
+        let charted: &[&str] = match self.measured.turns {
+            Turns::Paced(_) => &["p99_ms", "cpu_ms_per_bet"],
+            Turns::Saturated(_) => &["settled_per_s"],
+        };
+        let charted = self.comparisons.iter().filter(|comparison| charted.contains(&comparison.figure));
+        Comparison::charts(charted, ["platform/chain", "chain/chain"], |_| None)
+    }
+
     fn grids(&self) -> Vec<Grid> {
         let mut grids = vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)];
         if !self.processes.is_empty() {
@@ -186,6 +197,7 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: self.grids(),
+            charts: self.charts(),
             explanation: chain_explanation(self.measured.turns.count()),
         }
     }
@@ -306,6 +318,7 @@ mod tests {
         let page = report(Turns::Saturated(saturated(7))).to_markdown();
         assert!(page.contains("| settled/s | 400.00 | 300.00 | 0.750 |"), "{page}");
         assert!(!page.contains("| process |"), "a climb does not measure CPU time");
+        assert!(page.contains("settled/s in each round: blue is platform/chain"), "{page}");
     }
 
     #[test]

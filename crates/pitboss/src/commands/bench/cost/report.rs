@@ -9,6 +9,7 @@ use super::grid::Grid;
 use super::interval::Interval;
 use super::machine::WRITES;
 use super::shares::{Costs, Divisors, PartCost, Share, part_costs, total};
+use crate::commands::bench::chart::{Chart, Form, Series};
 use crate::commands::bench::pace::Pace;
 use crate::commands::bench::report::BenchReport;
 use crate::load_generator::load_report::{self, LatencyMs};
@@ -111,7 +112,8 @@ impl Report {
     pub(super) fn to_markdown(&self) -> String {
         let lines = self.circumstances().into_iter().chain(self.notes.iter().cloned());
         let list: String = lines.map(|line| format!("- {line}\n")).collect();
-        format!("{list}\n{}\n{}", self.parts_grid().to_markdown(), self.counters_grid().to_markdown())
+        let (parts, counted) = (self.parts_grid().to_markdown(), self.counters_grid().to_markdown());
+        format!("{list}\n{parts}\n{}\n{counted}", self.chart().to_markdown())
     }
 
     /// Lines about the bets and the machine.
@@ -143,6 +145,20 @@ impl Report {
             .collect();
         rows.push(part_row(TOTAL.to_owned(), self.total.as_ref()));
         Grid { header: PARTS, text_columns: 1, rows }
+    }
+
+    /// CPU time of a bet in each part that has costs.
+    fn chart(&self) -> Chart {
+        let costs = self.parts.iter().filter_map(|part| Some((part.part.clone(), part.costs.as_ref()?)));
+        let (labels, cpu_ms): (Vec<String>, Vec<f64>) =
+            costs.map(|(part, costs)| (part, costs.cpu_ms.per_bet)).unzip();
+        Chart {
+            title: "CPU time of a settled bet".to_owned(),
+            axes: ["part".to_owned(), "ms".to_owned()],
+            labels,
+            form: Form::Bars,
+            series: vec![Series::measured("CPU ms/bet", cpu_ms)],
+        }
     }
 
     fn counters_grid(&self) -> Grid {
@@ -281,6 +297,8 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
+        assert!(page.contains("x-axis \"part\" [\"user\", \"game\"]"), "{page}");
+        assert!(page.contains("    bar [2.000, 2.250]\n```\n\n| counted |"), "{page}");
         assert!(page.contains("2.5 % of the interval with bets") && page.contains("1.25 ms"), "{page}");
     }
 

@@ -99,6 +99,11 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)],
+            charts: Comparison::charts(
+                Comparison::limited(&self.comparisons),
+                ["platform/chain", "chain/chain"],
+                |_| Some(RATIO_MIN),
+            ),
             explanation: chain_explanation(self.measured.rounds.len()),
         }
     }
@@ -163,6 +168,7 @@ mod tests {
             "- for a record: 2 writes to the store and one record published",
             "- goal: the bad end of the ratio of records/s is at least 0.85",
             "| records/s | 1000.00 | 500.00 | 0.500 | 0.500–0.500 | 0.500 | 1.000 | 1.000–1.000 | 1.000 | 1.000–1.000 |",
+            "records/s in each round: blue is platform/chain, grey is chain/chain, red is the goal (at least 0.85).",
             "| s to lag 0 | 7.00 | 12.00 | 1.714 | 1.714–1.714 | 1.714 | 1.000 | 1.000–1.000 | 1.000 | 1.000–1.000 |",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");

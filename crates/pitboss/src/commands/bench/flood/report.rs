@@ -145,6 +145,11 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: vec![figures, self.rounds()],
+            charts: Comparison::charts(
+                Comparison::limited(&self.comparisons),
+                ["with/without", "without/without"],
+                |_| Some(P95_RATIO_MAX),
+            ),
             explanation: self.explanation(),
         }
     }
@@ -252,6 +257,8 @@ mod tests {
             "- p95 of bets, with / without the flood: median 1.25 (at most 1.5)",
             "- the flood: 100 log-ins/s, at most 32 at the same time: 18000 log-ins: 401 360 · 429 17640 · 503 0 · others none · without an answer none",
             "| p95 ms | 40.00 | 50.00 | 1.250 | 0.500–1.750 | 1.750 | 1.000 | 1.000–1.000 | 1.000 | 1.000–1.333 |",
+            "p95 ms in each round: blue is with/without, grey is without/without, red is the goal (at most 1.5).",
+            "    line [1.750, 0.500, 1.250, 1.750, 0.500, 1.250]",
             "| round 1 | 40.0 | 60.0 | 80.0 | 40.0 | 1.750 | 1.000 |",
             "| round 2 | 80.0 | 40.0 | 40.0 | 80.0 | 0.500 | 1.000 |",
         ] {

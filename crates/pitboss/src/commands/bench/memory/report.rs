@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::growth::{Growth, pairs};
 use super::samples::Track;
+use crate::commands::bench::chart::{Chart, Form, Series};
 use crate::commands::bench::cost::grid::Grid;
 use crate::commands::bench::cost::shares::place;
 use crate::commands::bench::order_statistics::{Ends, Estimate};
@@ -167,6 +168,36 @@ impl Report {
         ]
     }
 
+    fn services(&self) -> impl Iterator<Item = &PartMemory> {
+        self.parts.iter().filter(|memory| memory.is_service)
+    }
+
+    /// The memory of all services together in each round. It has a value that is not a number for a round that a service lacks.
+    fn levels_chart(&self) -> Chart {
+        let level = |memory: &PartMemory, round: usize| memory.levels_mib.get(round).copied();
+        let sum = |round| self.services().map(|memory| level(memory, round).unwrap_or(f64::NAN)).sum::<f64>();
+        let sums: Vec<f64> = (0..self.events.len()).map(sum).collect();
+        Chart {
+            title: "Resident memory of all services in each round".to_owned(),
+            axes: ["settled bets".to_owned(), "MiB".to_owned()],
+            labels: self.events.iter().map(u64::to_string).collect(),
+            form: Form::Line,
+            series: vec![Series::measured("their sum", sums)],
+        }
+    }
+
+    fn peaks_chart(&self) -> Chart {
+        let peaks: Vec<f64> = self.services().map(|memory| memory.peak_mib).collect();
+        let goal = Series::goal("at most", PEAK_MIB_MAX, peaks.len());
+        Chart {
+            title: "Peak of each service".to_owned(),
+            axes: ["service".to_owned(), "MiB".to_owned()],
+            labels: self.services().map(|memory| memory.part.clone()).collect(),
+            form: Form::Bars,
+            series: vec![Series::measured("the peak", peaks), goal],
+        }
+    }
+
     /// Explains growth and its interval.
     fn explanation(&self) -> String {
         let intervals = Ends::explanation(pairs(self.events.len()));
@@ -182,6 +213,7 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: vec![Grid { header: COLUMNS, text_columns: 1, rows }],
+            charts: vec![self.levels_chart(), self.peaks_chart()],
             explanation: self.explanation(),
         }
     }
@@ -193,15 +225,14 @@ impl SheetReport for Report {
     /// Says why the figures are not those of the requested bets on one process of each service. `None` if they are.
     fn own_doubt(&self) -> Option<String> {
         let broken = || {
-            let part = self.parts.iter().find(|memory| memory.is_service && memory.is_broken)?;
+            let part = self.services().find(|memory| memory.is_broken)?;
             Some(format!("{} restarted, or did not run throughout", part.part))
         };
         self.totals.problem().or_else(broken)
     }
 
     fn missed(&self) -> Option<String> {
-        let services = self.parts.iter().filter(|memory| memory.is_service);
-        let problems: Vec<String> = services.filter_map(PartMemory::problem).collect();
+        let problems: Vec<String> = self.services().filter_map(PartMemory::problem).collect();
         (!problems.is_empty()).then(|| problems.join(" · "))
     }
 }
@@ -303,6 +334,11 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("98.4 %"), "{page}");
+        for part in
+            ["bar [32.800, 20.000]\n    line [64.000, 64.000]", "line [40.000, 40.001,", "[\"1000\", "]
+        {
+            assert!(page.contains(part), "{part} is not in\n{page}");
+        }
     }
 
     #[test]

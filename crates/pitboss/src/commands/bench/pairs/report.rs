@@ -132,6 +132,9 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
+            charts: Comparison::charts(Comparison::limited(&self.comparisons), ["B/A", "A/A"], |_| {
+                self.ratio_max
+            }),
             explanation: self.explanation(),
         }
     }

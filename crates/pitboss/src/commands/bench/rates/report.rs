@@ -108,6 +108,11 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: vec![Comparison::grid(&self.comparisons, COLUMNS)],
+            charts: Comparison::charts(
+                Comparison::limited(&self.comparisons),
+                ["high/low", "low/low"],
+                |_| self.ratio_max,
+            ),
             explanation: format!(
                 "Ratios are medians of one a round. {intervals} Bad end: the upper end for high/low. CPU ms/bet contains what the platform uses without bets."
             ),
@@ -181,6 +186,7 @@ mod tests {
         for line in [
             "- 7 rounds low, high, high, low: each turn 5 bets/s for 20 s after 3 s of warm-up, or 10 times as many, 50 players",
             "- goal: the bad end of the ratio of CPU ms/bet is at most 0.25",
+            "CPU ms/bet in each round: blue is high/low, grey is low/low, red is the goal (at most 0.25).",
             "| CPU ms/bet | 40.00 | 8.00 | 0.200 | 0.200–0.200 | 0.200 | 1.000 | 1.000–1.000 | 1.000 | 1.000–1.000 |",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");

@@ -110,6 +110,11 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: vec![Comparison::grid(&self.comparisons, CHAIN_COLUMNS)],
+            charts: Comparison::charts(
+                Comparison::limited(&self.comparisons),
+                ["platform/chain", "chain/chain"],
+                |_| Some(RATIO_MAX),
+            ),
             explanation: chain_explanation(self.measured.count()),
         }
     }

@@ -124,6 +124,9 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
+            charts: Comparison::charts(Comparison::limited(&self.comparisons), ["B/A", "A/A"], |limited| {
+                self.ratios_max.get(limited.figure).copied()
+            }),
             explanation: self.explanation(),
         }
     }
@@ -244,6 +247,7 @@ mod tests {
             "- the receiver of B reads requests and does not answer (hung)",
             "- 7 rounds A B B A, each turn 20 bets/s for 30 s after 3 s of warm-up, 50 players on each platform",
             "- bad ends of B/A: p50 ms 1.020 (at most 1.02) · p99 ms 1.020 (at most 1.1)",
+            "p99 ms in each round: blue is B/A, grey is A/A, red is the goal (at most 1.1).",
             "- envelopes at the receiver: A 800, of which 800 were taken · B 60, of which 0 were taken",
             "- lost telemetry of B: counted network_error 90 · reported network_error 90 · not reported none",
         ] {

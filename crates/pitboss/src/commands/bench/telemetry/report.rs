@@ -130,6 +130,9 @@ impl SheetReport for Report {
         Sheet {
             circumstances: self.circumstances(),
             grids: vec![Comparison::grid(&self.comparisons, A_AND_B)],
+            charts: Comparison::charts(Comparison::limited(&self.comparisons), ["B/A", "A/A"], |_| {
+                Some(self.ratio_max)
+            }),
             explanation: self.explanation(),
         }
     }
