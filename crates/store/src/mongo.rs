@@ -1,5 +1,6 @@
 //! Documents: one client per process, majority and journalled writes, and sessions for reads that a decision depends on.
 
+mod causal_time;
 mod clock;
 mod collection;
 pub mod describe;
@@ -19,7 +20,8 @@ use mongodb::options::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use collection::{Batches, Collection, Inserted, Upserted};
+pub use causal_time::CausalTime;
+pub use collection::{Batches, Collection, Inserted, ReadAt, Upserted};
 pub use index::Index;
 pub use scanned_rows::{SLOW_MS, ScannedRows, SlowQuery};
 
@@ -213,4 +215,12 @@ fn opened(config: &Config) -> BoxFuture<'_, Result<Mongo, StoreError>> {
 #[derive(Debug)]
 pub struct Session {
     pub(crate) inner: mongodb::ClientSession,
+}
+
+impl Session {
+    /// Returns the point in the store's history up to which this session has seen it.
+    #[must_use]
+    pub fn time(&self) -> CausalTime {
+        CausalTime::of(&self.inner)
+    }
 }

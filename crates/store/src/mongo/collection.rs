@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use telemetry::metric::{self, Metric};
 
 use super::describe::{self, Change};
-use super::{Index, Mongo, Session};
+use super::{CausalTime, Index, Mongo, Session};
 use crate::StoreError;
 use raw::{Raw, Take};
 
@@ -54,6 +54,15 @@ pub struct Upserted {
     pub inserted: bool,
 }
 
+/// Documents, and the point in the store's history at which they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadAt<T> {
+    /// The documents, in any order.
+    pub documents: Vec<T>,
+    /// When they were read. Another read after it sees at least the same.
+    pub time: CausalTime,
+}
+
 /// Result of an unordered insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inserted {
@@ -73,6 +82,13 @@ impl<T: Send + Sync> Collection<T> {
     #[must_use]
     pub fn with_secret_ids(self) -> Self {
         Self { secret_ids: true, ..self }
+    }
+
+    /// Makes [`Collection::find_grouped`] find by this field instead of `_id`. It holds a text or a list of texts, and has a unique
+    /// index.
+    #[must_use]
+    pub fn grouped_by(self, field: &'static str) -> Self {
+        Self { raw: self.raw.grouped_by(field), ..self }
     }
 
     /// Returns the collection's name.
@@ -100,6 +116,19 @@ impl<T: Send + Sync> Collection<T> {
     /// See [`StoreError`]. After `Transient` the outcome is unknown.
     pub async fn update_one(&self, filter: Document, change: impl Into<Change>) -> Result<u64, StoreError> {
         self.raw.update_one(filter, change.into()).await
+    }
+
+    /// [`Collection::update_one`] in a session, whose [`Session::time`] is then at or after the update.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. After `Transient` the outcome is unknown.
+    pub async fn update_one_in(
+        &self,
+        session: &mut Session,
+        filter: Document,
+        change: impl Into<Change>,
+    ) -> Result<u64, StoreError> {
+        self.raw.update_one_in(&mut session.inner, filter, change.into()).await
     }
 
     /// Updates every document that matches. Returns their number.
@@ -207,6 +236,25 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
     ) -> Result<Option<T>, StoreError> {
         let found = self.raw.find_one_in(&mut session.inner, filter).await?;
         found.map(|found| self.decode(&found)).transpose()
+    }
+
+    /// Returns the documents whose `_id`, or the field of [`Collection::grouped_by`], is or contains one of these texts. It makes one
+    /// command with the reads that others make at the same moment through this collection or its clones. For reads that many tasks
+    /// make.
+    ///
+    /// It is a majority read, as all reads are, and sees at least what was there at `after`: with the time of an earlier read or
+    /// write, both are causally consistent as in one [`Session`].
+    ///
+    /// # Errors
+    /// `Unreadable` when one of these documents does not decode, `Transient` also when too many reads wait. See [`StoreError`].
+    pub async fn find_grouped(
+        &self,
+        values: Vec<String>,
+        after: CausalTime,
+    ) -> Result<ReadAt<T>, StoreError> {
+        let ReadAt { documents, time } = self.raw.find_grouped(values, after).await?;
+        let documents = documents.iter().map(|found| self.decode(found)).collect::<Result<_, _>>()?;
+        Ok(ReadAt { documents, time })
     }
 
     /// Returns at most `limit` documents that match, in the order of `sort` (empty: any order). For a decision that needs all of

@@ -1,127 +1,116 @@
-//! Inserts of many callers in one command, which costs the store one request and one journal sync instead of many.
+//! Requests of many callers in one command, which costs the store one request and, for inserts, one journal sync instead of many.
 //!
-//! No document waits for others to arrive. It waits only while the tasks that are ready at that moment run, because the handlers of
-//! records that were fetched together are, and while the previous command of its group runs. Then it goes with all documents that
+//! No request waits for others to arrive. It waits only while the tasks that are ready at that moment run, because the handlers of
+//! records that were fetched together are, and while the previous command of its group runs. Then it goes with all requests that
 //! have arrived in the meantime. A task of its own runs the commands, so the end of one caller ends nothing for the others.
 
+mod inserts;
+mod reads;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bson::RawDocumentBuf;
-use mongodb::error::ErrorKind;
 use telemetry::{attributes, spans};
 use tokio::sync::oneshot;
+use tracing::Span;
 
-use super::describe;
-use super::raw::{Answer as RawAnswer, Raw};
 use crate::StoreError;
-use crate::mongo::{Mongo, run};
 
-/// Maximum number of documents in one command.
-const DOCUMENTS_MAX: usize = 100;
-/// Maximum size of the documents in one command. A larger document has a command of its own.
+pub(super) use inserts::Inserts;
+pub(super) use reads::Reads;
+
+/// Maximum number of requests in one command.
+const REQUESTS_MAX: usize = 100;
+/// Maximum size of the requests in one command. A larger request has a command of its own.
 const BYTES_MAX: usize = 1_048_576;
-/// Maximum number of documents that wait for the next command.
+/// Maximum number of requests that wait for the next command.
 const WAITING_MAX: usize = 10_000;
 
-/// The documents of a command that were not inserted, by their position.
-pub(super) type Refusals = BTreeMap<usize, StoreError>;
+/// Results of the requests of one command, in their order.
+pub(super) type Results<R> = Vec<Result<R, StoreError>>;
 
 /// Sends commands. Tests have their own.
 pub(super) trait Commands: Send + Sync + 'static {
-    /// Inserts these documents in one command. An error concerns all of them.
-    fn insert(
+    /// What one caller asks for.
+    type Request: Send + 'static;
+    /// What it gets.
+    type Reply: Send + 'static;
+    /// Name of several requests, in error texts.
+    const REQUESTS: &'static str;
+
+    /// Size that a request adds to its command.
+    fn size_bytes(request: &Self::Request) -> usize;
+
+    /// Sends these requests in one command. Returns one result for each. An error concerns all of them.
+    fn send(
         &self,
-        documents: Vec<RawDocumentBuf>,
-    ) -> impl Future<Output = Result<Refusals, StoreError>> + Send;
+        requests: Vec<Self::Request>,
+    ) -> impl Future<Output = Result<Results<Self::Reply>, StoreError>> + Send;
 }
 
-/// Documents of one collection that share commands. One command runs at a time.
-pub(super) struct Group<C> {
+/// Requests to one collection that share commands. One command runs at a time.
+pub(super) struct Group<C: Commands> {
     collection: &'static str,
     commands: C,
-    state: Mutex<State>,
+    state: Mutex<State<C>>,
 }
 
-#[derive(Default)]
-struct State {
-    /// True while a task sends the waiting documents.
+struct State<C: Commands> {
+    /// True while a task sends the waiting requests.
     is_driven: bool,
-    waiting: VecDeque<Waiter>,
+    waiting: VecDeque<Waiter<C>>,
 }
 
-struct Waiter {
-    document: RawDocumentBuf,
-    answer: oneshot::Sender<Answer>,
+struct Waiter<C: Commands> {
+    request: C::Request,
+    answer: oneshot::Sender<Answer<C::Reply>>,
 }
 
-/// Answer about one document.
+/// Answer to one request.
 #[derive(Debug)]
-struct Answer {
-    result: Result<(), StoreError>,
-    /// Number of documents in its command.
-    documents: usize,
-}
-
-impl Raw {
-    /// [`super::Collection::insert_grouped`] of a document that was encoded.
-    pub(super) fn insert_grouped(
-        &self,
-        document: Result<RawDocumentBuf, bson::error::Error>,
-    ) -> RawAnswer<'_, ()> {
-        Box::pin(async move {
-            let context = self.mongo.context();
-            let span = context.span(self.name, "insert", &describe::insert(self.name));
-            let insert = async {
-                let document = document.map_err(|error| {
-                    StoreError::from_driver(self.name, &mongodb::error::Error::from(error))
-                })?;
-                let answer = self.group.insert(document).await?;
-                if answer.documents > 1 {
-                    let size = i64::try_from(answer.documents).unwrap_or(i64::MAX);
-                    spans::set_attr(&span, attributes::DB_OPERATION_BATCH_SIZE, size);
-                }
-                answer.result
-            };
-            run::in_span(&span, context.in_time(self.name, insert)).await
-        })
-    }
-}
-
-impl<C> Group<C> {
-    pub(super) fn new(collection: &'static str, commands: C) -> Self {
-        Self { collection, commands, state: Mutex::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn transient(&self, reason: impl Into<String>) -> StoreError {
-        StoreError::Transient { collection: self.collection, reason: reason.into() }
-    }
+struct Answer<R> {
+    result: Result<R, StoreError>,
+    /// Number of requests in its command.
+    batch_size: usize,
 }
 
 impl<C: Commands> Group<C> {
-    /// Inserts a document with the next command.
-    async fn insert(self: &Arc<Self>, document: RawDocumentBuf) -> Result<Answer, StoreError> {
-        let answer = self.join(document)?;
+    pub(super) fn new(collection: &'static str, commands: C) -> Self {
+        let state = State { is_driven: false, waiting: VecDeque::new() };
+        Self { collection, commands, state: Mutex::new(state) }
+    }
+
+    /// Makes a request for a caller, whose span shows how many requests had the same command.
+    async fn request(self: &Arc<Self>, request: C::Request, span: &Span) -> Result<C::Reply, StoreError> {
+        let answer = self.answer(request).await?;
+        if answer.batch_size > 1 {
+            let size = i64::try_from(answer.batch_size).unwrap_or(i64::MAX);
+            spans::set_attr(span, attributes::DB_OPERATION_BATCH_SIZE, size);
+        }
+        answer.result
+    }
+
+    /// Makes a request with the next command.
+    async fn answer(self: &Arc<Self>, request: C::Request) -> Result<Answer<C::Reply>, StoreError> {
+        let answer = self.join(request)?;
         answer.await.map_err(|_lost| self.transient("the command ended without an answer"))
     }
 
-    /// Adds a document to those that wait, and starts a task for them unless there is one. A document whose answer is dropped
-    /// leaves the group, unless its command runs already.
-    fn join(self: &Arc<Self>, document: RawDocumentBuf) -> Result<oneshot::Receiver<Answer>, StoreError> {
+    /// Adds a request to those that wait, and starts a task for them unless there is one. A request whose answer is dropped leaves
+    /// the group, unless its command runs already.
+    fn join(
+        self: &Arc<Self>,
+        request: C::Request,
+    ) -> Result<oneshot::Receiver<Answer<C::Reply>>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.lock();
         if state.waiting.len() >= WAITING_MAX {
-            return Err(self.transient(format!("{WAITING_MAX} inserts are waiting already")));
+            return Err(self.transient(format!("{WAITING_MAX} {} are waiting already", C::REQUESTS)));
         }
-        state.waiting.push_back(Waiter { document, answer });
+        state.waiting.push_back(Waiter { request, answer });
         let was_driven = std::mem::replace(&mut state.is_driven, true);
         drop(state);
         if !was_driven {
@@ -132,28 +121,39 @@ impl<C: Commands> Group<C> {
         Ok(answered)
     }
 
-    async fn send(&self, batch: Vec<Waiter>) {
-        let (documents, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiter| (waiter.document, waiter.answer)).unzip();
-        let count = documents.len();
-        let outcome = self.commands.insert(documents).await;
-        for (answer, result) in answers.into_iter().zip(results(count, outcome)) {
+    async fn send(&self, batch: Vec<Waiter<C>>) {
+        let (requests, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiter| (waiter.request, waiter.answer)).unzip();
+        let batch_size = requests.len();
+        let results = match self.commands.send(requests).await {
+            Ok(results) => results,
+            Err(error) => answers.iter().map(|_| Err(error.clone())).collect(),
+        };
+        for (answer, result) in answers.into_iter().zip(results) {
             // A caller that has stopped waiting needs no answer.
-            drop(answer.send(Answer { result, documents: count }));
+            drop(answer.send(Answer { result, batch_size }));
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transient(&self, reason: impl Into<String>) -> StoreError {
+        StoreError::Transient { collection: self.collection, reason: reason.into() }
     }
 }
 
-impl State {
-    /// Removes the documents of the next command. Those whose callers have stopped waiting are left out.
-    fn next_batch(&mut self) -> Vec<Waiter> {
+impl<C: Commands> State<C> {
+    /// Removes the requests of the next command. Those whose callers have stopped waiting are left out.
+    fn next_batch(&mut self) -> Vec<Waiter<C>> {
         let (mut batch, mut bytes) = (Vec::new(), 0_usize);
         while let Some(next) = self.waiting.pop_front() {
             if next.answer.is_closed() {
                 continue;
             }
-            bytes = bytes.saturating_add(next.document.as_bytes().len());
-            if batch.len() == DOCUMENTS_MAX || (bytes > BYTES_MAX && !batch.is_empty()) {
+            bytes = bytes.saturating_add(C::size_bytes(&next.request));
+            if batch.len() == REQUESTS_MAX || (bytes > BYTES_MAX && !batch.is_empty()) {
                 self.waiting.push_front(next);
                 break;
             }
@@ -163,15 +163,15 @@ impl State {
     }
 }
 
-/// The task that sends the documents of a group, until none are left.
-struct Driver<C> {
+/// The task that sends the requests of a group, until none are left.
+struct Driver<C: Commands> {
     group: Arc<Group<C>>,
     has_ended: bool,
 }
 
 impl<C: Commands> Driver<C> {
     async fn run(mut self) {
-        // A worker runs a task that was just started before all others that are ready. They run first, because their documents then
+        // A worker runs a task that was just started before all others that are ready. They run first, because their requests then
         // go with this one.
         tokio::task::yield_now().await;
         while let Some(batch) = self.next_batch() {
@@ -179,8 +179,8 @@ impl<C: Commands> Driver<C> {
         }
     }
 
-    /// Returns the next documents. Without any, the next document starts another task.
-    fn next_batch(&mut self) -> Option<Vec<Waiter>> {
+    /// Returns the next requests. Without any, the next request starts another task.
+    fn next_batch(&mut self) -> Option<Vec<Waiter<C>>> {
         let mut state = self.group.lock();
         let batch = state.next_batch();
         if batch.is_empty() {
@@ -193,7 +193,7 @@ impl<C: Commands> Driver<C> {
 }
 
 // A task that panics, or whose runtime ends, answers nobody. Its callers must not wait for it.
-impl<C> Drop for Driver<C> {
+impl<C: Commands> Drop for Driver<C> {
     fn drop(&mut self) {
         if self.has_ended {
             return;
@@ -206,68 +206,7 @@ impl<C> Drop for Driver<C> {
     }
 }
 
-/// Returns one result for each document, in their order.
-fn results(count: usize, outcome: Result<Refusals, StoreError>) -> Vec<Result<(), StoreError>> {
-    match outcome {
-        Ok(mut refusals) => {
-            (0..count).map(|position| refusals.remove(&position).map_or(Ok(()), Err)).collect()
-        }
-        Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
-    }
-}
-
-/// Commands to the store, each within the operation's time-out.
-pub(super) struct Inserts {
-    collection: mongodb::Collection<RawDocumentBuf>,
-    name: &'static str,
-    mongo: Mongo,
-}
-
-impl Inserts {
-    pub(super) fn new(
-        collection: mongodb::Collection<RawDocumentBuf>,
-        name: &'static str,
-        mongo: Mongo,
-    ) -> Self {
-        Self { collection, name, mongo }
-    }
-}
-
-impl Commands for Inserts {
-    async fn insert(&self, documents: Vec<RawDocumentBuf>) -> Result<Refusals, StoreError> {
-        let count = documents.len();
-        let command = async {
-            match self.collection.insert_many(documents).ordered(false).await {
-                Ok(_) => Ok(Refusals::new()),
-                Err(error) => refusals(self.name, count, &error),
-            }
-        };
-        self.mongo.context().in_time(self.name, command).await
-    }
-}
-
-/// Returns the documents of a command that were refused, or the error that concerns all of them. A missing write concern concerns
-/// also those that were refused, because the document that they clash with may not be durable.
-fn refusals(
-    collection: &'static str,
-    count: usize,
-    error: &mongodb::error::Error,
-) -> Result<Refusals, StoreError> {
-    let ErrorKind::InsertMany(failure) = error.kind.as_ref() else {
-        return Err(StoreError::from_driver(collection, error));
-    };
-    if let Some(missed) = &failure.write_concern_error {
-        let reason = format!("write concern not satisfied (code {})", missed.code);
-        return Err(StoreError::Transient { collection, reason });
-    }
-    let refused = failure.write_errors.as_deref().unwrap_or_default();
-    if refused.is_empty() || refused.iter().any(|e| e.index >= count) {
-        return Err(StoreError::Transient { collection, reason: "invalid reply".to_owned() });
-    }
-    Ok(refused.iter().map(|e| (e.index, StoreError::from_code(collection, e.code, &e.message))).collect())
-}
-
-impl<C> fmt::Debug for Group<C> {
+impl<C: Commands> fmt::Debug for Group<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("collection", &self.collection).finish_non_exhaustive()
     }

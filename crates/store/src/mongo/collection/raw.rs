@@ -14,7 +14,7 @@ use mongodb::error::Error as DriverError;
 use mongodb::options::ReturnDocument;
 use telemetry::{attributes, spans};
 
-use super::grouped::{Group, Inserts};
+use super::grouped::{Group, Inserts, Reads};
 use super::{Inserted, Upserted};
 use crate::StoreError;
 use crate::mongo::describe::{self, Change};
@@ -39,7 +39,9 @@ pub(super) struct Raw {
     documents: mongodb::Collection<RawDocumentBuf>,
     pub(super) name: &'static str,
     /// The inserts that share commands. All clones have the same group.
-    pub(super) group: Arc<Group<Inserts>>,
+    pub(super) inserts: Arc<Group<Inserts>>,
+    /// The reads that share commands. All clones have the same group.
+    pub(super) reads: Arc<Group<Reads>>,
     pub(super) mongo: Mongo,
 }
 
@@ -49,8 +51,14 @@ impl Raw {
         name: &'static str,
         mongo: Mongo,
     ) -> Self {
-        let group = Arc::new(Group::new(name, Inserts::new(documents.clone(), name, mongo.clone())));
-        Self { documents, name, group, mongo }
+        let inserts = Arc::new(Group::new(name, Inserts::new(documents.clone(), name, mongo.clone())));
+        let reads = reads_by("_id", &documents, name, &mongo);
+        Self { documents, name, inserts, reads, mongo }
+    }
+
+    /// The same, with reads that share commands by another field.
+    pub(super) fn grouped_by(self, field: &'static str) -> Self {
+        Self { reads: reads_by(field, &self.documents, self.name, &self.mongo), ..self }
     }
 
     pub(super) fn ensure_index(&self, index: Index) -> Answer<'_, ()> {
@@ -74,6 +82,19 @@ impl Raw {
         Box::pin(async move {
             let text = describe::update("update", self.name, &filter, &change);
             let call = async { self.documents.update_one(filter, change).await };
+            Ok(self.run("update", &text, call).await?.matched_count)
+        })
+    }
+
+    pub(super) fn update_one_in<'a>(
+        &'a self,
+        session: &'a mut mongodb::ClientSession,
+        filter: Document,
+        change: Change,
+    ) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let text = describe::update("update", self.name, &filter, &change);
+            let call = async { self.documents.update_one(filter, change).session(session).await };
             Ok(self.run("update", &text, call).await?.matched_count)
         })
     }
@@ -334,6 +355,15 @@ impl Raw {
     ) -> Result<R, StoreError> {
         self.mongo.context().traced(self.name, operation, description, call).await
     }
+}
+
+fn reads_by(
+    field: &'static str,
+    documents: &mongodb::Collection<RawDocumentBuf>,
+    name: &'static str,
+    mongo: &Mongo,
+) -> Arc<Group<Reads>> {
+    Arc::new(Group::new(name, Reads::new(documents.clone(), field, name, mongo.clone())))
 }
 
 /// Evaluates the answer to a bulk command. The driver does not read it, so a failed write and a write without a majority must

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use bson::{Document, doc};
-use mongodb::error::InsertManyError;
+use bson::{Document, RawDocumentBuf, doc};
+use mongodb::error::{ErrorKind, InsertManyError};
 use tokio::sync::mpsc;
 
+use super::inserts::{Refusals, refusals, results};
 use super::*;
 
 /// Fails a test that would otherwise wait forever.
@@ -22,11 +23,19 @@ struct Answered {
 }
 
 impl Commands for Answered {
-    async fn insert(&self, documents: Vec<RawDocumentBuf>) -> Result<Refusals, StoreError> {
+    type Request = RawDocumentBuf;
+    type Reply = ();
+    const REQUESTS: &'static str = "inserts";
+
+    fn size_bytes(document: &RawDocumentBuf) -> usize {
+        document.as_bytes().len()
+    }
+
+    async fn send(&self, documents: Vec<RawDocumentBuf>) -> Result<Results<()>, StoreError> {
         let numbers = documents.iter().map(|document| document.get_i32("n").unwrap()).collect();
         let (outcome, decided) = oneshot::channel();
         assert!(self.commands.send(Command { numbers, outcome }).await.is_ok(), "the test has ended");
-        decided.await.expect("an outcome")
+        Ok(results(documents.len(), decided.await.expect("an outcome")?))
     }
 }
 
@@ -41,7 +50,7 @@ impl Setup {
         Self { group: Arc::new(Group::new("c", Answered { commands: sender })), commands }
     }
 
-    fn join(&self, number: i32) -> oneshot::Receiver<Answer> {
+    fn join(&self, number: i32) -> oneshot::Receiver<Answer<()>> {
         self.group.join(raw(&doc! { "n": number })).unwrap()
     }
 
@@ -67,11 +76,11 @@ fn sized(number: i32, bytes: usize) -> RawDocumentBuf {
 }
 
 /// Returns the answer, or `None` when it was lost.
-async fn answer(answered: oneshot::Receiver<Answer>) -> Option<Answer> {
+async fn answer(answered: oneshot::Receiver<Answer<()>>) -> Option<Answer<()>> {
     tokio::time::timeout(DEADLINE, answered).await.expect("in time").ok()
 }
 
-async fn result(answered: oneshot::Receiver<Answer>) -> Result<(), StoreError> {
+async fn result(answered: oneshot::Receiver<Answer<()>>) -> Result<(), StoreError> {
     answer(answered).await.expect("an answer").result
 }
 
@@ -84,10 +93,10 @@ async fn documents_that_arrive_meanwhile_go_together() {
     let others = [2, 3, 4].map(|number| setup.join(number));
     running.outcome.send(Ok(Refusals::new())).unwrap();
     assert_eq!(setup.succeed().await, [2, 3, 4]);
-    assert_eq!(answer(first).await.unwrap().documents, 1);
+    assert_eq!(answer(first).await.unwrap().batch_size, 1);
     for other in others {
         let other = answer(other).await.unwrap();
-        assert_eq!((other.result.is_ok(), other.documents), (true, 3));
+        assert_eq!((other.result.is_ok(), other.batch_size), (true, 3));
     }
     let later = setup.join(5);
     assert_eq!(setup.succeed().await, [5], "a new task serves the group");
@@ -102,7 +111,7 @@ async fn documents_of_ready_tasks_share_first_command() {
     let started = telemetry::spawn(async move {
         [1, 2, 3].map(|number| {
             let group = Arc::clone(&group);
-            telemetry::spawn(async move { group.insert(raw(&doc! { "n": number })).await })
+            telemetry::spawn(async move { group.answer(raw(&doc! { "n": number })).await })
         })
     });
     let mut numbers = setup.succeed().await;
@@ -164,7 +173,7 @@ async fn lost_command_leaves_no_caller_waiting() {
     drop(command.outcome);
     assert!(answer(running).await.is_none() && answer(waiting).await.is_none());
     let (group, commands) = (Arc::clone(&setup.group), &mut setup.commands);
-    let inserted = group.insert(raw(&doc! { "n": 3 }));
+    let inserted = group.answer(raw(&doc! { "n": 3 }));
     let (lost, ()) = tokio::join!(inserted, async { drop(commands.recv().await) });
     assert!(matches!(lost, Err(StoreError::Transient { .. })), "{lost:?}");
     let later = setup.join(4);
@@ -180,7 +189,7 @@ async fn size_and_number_split_commands() {
         assert_eq!(setup.succeed().await.len(), count);
     }
     for (position, answered) in numbers.into_iter().enumerate() {
-        assert_eq!(answer(answered).await.unwrap().documents, if position < 200 { 100 } else { 50 });
+        assert_eq!(answer(answered).await.unwrap().batch_size, if position < 200 { 100 } else { 50 });
     }
     let sizes = [BYTES_MAX / 2, BYTES_MAX / 4, BYTES_MAX / 2, 2 * BYTES_MAX, 1, 1];
     let numbered = (0..).zip(sizes).map(|(number, bytes)| setup.group.join(sized(number, bytes)).unwrap());
