@@ -45,6 +45,7 @@ DEFAULT = dict(crashes=2, redeliveries=2, unknown=1, rollbacks=1, cap=128,
                no_version=False, trim_if_ledgered=False, trim_upto=False, rmw_trim=False,
                early_offset=False, ledger_means_done=False, skip_unknown=False, sweep_any=False,
                stale_ledger=False,
+               kept=False,            # a worker may take the account that it wrote last, and reads only the ledger (docs/adr/0018)
                conflict_first=False,  # a conflict is published before the decision that it conflicts with
                check_order=True)
 
@@ -221,6 +222,9 @@ class Model:
                     else:
                         yield self.step(s, False, f"{name} takes {what}, reads account",
                                         lambda st, part=part: self.read_account(st, i, part, w))
+                        if snap:
+                            yield self.step(s, False, f"{name} takes {what}, and the account that it wrote as version {snap[0]}",
+                                            lambda st, part=part: self.known_account(st, i, part, w, snap))
             return
         record = self.parts[p][pos[p]]
         if pc == ACCOUNT:                                      # mutation: the ledger was read first
@@ -259,7 +263,7 @@ class Model:
             def go(st):
                 self.insert(st, rows)
                 sn = seen | bit(q[0][0]) if f["trim_at"] == "ledger" else seen
-                self.put(st, i, (PUBLISH, p, (), q, sn, pos, aux))
+                self.put(st, i, (PUBLISH, p, snap, q, sn, pos, aux))
             yield self.step(s, False, f"{name} inserts ledger {[e[0] for e in rows]}", go)
         elif pc == PUBLISH:
             e = q[0]
@@ -269,11 +273,11 @@ class Model:
                 st[6] |= bit(e[0])
                 sn = seen | bit(e[0])
                 if q[1:]:
-                    self.put(st, i, (PUBLISH if f["batch_ledger"] else INSERT, p, (), q[1:], sn, pos, aux))
+                    self.put(st, i, (PUBLISH if f["batch_ledger"] else INSERT, p, snap, q[1:], sn, pos, aux))
                 elif aux:
                     self.put(st, i, (CONFLICT, p, (), (), sn, pos, ()))
                 else:
-                    self.complete(st, i, p, w, sn)
+                    self.complete(st, i, p, w, sn, snap)
             last = "" if q[1:] else ", completes offset"
             yield self.step(s, False, f"{name} publishes seq {e[0]} ({e[1]}), acked{last}", go)
             if s[14][2]:
@@ -290,7 +294,9 @@ class Model:
                 yield self.step(s, True, f"{name} publish of seq {e[0]} times out, outcome unknown", lost)
 
     def read_account(self, st, i, p, w, found=None):
-        snap = (st[0], st[1], st[2], st[3])
+        self.known_account(st, i, p, w, (st[0], st[1], st[2], st[3]), found)
+
+    def known_account(self, st, i, p, w, snap, found=None):
         record = self.parts[p][w[5][p]]
         if found is not None:
             self.look(st, i, p, w, snap, found)
@@ -352,7 +358,9 @@ class Model:
         def go(st):
             write(st)
             sn = seen | bit(e[0]) if f["trim_at"] == "append" else seen
-            self.put(st, i, (INSERT, p, (), self.queue(e, snap[3], seen), sn, pos, ()))
+            left = tuple(x for x in snap[3] if not seen & bit(x[0]))
+            kept = (st[0], st[1], st[2], left + (e,)) if f["kept"] else ()
+            self.put(st, i, (INSERT, p, kept, self.queue(e, snap[3], seen), sn, pos, ()))
             if f["early_offset"]:
                 d = list(st[12])
                 d[p] = max(d[p], pos[p] + 1)
@@ -367,13 +375,13 @@ class Model:
                 self.put(st, i, (IDLE, 0, (), (), seen, pos, ()))
             yield self.step(s, True, f"{name} compare-and-set {verb} {e[1]} as seq {e[0]}, reply lost", lost)
 
-    def complete(self, st, i, p, w, seen):
+    def complete(self, st, i, p, w, seen, kept=()):
         pos = list(w[5])
         pos[p] += 1
         done = list(st[12])
         done[p] = max(done[p], pos[p])
         st[12] = tuple(done)
-        self.put(st, i, (IDLE, 0, (), (), seen, tuple(pos), ()))
+        self.put(st, i, (IDLE, 0, kept, (), seen, tuple(pos), ()))
 
     def sweeper(self, s):
         f = self.f
@@ -578,6 +586,10 @@ run("strict/cross", "cross", True, **QUIET)
 run("strict/mixed", "mixed", True, **SMALL)
 run("strict/keyed, small", "keyed", True, **SMALL)
 run("strict/conflict, small", "conflict", True, **SMALL)
+# a worker takes the account that it wrote last, however long ago that was
+run("kept/keyed, small", "keyed", True, kept=True, **SMALL)
+run("kept/two, small", "two", True, kept=True, **SMALL)
+run("kept/mixed", "mixed", True, kept=True, unknown=0, **SMALL)
 # the protocol as the text of 2026-11-21 states it literally: a handler relays only its own entry
 run("literal/keyed", "keyed", True, lower_first=False)
 run("literal/two", "two", True, lower_first=False, **QUIET)
@@ -608,12 +620,15 @@ for name, (inputs, flags) in {
         "offset before ack": ("two", dict(early_offset=True)),
         "ledgered means done": ("two", dict(ledger_means_done=True)),
         "time-out taken for ack": ("two", dict(skip_unknown=True)),
-        "conflict published first": ("conflict", dict(conflict_first=True))}.items():
+        "conflict published first": ("conflict", dict(conflict_first=True)),
+        "kept, dedupe by tail only": ("two", dict(kept=True, tail_only=True)),
+        "kept, stale ledger read": ("two", dict(kept=True, stale_ledger=True)),
+        "kept, cas without version": ("two", dict(kept=True, no_version=True))}.items():
     run(f"mutant/{name}", inputs, False, **flags)
 
 
 # Slow runs, which only `--all` includes.
-LARGE = {name for name in RUNS if name.split("/")[0] in ("strict", "literal", "open") and RUNS[name][2]
+LARGE = {name for name in RUNS if name.split("/")[0] in ("strict", "kept", "literal", "open") and RUNS[name][2]
          and not name.endswith(", small")}
 LARGE |= {"clash/shared id"}
 

@@ -2,8 +2,9 @@
 //!
 //! This protocol is model-checked. Change the models in `models/` first. Its steps:
 //!
-//! 1. [`Ledger::execute`] reads the account. Unless the account's tail holds the answer, it then reads the ledger in the same
-//!    causally consistent session. It writes the decision by compare-and-set on the version that it read.
+//! 1. [`Ledger::execute`] reads the account, or takes the one that this process wrote last (docs/adr/0018). Unless the account's tail
+//!    holds the answer, it then reads the ledger at a time that is causally after that. It writes the decision by compare-and-set on
+//!    the version that it read.
 //! 2. [`relay`] handles each decision of that account that this process has not seen acknowledged, lowest `seq` first. It writes
 //!    the ledger row, publishes the event and waits for the acknowledgement before it takes the next one.
 //! 3. A process trims the tail of decisions that it has relayed, with its next write to the account or in bulk ([`trim`]).
@@ -22,6 +23,7 @@ mod error;
 mod execute;
 mod hooks;
 mod in_flight;
+mod kept;
 mod known;
 mod outbox;
 mod relay;
@@ -48,6 +50,7 @@ pub use request::Request;
 
 use accounts::Accounts;
 use in_flight::InFlight;
+use kept::Kept;
 use rows::Rows;
 use seen::Seen;
 
@@ -63,6 +66,7 @@ pub struct Ledger {
     outbox: Arc<dyn Outbox>,
     payments: Arc<dyn Payments>,
     seen: Arc<Seen>,
+    kept: Arc<Kept>,
     in_flight: InFlight,
     hooks: Arc<dyn Hooks>,
 }
@@ -84,6 +88,7 @@ impl Ledger {
             outbox,
             payments,
             seen: Arc::default(),
+            kept: Arc::default(),
             in_flight: InFlight::default(),
             hooks: Arc::new(NoHooks),
         }
@@ -120,6 +125,9 @@ impl Ledger {
     /// Makes sure that an account exists and holds `currency`. Returns true when something changed. It publishes nothing, so it
     /// is not a decision.
     pub async fn open(&self, player_id: &str, currency: money::Currency) -> Result<bool, LedgerError> {
-        self.accounts.open(player_id, Some(currency)).await
+        let is_changed = self.accounts.open(player_id, Some(currency)).await?;
+        // Its version is too old now.
+        drop(self.kept.take(player_id));
+        Ok(is_changed)
     }
 }

@@ -266,21 +266,6 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
         self.raw.find(filter, sort, limit).await?.iter().map(|found| self.decode(found)).collect()
     }
 
-    /// [`Collection::find`] in a causally consistent session.
-    ///
-    /// # Errors
-    /// `Unreadable` when one does not decode. See [`StoreError`].
-    pub async fn find_in(
-        &self,
-        session: &mut Session,
-        filter: Document,
-        sort: Document,
-        limit: u32,
-    ) -> Result<Vec<T>, StoreError> {
-        let found = self.raw.find_in(&mut session.inner, filter, sort, limit).await?;
-        found.iter().map(|found| self.decode(found)).collect()
-    }
-
     /// Returns at most `limit` documents that match and decode, in the order of `sort`. Unreadable ones do not count towards
     /// `limit` and are reported once per process. For sweepers and lists, where one player's document must not stop the others.
     ///

@@ -90,7 +90,7 @@ async fn session_reads_are_causal_and_sorted() {
         counters.insert_one(&Counter { version, ..counter(id) }).await.unwrap();
     }
     assert!(counters.find_one_in(&mut session, doc! { "_id": "a" }).await.unwrap().is_some());
-    let two = counters.find_in(&mut session, doc! {}, doc! { "version": -1 }, 2).await.unwrap();
+    let two = counters.find(doc! {}, doc! { "version": -1 }, 2).await.unwrap();
     assert_eq!(two.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
     let sum = vec![doc! { "$group": { "_id": null, "sum": { "$sum": "$version" } } }];
     let sums = counters.aggregate(sum, 10).await.unwrap();

@@ -4,7 +4,7 @@ use bson::{Bson, DateTime, Document, doc};
 use money::Currency;
 use store::StoreError;
 use store::mongo::describe::Change;
-use store::mongo::{Collection, Index, Mongo, Session};
+use store::mongo::{CausalTime, Collection, Index, Mongo};
 
 use super::documents::{Before, decided_fields};
 use super::{AccountDoc, Entry, LedgerError};
@@ -14,6 +14,14 @@ use crate::domain::AccountState;
 #[derive(Debug, Clone)]
 pub(super) struct Accounts {
     documents: Collection<AccountDoc>,
+    mongo: Mongo,
+}
+
+/// An account, and the point in the store's history at which it was read or written.
+#[derive(Debug, Clone)]
+pub(super) struct ReadAccount {
+    pub(super) document: AccountDoc,
+    pub(super) at: CausalTime,
 }
 
 /// Decision to write, provided that the account is unchanged since it was read.
@@ -22,7 +30,7 @@ pub(super) struct Write<'a> {
     pub(super) read: &'a AccountDoc,
     pub(super) after: &'a AccountState,
     pub(super) entry: &'a Entry,
-    /// Entries that this process has relayed and seen acknowledged, by `seq`.
+    /// Entries of its tail that this process has relayed and seen acknowledged, by `seq`.
     pub(super) trims: &'a [i64],
     /// False only in a test twin that is broken on purpose.
     pub(super) compare_version: bool,
@@ -30,7 +38,7 @@ pub(super) struct Write<'a> {
 
 impl Accounts {
     pub(super) fn new(mongo: &Mongo) -> Self {
-        Self { documents: mongo.collection("accounts") }
+        Self { documents: mongo.collection("accounts"), mongo: mongo.clone() }
     }
 
     pub(super) async fn ensure_indexes(&self) -> Result<(), StoreError> {
@@ -41,18 +49,21 @@ impl Accounts {
         self.documents.find_one(doc! { "_id": player_id }).await
     }
 
-    /// Returns the account. Creates it when it is missing, because a command may overtake its player's registration.
-    pub(super) async fn read(
-        &self,
-        session: &mut Session,
-        player_id: &str,
-    ) -> Result<AccountDoc, LedgerError> {
-        if let Some(account) = self.documents.find_one_in(session, doc! { "_id": player_id }).await? {
-            return Ok(account);
+    /// Returns the account, read in one command with those that others read at the same moment. Creates it when it is missing,
+    /// because a command may overtake its player's registration.
+    pub(super) async fn read(&self, player_id: &str) -> Result<ReadAccount, LedgerError> {
+        let mut time = CausalTime::default();
+        for is_created in [false, true] {
+            if is_created {
+                self.open(player_id, None).await?;
+            }
+            let mut read = self.documents.find_grouped(vec![player_id.to_owned()], time).await?;
+            time = read.time;
+            if let Some(document) = read.documents.pop() {
+                return Ok(ReadAccount { document, at: time });
+            }
         }
-        self.open(player_id, None).await?;
-        let created = self.documents.find_one_in(session, doc! { "_id": player_id }).await?;
-        created.ok_or(LedgerError::Contended { attempts: 1 })
+        Err(LedgerError::Contended { attempts: 1 })
     }
 
     /// Makes sure that the account exists and holds `currency`. Returns true when something changed.
@@ -74,11 +85,12 @@ impl Accounts {
         Ok(self.documents.update_one(filter, change).await? == 1)
     }
 
-    /// Writes the decision by compare-and-set. Returns false when another decision was first.
+    /// Writes the decision by compare-and-set. Returns the account as it is then, or `None` when another decision was first.
     ///
     /// It is a pipeline, because one update refuses `$pull` and `$push` on the same field. It filters the stored tail and not the
-    /// tail that was read, so entries that another process has trimmed stay trimmed.
-    pub(super) async fn write(&self, write: &Write<'_>) -> Result<bool, LedgerError> {
+    /// tail that was read, so entries that another process has trimmed stay trimmed. Only such entries may be in the returned tail
+    /// and no longer in the stored one.
+    pub(super) async fn write(&self, write: &Write<'_>) -> Result<Option<ReadAccount>, LedgerError> {
         let mut filter = doc! { "_id": &write.read.player_id };
         if write.compare_version {
             filter.insert("version", write.read.version);
@@ -88,10 +100,13 @@ impl Accounts {
         let entry = bson::serialize_to_document(write.entry).map_err(unreadable)?;
         let before = bson::serialize_to_document(&Before::next(write.read)).map_err(unreadable)?;
         let mut fields = decided_fields(version, write.after);
+        let document = write.read.decided(fields.clone(), write.entry, write.trims).map_err(unreadable)?;
         fields.insert("before", before);
         let mut set = literal(fields);
         set.insert("tail", doc! { "$concatArrays": [tail_without(write.trims), [{ "$literal": entry }]] });
-        Ok(self.documents.update_one(filter, pipeline(set)).await? == 1)
+        let mut session = self.mongo.causal_session().await?;
+        let matched = self.documents.update_one_in(&mut session, filter, pipeline(set)).await?;
+        Ok((matched == 1).then(|| ReadAccount { document, at: session.time() }))
     }
 
     /// Restores the state before the latest decision and removes the decision, if the account is unchanged since it was read.
@@ -142,4 +157,84 @@ fn literal(fields: Document) -> Document {
 
 fn tail_without(seqs: &[i64]) -> Document {
     doc! { "$filter": { "input": "$tail", "cond": { "$not": [{ "$in": ["$$this.seq", seqs.to_vec()] }] } } }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{EventId, EventType};
+    use money::Money;
+    use telemetry::propagation;
+
+    use super::*;
+    use crate::domain::{self, Command, LimitSet, Wager};
+    use crate::ledger::entry::About;
+
+    /// Decides a command on an account that was read. It trims the earlier decisions.
+    async fn decide(
+        accounts: &Accounts,
+        read: &AccountDoc,
+        id: &str,
+        command: &Command,
+    ) -> Option<ReadAccount> {
+        let command_id: EventId = id.parse().unwrap();
+        let decision = domain::decide(&read.state(), command, 1_000_000).unwrap();
+        let about = About {
+            command_id: &command_id,
+            command_type: EventType::ApplyWager,
+            request_hash: "hash".to_owned(),
+            keys: vec![format!("c:{id}")],
+            voids: None,
+            at_ms: 1_000_000,
+        };
+        let entry = Entry::new(read.next_seq, about, &decision, propagation::capture());
+        let trims: Vec<i64> = read.tail.iter().map(|entry| entry.seq).collect();
+        let write =
+            Write { read, after: &decision.account, entry: &entry, trims: &trims, compare_version: true };
+        accounts.write(&write).await.unwrap()
+    }
+
+    /// What a decision returns must be what a read would return, or the next decision is based on something else.
+    #[tokio::test]
+    async fn written_account_is_the_stored_one() {
+        let mongo = Mongo::connect(&testkit::long_timeouts::mongo("pay")).await.unwrap();
+        let accounts = Accounts::new(&mongo);
+        accounts.open("p", Some(Currency::Eur)).await.unwrap();
+        let money = doc! { "$set": { "balances.EUR": 100_i64 } };
+        accounts.documents.update_one(doc! { "_id": "p" }, money).await.unwrap();
+        let eur = |minor| Money::new(minor, Currency::Eur);
+        let limits = |max_stake, cause: &str| Command::SetLimits {
+            cause_id: cause.parse().unwrap(),
+            limits: LimitSet { max_stake, daily_loss: Some(eur(5_000)) },
+            loosen_after_ms: 86_400_000,
+        };
+        let wager = |stake, payout| {
+            Command::ApplyWager(Wager {
+                wager_id: "w".parse().unwrap(),
+                game: "slots".to_owned(),
+                stake: eur(stake),
+                payout: eur(payout),
+            })
+        };
+        let commands = [
+            ("set", limits(Some(eur(50)), "set")),
+            ("looser", limits(Some(eur(60)), "looser")),
+            ("won", wager(10, 500)),
+            ("lost", wager(20, 0)),
+            ("too-much", wager(51, 0)),
+            ("out", Command::SelfExclude { cause_id: "out".parse().unwrap(), until_ms: 2_000_000 }),
+        ];
+        let mut known = accounts.read("p").await.unwrap();
+        for (id, command) in &commands {
+            let before = known.document;
+            known = decide(&accounts, &before, id, command).await.expect("nobody else decides");
+            let stored = accounts.find("p").await.unwrap().unwrap();
+            assert_eq!(known.document, stored, "{id}");
+            assert!(
+                decide(&accounts, &before, "stale", command).await.is_none(),
+                "{id}: based on an old one"
+            );
+            assert_eq!(accounts.find("p").await.unwrap(), Some(stored), "{id}: and nothing was written");
+        }
+        mongo.drop_database().await.unwrap();
+    }
 }

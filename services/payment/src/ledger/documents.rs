@@ -173,6 +173,24 @@ impl AccountDoc {
         }
     }
 
+    /// Returns the account after a decision on it, as a read would return it: with the [`decided_fields`], the entry at the end of
+    /// the tail, and without the entries `trims`.
+    pub(super) fn decided(
+        &self,
+        mut fields: Document,
+        entry: &Entry,
+        trims: &[i64],
+    ) -> Result<Self, bson::error::Error> {
+        fields.insert("_id", &self.player_id);
+        fields.insert("tail", Vec::<Bson>::new());
+        // Decoded as a read would, because not every limit is stored as it was decided.
+        let decoded: Self = bson::deserialize_from_document(fields)?;
+        let left = self.tail.iter().filter(|earlier| !trims.contains(&earlier.seq));
+        let tail: Vec<Entry> = left.chain([entry]).cloned().collect();
+        let oldest_tail_at = tail.iter().map(|entry| entry.at).min();
+        Ok(Self { tail, oldest_tail_at, before: Some(Before::next(self)), ..decoded })
+    }
+
     /// Returns the state before the decision `seq`, or `None` unless that decision is the latest.
     pub(super) fn state_before(&self, seq: i64) -> Option<AccountState> {
         let before = self.before.clone().filter(|before| before.seq == seq && self.next_seq == seq + 1)?;

@@ -5,7 +5,7 @@ use contracts::proto::payments::v1::CommandConflict;
 use contracts::{Event, EventId, EventType, Format, RequestHash};
 use telemetry::propagation;
 
-use super::accounts::Write;
+use super::accounts::{ReadAccount, Write};
 use super::entry::{About, SOURCE};
 use super::known::{Keys, Known, known};
 use super::relay::{Origin, Relayed};
@@ -69,15 +69,13 @@ impl Ledger {
     /// Makes one attempt: account, then ledger, then compare-and-set, in this order only.
     async fn attempt(&self, incoming: &Incoming<'_>, keys: &Keys) -> Result<Attempt, LedgerError> {
         let player_id = incoming.player_id;
-        let mut session = self.mongo.causal_session().await?;
-        let account = self.accounts.read(&mut session, player_id).await?;
-        self.hooks.reached(Step::AccountRead, player_id)?;
+        let ReadAccount { document: account, at } = self.read(player_id).await?;
         let mut rows = Vec::new();
         if !keys.are_decided_in(&account.tail) && self.hooks.keeps(Safeguard::LedgerRead) {
-            rows = self.rows.find(&mut session, &keys.all()).await?;
+            // It sees at least what the account was read, or written, after: the rows of all decisions that had left its tail.
+            rows = self.rows.find(keys.all(), at).await?;
             self.hooks.reached(Step::LedgerRead, player_id)?;
         }
-        drop(session);
         // A decision is published again before the command is answered. So a client that learns of a conflict has learned of
         // the earlier decision.
         match known(keys, incoming.request_hash.as_str(), player_id, &account.tail, &rows) {
@@ -96,6 +94,17 @@ impl Ledger {
             }
             Known::Undecided { referred } => self.decide(incoming, keys, &account, referred).await,
         }
+    }
+
+    /// Returns the account as this process last wrote it, or reads it.
+    async fn read(&self, player_id: &str) -> Result<ReadAccount, LedgerError> {
+        if let Some(account) = self.kept.take(player_id) {
+            self.hooks.reached(Step::AccountKept, player_id)?;
+            return Ok(account);
+        }
+        let account = self.accounts.read(player_id).await?;
+        self.hooks.reached(Step::AccountRead, player_id)?;
+        Ok(account)
     }
 
     async fn decide(
@@ -139,13 +148,14 @@ impl Ledger {
             trims: &trims,
             compare_version: self.hooks.keeps(Safeguard::VersionCompared),
         };
-        if !self.accounts.write(&write).await? {
-            return Ok(Attempt::Retry);
-        }
+        let Some(written) = self.accounts.write(&write).await? else { return Ok(Attempt::Retry) };
         self.seen.mark_trimmed(incoming.player_id, &trims);
         self.hooks.reached(Step::DecisionWritten, incoming.player_id)?;
         Ok(match self.relay(incoming.player_id, &entry, Origin::Handler).await? {
-            Relayed::Acknowledged => Attempt::Done(Verdict::Decided(Box::new(entry))),
+            Relayed::Acknowledged => {
+                self.kept.put(written);
+                Attempt::Done(Verdict::Decided(Box::new(entry)))
+            }
             Relayed::Reverted => Attempt::Retry,
         })
     }
@@ -198,10 +208,11 @@ impl Ledger {
         Ok(Attempt::Done(Verdict::Conflict))
     }
 
-    /// Returns the entries that the next write to this account may trim, by `seq`.
+    /// Returns the entries that the next write to this account may trim, by `seq`. Some of them may be trimmed already, since the
+    /// account was read.
     fn trims_of(&self, account: &AccountDoc) -> Vec<i64> {
-        let seen = self.seen.of(&account.player_id);
-        account.tail.iter().map(|entry| entry.seq).filter(|seq| seen.contains(seq)).collect()
+        let seqs = account.tail.iter().map(|entry| entry.seq);
+        seqs.filter(|seq| self.seen.is_acknowledged(&account.player_id, *seq)).collect()
     }
 }
 

@@ -6,6 +6,8 @@
 pub enum Step {
     /// The account was read.
     AccountRead,
+    /// The account that this process wrote last was taken instead.
+    AccountKept,
     /// The ledger was searched for the command.
     LedgerRead,
     /// A report was admitted, so no process sends the provider a first request any more.
@@ -28,6 +30,7 @@ impl Step {
     /// All steps.
     pub const ALL: &'static [Self] = &[
         Self::AccountRead,
+        Self::AccountKept,
         Self::LedgerRead,
         Self::ReportAdmitted,
         Self::DecisionWritten,

@@ -25,6 +25,8 @@ impl Ledger {
                 what: "it has a key of another player's decision, and later decisions depend on that one",
             });
         };
+        // It has the decision.
+        drop(self.kept.take(player_id));
         // A failed compare-and-set is harmless, because the caller reads again and comes back here.
         if self.accounts.revert(&account, &before).await? {
             tracing::warn!(

@@ -2,7 +2,7 @@
 
 use bson::{Document, doc};
 use store::StoreError;
-use store::mongo::{Collection, Index, Mongo, Session};
+use store::mongo::{CausalTime, Collection, Index, Mongo};
 
 use super::entry::row_id;
 use super::{Entry, LedgerError};
@@ -17,7 +17,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(mongo: &Mongo) -> Self {
-        Self { rows: mongo.collection("ledger") }
+        Self { rows: mongo.collection("ledger").grouped_by("keys") }
     }
 
     pub(super) async fn ensure_indexes(&self) -> Result<(), StoreError> {
@@ -27,13 +27,14 @@ impl Rows {
         self.rows.ensure_index(Index::on(doc! { "keys": 1 }).unique()).await
     }
 
-    /// Returns the decisions under any of these keys, each with its player.
+    /// Returns the decisions under any of these keys, each with its player. It sees at least what was there at `after`, and is one
+    /// command with the reads that others make at the same moment.
     pub(super) async fn find(
         &self,
-        session: &mut Session,
-        keys: &[String],
+        keys: Vec<String>,
+        after: CausalTime,
     ) -> Result<Vec<(String, Entry)>, LedgerError> {
-        let rows = self.rows.find_in(session, under_any(keys), doc! {}, ROWS_FOUND_MAX).await?;
+        let rows = self.rows.find_grouped(keys, after).await?.documents;
         rows.into_iter().map(owned).collect()
     }
 

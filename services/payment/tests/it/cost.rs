@@ -1,4 +1,4 @@
-//! Cost of one bet in normal operation: each step of the protocol once, and one record.
+//! Cost of one bet in normal operation: each step of the protocol once, no read of the account after the first one, and one record.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,13 @@ use crate::world::{World, wager};
 
 /// Counts the steps.
 #[derive(Debug, Default)]
-struct Counted(Mutex<HashMap<Step, usize>>);
+pub(crate) struct Counted(Mutex<HashMap<Step, usize>>);
+
+impl Counted {
+    pub(crate) fn steps(&self, step: Step) -> usize {
+        self.0.lock().unwrap().get(&step).copied().unwrap_or(0)
+    }
+}
 
 impl Hooks for Counted {
     fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
@@ -34,9 +40,9 @@ async fn one_bet_takes_each_step_once() {
         }
     }
     let steps = counted.0.lock().unwrap().clone();
-    let once =
-        [Step::AccountRead, Step::LedgerRead, Step::DecisionWritten, Step::RowWritten, Step::EventPublished];
-    for step in once {
+    assert_eq!(steps.get(&Step::AccountRead), Some(&1), "for the first bet: {steps:?}");
+    assert_eq!(steps.get(&Step::AccountKept), Some(&(BETS - 1)), "{steps:?}");
+    for step in [Step::LedgerRead, Step::DecisionWritten, Step::RowWritten, Step::EventPublished] {
         assert_eq!(steps.get(&step), Some(&BETS), "{step:?}: {steps:?}");
     }
     assert_eq!(steps.get(&Step::IntentEnded), None, "a bet is no payment");

@@ -12,6 +12,7 @@ mod decide;
 mod failing_accounts;
 mod guard;
 mod intents;
+mod kept;
 mod limits;
 mod loss_day;
 mod owners;

@@ -238,25 +238,6 @@ impl Raw {
         })
     }
 
-    pub(super) fn find_in<'a>(
-        &'a self,
-        session: &'a mut mongodb::ClientSession,
-        filter: Document,
-        sort: Document,
-        limit: u32,
-    ) -> Answer<'a, Vec<RawDocumentBuf>> {
-        Box::pin(async move {
-            let sort = (!sort.is_empty()).then_some(sort);
-            let text = describe::find(self.name, &filter, sort.as_ref(), true);
-            let call = async {
-                let find = self.documents.find(filter).optional(sort, |find, sort| find.sort(sort));
-                let mut cursor = find.limit(i64::from(limit)).session(&mut *session).await?;
-                cursor.stream(session).try_collect::<Vec<_>>().await
-            };
-            self.read("find", &text, call, Vec::len).await
-        })
-    }
-
     /// Gives the documents that match to `taker`, in the order of `sort` (empty: any order).
     pub(super) fn find_until_taken<'a>(
         &'a self,
