@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::protocol::digest::ROWS_MAX;
 
 /// Version of the tables. Every change of the tables, or of the digests that they store, raises it.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// Largest number of rows per envelope and table. An id is `seq * PARTS + n`, so a range of `seq` is a range of ids.
 pub(super) const PARTS: u64 = ROWS_MAX as u64;
@@ -33,8 +33,8 @@ CREATE TABLE envelopes (
     bytes INTEGER NOT NULL
 );
 
--- One row for each item's share of a trace. The first one with spans is the head of the trace, by which the trace is listed
--- when its root is not stored.
+-- One row for each item's share of a trace, and one for each streamed segment. The first one with spans is the head of the
+-- trace, by which the trace is listed when its root is not stored.
 CREATE TABLE parts (
     id INTEGER PRIMARY KEY,
     trace_id BLOB NOT NULL,

@@ -295,8 +295,8 @@ fn sum_releases(batch: &[IndexEntry]) -> HashMap<ReleaseKey<'_>, ReleaseSum> {
             sum.last_us = *received_at_us;
             sum.last_seq = *seq;
             match row.sent {
-                ReleaseSent::Transaction => sum.transactions += 1,
-                ReleaseSent::Error => sum.errors += 1,
+                ReleaseSent::Transaction => sum.transactions += row.count,
+                ReleaseSent::Error => sum.errors += row.count,
                 ReleaseSent::Session => {}
             }
         }

@@ -3,7 +3,10 @@
 //! It guarantees that the digest depends only on what the journal stores (the bytes, the project, the time of receipt), so
 //! that a lost index is rebuilt with the same rows. The cost is linear in the bytes, and all texts are short.
 
-use std::collections::HashMap;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use uuid::Uuid;
 
@@ -74,11 +77,11 @@ pub enum PartKind {
     Log = 3,
     /// Metrics of one trace.
     Metric = 4,
-    /// Standalone spans of one trace.
+    /// Streamed spans of one segment, or standalone spans of one trace.
     Span = 5,
 }
 
-/// Contribution of one item to one trace.
+/// Contribution of one item to one trace. A streamed segment contributes as much as the transaction that it would have been.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     /// Kind of the part.
@@ -123,12 +126,14 @@ pub struct ReleaseRow {
     pub environment: String,
     /// Kind of data that the release sent.
     pub sent: ReleaseSent,
+    /// Number of transactions, streamed segments, error events or sums of sessions.
+    pub count: u64,
 }
 
 /// Kind of data that a release can send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReleaseSent {
-    /// A transaction.
+    /// A transaction, or a streamed segment.
     Transaction,
     /// An error event.
     Error,
@@ -201,7 +206,7 @@ impl DigestReader {
 
     fn transaction(&mut self, json: &str) {
         let transaction = Transaction::parse(json);
-        self.release(transaction.release, transaction.environment, ReleaseSent::Transaction);
+        self.release(transaction.release, transaction.environment, ReleaseSent::Transaction, 1);
         let trace = transaction.trace;
         let Some(trace_id) = trace.text("trace_id").as_deref().and_then(trace_id) else { return };
         let mut spans = 1_u32;
@@ -238,7 +243,7 @@ impl DigestReader {
         let event_id = self.event_id.take().or_else(|| event.event_id.as_deref().and_then(uuid));
         let release = event.release.clone();
         self.digest.errors.push(ErrorRow { issue, event_id, at, release, user: event.user });
-        self.release(event.release, event.environment, ReleaseSent::Error);
+        self.release(event.release, event.environment, ReleaseSent::Error, 1);
         if let Some(trace_id) = event.trace_id.as_deref().and_then(trace_id) {
             self.part(plain_part(PartKind::Error, trace_id, at, at));
         }
@@ -259,30 +264,26 @@ impl DigestReader {
     fn spans(&mut self, json: &str) {
         let mut parts = Parts::default();
         let received_at = self.received_at;
-        let mut releases = HashMap::new();
+        let mut releases: BTreeMap<(String, Option<String>), u64> = BTreeMap::new();
         let is_batch = signals::each_entry(json, |entry| {
             let span = SpanV2::read(&entry);
             let Some(trace_id) = span.trace_id.as_deref().and_then(trace_id) else { return };
             let end = span.end_timestamp.or(received_at);
-            let part =
-                parts.part_for(plain_part(PartKind::Span, trace_id, span.start_timestamp.or(end), end));
-            let Some(part) = part else { return };
+            let new = plain_part(PartKind::Span, trace_id, span.start_timestamp.or(end), end);
+            let Some(part) = parts.part_of_segment(new, span.segment_id.as_deref()) else { return };
             part.add(&span, end);
+            let short = |name: &str| span.attributes.text(name).map(|text| cut(text, LABEL_BYTES_MAX));
             if span.is_segment
-                && let Some(release) = span.attributes.text("sentry.release")
+                && let Some(release) = short("sentry.release")
             {
-                releases.insert(cut(release, LABEL_BYTES_MAX), span.attributes.text("sentry.environment"));
+                *releases.entry((release, short("sentry.environment"))).or_default() += 1;
             }
         });
-        for (release, environment) in releases {
-            self.release(
-                Some(release),
-                environment.map(|name| cut(name, LABEL_BYTES_MAX)),
-                ReleaseSent::Transaction,
-            );
+        for ((release, environment), segments) in releases {
+            self.release(Some(release), environment, ReleaseSent::Transaction, segments);
         }
         if is_batch {
-            return self.parts(parts);
+            return self.parts(parts.with_the_earliest_root_last());
         }
         let span = SpanPayload::read(&Fields::parse(json));
         let Some(trace_id) = span.trace_id.as_deref().and_then(trace_id) else { return };
@@ -309,14 +310,20 @@ impl DigestReader {
             rows.extend(sum);
         }
         if let Some(Session { release, environment, .. }) = rows.last().cloned() {
-            self.release(Some(release), Some(environment), ReleaseSent::Session);
+            self.release(Some(release), Some(environment), ReleaseSent::Session, 1);
         }
     }
 
-    fn release(&mut self, release: Option<String>, environment: Option<String>, sent: ReleaseSent) {
+    fn release(
+        &mut self,
+        release: Option<String>,
+        environment: Option<String>,
+        sent: ReleaseSent,
+        count: u64,
+    ) {
         if let Some(release) = release {
             let environment = environment.unwrap_or_default();
-            self.digest.releases.push(ReleaseRow { release, environment, sent });
+            self.digest.releases.push(ReleaseRow { release, environment, sent, count });
         }
     }
 
@@ -332,26 +339,57 @@ impl DigestReader {
     }
 }
 
-/// Parts of one item, one for each trace.
+/// Parts of one item: one for each trace, and of streamed spans one for each segment.
 #[derive(Default)]
 struct Parts {
     list: Vec<Part>,
+    /// First part of each trace.
     by_trace: HashMap<[u8; 16], usize>,
+    by_segment: HashMap<([u8; 16], String), usize>,
+    /// Traces whose first part belongs to a segment. Until then it has only spans that name none.
+    claimed: HashSet<[u8; 16]>,
 }
 
 impl Parts {
     /// Returns the part of the trace, created from `new` if necessary. `None` means that there are too many.
     fn part_for(&mut self, new: Part) -> Option<&mut Part> {
-        let position = match self.by_trace.get(&new.trace_id) {
-            Some(position) => *position,
-            None if self.list.len() < ROWS_MAX => {
-                self.by_trace.insert(new.trace_id, self.list.len());
-                self.list.push(new);
-                self.list.len() - 1
-            }
-            None => return None,
-        };
+        let known = self.by_trace.get(&new.trace_id).copied();
+        let position = known.or_else(|| self.push(new))?;
         self.list.get_mut(position)
+    }
+
+    /// Does the same for a segment. A span that names no segment belongs to the first part of its trace.
+    fn part_of_segment(&mut self, new: Part, segment: Option<&str>) -> Option<&mut Part> {
+        let Some(segment) = segment else { return self.part_for(new) };
+        let (trace_id, key) = (new.trace_id, (new.trace_id, segment.to_owned()));
+        let known = self.by_segment.get(&key).copied();
+        let unclaimed = self.by_trace.get(&trace_id).copied().filter(|_| !self.claimed.contains(&trace_id));
+        let position = known.or(unclaimed).or_else(|| self.push(new))?;
+        if known.is_none() {
+            self.claimed.insert(trace_id);
+            self.by_segment.insert(key, position);
+        }
+        self.list.get_mut(position)
+    }
+
+    /// Appends a part and returns its position.
+    fn push(&mut self, new: Part) -> Option<usize> {
+        if self.list.len() >= ROWS_MAX {
+            return None;
+        }
+        let position = self.list.len();
+        self.by_trace.entry(new.trace_id).or_insert(position);
+        self.list.push(new);
+        Some(position)
+    }
+
+    /// Orders the parts so that the listing of traces, which shows the last root, shows the earliest one of this item.
+    fn with_the_earliest_root_last(mut self) -> Self {
+        self.list.sort_by(|a, b| {
+            let by_start = || if a.root && b.root { b.start.total_cmp(&a.start) } else { Ordering::Equal };
+            a.root.cmp(&b.root).then_with(by_start)
+        });
+        self
     }
 }
 

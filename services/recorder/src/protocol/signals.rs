@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
+use telemetry::Status;
 
 use super::{
     event::LABEL_BYTES_MAX,
@@ -13,6 +14,11 @@ use super::{
 
 /// Attributes with the span id of a log or metric that has no `span_id`, as older SDKs and the Rust SDK send it.
 const SPAN_ATTRIBUTES: [&str; 2] = ["sentry.trace.parent_span_id", "parent_span_id"];
+
+/// Attribute with the reason of a failed span of the second version, whose own status is only `ok` or `error`.
+const STATUS_MESSAGE: &str = "sentry.status.message";
+/// Attributes with the id of the segment that a span belongs to, as the protocol has it and as older SDKs send it.
+const SEGMENT_ATTRIBUTES: [&str; 2] = ["sentry.segment.id", "sentry.segment_id"];
 
 /// Calls `each` with every object in a batch item, `{"items": […]}`. Returns false when there is none.
 pub fn each_entry<'a>(json: &'a str, mut each: impl FnMut(Fields<'a>)) -> bool {
@@ -96,10 +102,12 @@ pub struct SpanV2<'a> {
     pub parent_span_id: Option<String>,
     /// Name of the span.
     pub name: Option<String>,
-    /// `ok` or `error`.
+    /// `ok`, or the reason of a failure ([`streamed_status`]).
     pub status: Option<String>,
     /// True for the root of a service's part of the trace.
     pub is_segment: bool,
+    /// Segment that the span belongs to, which may be the span itself.
+    pub segment_id: Option<String>,
     /// Start time.
     pub start_timestamp: Timestamp,
     /// End time.
@@ -114,19 +122,62 @@ impl<'a> SpanV2<'a> {
     /// Reads every valid field.
     #[must_use]
     pub fn read(fields: &Fields<'a>) -> Self {
+        let attributes = Attributes::read(fields);
         Self {
             trace_id: fields.text("trace_id"),
             span_id: fields.short("span_id", LABEL_BYTES_MAX),
             parent_span_id: fields.short("parent_span_id", LABEL_BYTES_MAX),
             name: fields.text("name"),
-            status: fields.text("status"),
+            status: streamed_status(fields, &attributes),
             is_segment: fields.boolean("is_segment").unwrap_or_default(),
+            segment_id: segment_id(fields, &attributes),
             start_timestamp: fields.time("start_timestamp"),
             end_timestamp: fields.time("end_timestamp"),
-            attributes: Attributes::read(fields),
-            links: fields.raw("links"),
+            links: links(fields),
+            attributes,
         }
     }
+}
+
+/// Returns the status of a span of the second version by the name that a span of a transaction would have.
+///
+/// SDKs put that name into an attribute. Any other text there is a message for people, and then the status is `error`.
+#[must_use]
+pub fn streamed_status(fields: &Fields<'_>, attributes: &Attributes<'_>) -> Option<String> {
+    let status = fields.text("status")?;
+    if status == Status::Ok.as_str() {
+        return Some(status);
+    }
+    let reason = attributes.text(STATUS_MESSAGE).and_then(|name| Status::from_name(&name));
+    match reason {
+        None | Some(Status::Ok) => Some(status),
+        Some(reason) => Some(reason.as_str().to_owned()),
+    }
+}
+
+/// Returns the id of the segment that a span of the second version belongs to. A segment belongs to itself.
+#[must_use]
+pub fn segment_id(fields: &Fields<'_>, attributes: &Attributes<'_>) -> Option<String> {
+    if fields.boolean("is_segment") == Some(true) {
+        return fields.short("span_id", LABEL_BYTES_MAX);
+    }
+    let id = SEGMENT_ATTRIBUTES.into_iter().find_map(|name| attributes.text(name));
+    id.map(|id| fields::cut(id, LABEL_BYTES_MAX))
+}
+
+/// Returns the links of a span of the second version with plain attributes, like those of a span of a transaction.
+fn links(fields: &Fields<'_>) -> Option<Box<RawValue>> {
+    let mut links: Vec<BTreeMap<String, Box<RawValue>>> = Vec::new();
+    fields::each_object(fields.get("links")?.get(), |link| {
+        let mut members: BTreeMap<String, Box<RawValue>> =
+            link.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let attributes = Attributes::read(&link);
+        if !attributes.0.is_empty() {
+            members.insert("attributes".to_owned(), attributes.flat());
+        }
+        links.push(members);
+    });
+    serde_json::value::to_raw_value(&links).ok().map(strict)
 }
 
 #[cfg(test)]
@@ -142,6 +193,52 @@ mod tests {
         assert_eq!(span(&format!(r#"{{"span_id":null,{attribute}}}"#)).as_deref(), Some("bb"));
         assert_eq!(span(r#"{"attributes":{"parent_span_id":{"value":"cc"}}}"#).as_deref(), Some("cc"));
         assert_eq!(span(r#"{"attributes":[]}"#), None);
+    }
+
+    #[test]
+    fn failed_span_has_the_reason_that_its_sdk_sent() {
+        let status = |entry: &str| SpanV2::read(&Fields::parse(entry)).status;
+        let with = |status: &str, reason: &str| {
+            format!(
+                r#"{{"status":"{status}","attributes":{{"sentry.status.message":{{"value":"{reason}"}}}}}}"#
+            )
+        };
+        for (entry, expected) in [
+            (with("error", "deadline_exceeded"), Some("deadline_exceeded")),
+            (with("error", "connection refused"), Some("error")),
+            (with("error", "ok"), Some("error")),
+            (with("ok", "not_found"), Some("ok")),
+            (r#"{"status":"error"}"#.to_owned(), Some("error")),
+            ("{}".to_owned(), None),
+        ] {
+            assert_eq!(status(&entry).as_deref(), expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn span_belongs_to_its_segment() {
+        let segment = |entry: &str| SpanV2::read(&Fields::parse(entry)).segment_id;
+        assert_eq!(segment(r#"{"is_segment":true,"span_id":"aa"}"#).as_deref(), Some("aa"));
+        for name in SEGMENT_ATTRIBUTES {
+            let child = format!(r#"{{"span_id":"bb","attributes":{{"{name}":{{"value":"aa"}}}}}}"#);
+            assert_eq!(segment(&child).as_deref(), Some("aa"), "{name}");
+        }
+        assert_eq!(segment(r#"{"is_segment":false,"span_id":"bb"}"#), None);
+    }
+
+    #[test]
+    fn attributes_of_links_are_plain() {
+        let links =
+            |entry: &str| SpanV2::read(&Fields::parse(entry)).links.map(|links| links.get().to_owned());
+        let typed = r#"{"links":[7,{"span_id":"aa","attributes":{"sentry.link.type":{"value":"message_origin","type":"string"}}},
+            {"span_id":"bb","attributes":{"plain":"x"}}]}"#;
+        assert_eq!(
+            links(typed).as_deref(),
+            Some(
+                r#"[{"attributes":{"sentry.link.type":"message_origin"},"span_id":"aa"},{"attributes":{"plain":"x"},"span_id":"bb"}]"#
+            )
+        );
+        assert_eq!(links("{}"), None);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Spans of an envelope as Sentry stores them: each transaction becomes its segment span and its children.
 //!
 //! Sentry's ingestion makes a span of the transaction itself. Its attributes are `contexts.trace.data` and its description is the
-//! transaction's name. What a dashboard calls `trace.status` and `transaction` are the status and the name of the segment.
+//! transaction's name. What a dashboard calls `trace.status` and `transaction` are the status and the name of the segment. The spans
+//! of a streamed segment find it by its id, as far as it is in the same item.
+
+use std::collections::HashMap;
 
 use super::{
     envelope::Envelope,
@@ -13,12 +16,15 @@ use super::{
 /// Item types with spans.
 pub const SPAN_TYPES: [&str; 2] = ["transaction", "span"];
 
+/// Largest number of segments of one item whose children find them. Sentry takes at most this many spans in an item.
+const SEGMENTS_MAX: usize = 1_000;
+
 /// Facts of a segment that dashboards show for each of its spans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Name of the transaction.
     pub name: Option<String>,
-    /// Status of the transaction. `None` when it was not sent, and for the children of a streamed segment.
+    /// Status of the transaction. `None` when it was not sent, and for a streamed span whose segment is not in its item.
     pub status: Option<String>,
 }
 
@@ -164,24 +170,68 @@ fn transaction(json: &str, received_at: f64, each: &mut impl FnMut(&StoredSpan<'
 }
 
 fn span_item(json: &str, received_at: f64, each: &mut impl FnMut(&StoredSpan<'_, '_>)) {
+    let segments = segments(json);
     let is_batch = signals::each_entry(json, |fields| {
         let attributes = Attributes::read(&fields);
-        let is_segment = fields.boolean("is_segment") == Some(true);
-        let name = if is_segment { fields.text("name") } else { attributes.text("sentry.segment.name") };
-        let status = is_segment.then(|| fields.text("status")).flatten();
-        let segment = Segment { name: name.map(|name| fields::cut(name, LABEL_BYTES_MAX)), status };
+        let elsewhere;
+        let segment = match segment_of(&fields, &attributes, &segments) {
+            Some(segment) => segment,
+            None => {
+                elsewhere = Segment::elsewhere(&fields, &attributes);
+                &elsewhere
+            }
+        };
         let end = fields.time("end_timestamp").or(received_at);
         each(&StoredSpan {
             op: attributes.text("sentry.op").unwrap_or_default(),
             start: fields.time("start_timestamp").or(end),
             end,
-            segment: &segment,
+            segment,
             form: Form::Streamed,
             fields: &fields,
         });
     });
     if !is_batch {
         one(&Fields::parse(json), Form::Child, &Segment::default(), received_at, each);
+    }
+}
+
+/// Returns the segments of an item by their span id.
+fn segments(json: &str) -> HashMap<String, Segment> {
+    let mut segments = HashMap::new();
+    signals::each_entry(json, |fields| {
+        let attributes = Attributes::read(&fields);
+        if fields.boolean("is_segment") == Some(true)
+            && segments.len() < SEGMENTS_MAX
+            && let Some(id) = signals::segment_id(&fields, &attributes)
+        {
+            segments.insert(id, Segment::streamed(&fields, &attributes));
+        }
+    });
+    segments
+}
+
+fn segment_of<'s>(
+    fields: &Fields<'_>,
+    attributes: &Attributes<'_>,
+    segments: &'s HashMap<String, Segment>,
+) -> Option<&'s Segment> {
+    segments.get(&signals::segment_id(fields, attributes)?)
+}
+
+impl Segment {
+    fn streamed(fields: &Fields<'_>, attributes: &Attributes<'_>) -> Self {
+        let name = fields.short("name", LABEL_BYTES_MAX);
+        Self { name, status: signals::streamed_status(fields, attributes) }
+    }
+
+    /// What a span says about a segment that is not among those of its item.
+    fn elsewhere(fields: &Fields<'_>, attributes: &Attributes<'_>) -> Self {
+        if fields.boolean("is_segment") == Some(true) {
+            return Self::streamed(fields, attributes);
+        }
+        let name = attributes.text("sentry.segment.name").map(|name| fields::cut(name, LABEL_BYTES_MAX));
+        Self { name, status: None }
     }
 }
 
@@ -242,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn child_of_a_streamed_segment_has_no_status() {
+    fn child_without_its_streamed_segment_has_no_status() {
         let attribute =
             |name: &str, value: serde_json::Value| json!({name: {"value": value, "type": "string"}});
         let streamed = json!({"items": [
@@ -259,5 +309,31 @@ mod tests {
         let standalone = spans("span", &json!({"op": "db", "description": "x", "status": "ok"}));
         assert_eq!(standalone, [("db".to_owned(), Some("x".to_owned()), false, None)]);
         assert!(spans("log", &json!({"items": []})).is_empty());
+    }
+
+    #[test]
+    fn child_of_a_streamed_segment_has_its_name_and_status() {
+        let typed = |value: &str| json!({"value": value, "type": "string"});
+        let segment = |id: &str, name: &str, reason: &str| {
+            json!({"span_id": id, "name": name, "is_segment": true, "status": if reason == "ok" { "ok" } else { "error" },
+                "attributes": {"sentry.op": typed("queue.process"), "sentry.status.message": typed(reason)}})
+        };
+        let child = |id: &str| {
+            json!({"name": "find", "is_segment": false, "status": "ok",
+                "attributes": {"sentry.op": typed("db"), "sentry.segment.id": typed(id), "sentry.segment.name": typed("named")}})
+        };
+        // Other SDKs send children first.
+        let streamed = json!({"items": [child("bb"), segment("aa", "bets", "ok"), child("aa"),
+            segment("bb", "payments", "unavailable"), child("cc")]});
+        let body = format!("{{}}\n{{\"type\":\"span\"}}\n{streamed}\n");
+        let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
+        let mut found = Vec::new();
+        each_span(&envelope, 9.0, |span| {
+            let Segment { name, status } = span.segment.clone();
+            found.push((name.unwrap_or_default(), status.unwrap_or_default()));
+        });
+        let of = |name: &str, status: &str| (name.to_owned(), status.to_owned());
+        let (bets, payments) = (of("bets", "ok"), of("payments", "unavailable"));
+        assert_eq!(found, [payments.clone(), bets.clone(), bets, payments, of("named", "")]);
     }
 }

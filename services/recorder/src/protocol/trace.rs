@@ -75,7 +75,7 @@ pub struct Span {
     pub data: Box<RawValue>,
     /// Links to other spans.
     pub links: Box<RawValue>,
-    /// True for the root span of a transaction.
+    /// True for the root span of a transaction, and for a streamed segment.
     pub is_transaction: bool,
     /// The envelope that carried it.
     pub seq: u64,

@@ -19,6 +19,7 @@ mod sigkill;
 mod size_limits;
 mod slow;
 mod spool;
+mod streamed;
 mod stub;
 mod support;
 mod throughput;
