@@ -9,6 +9,7 @@ mod n_plus_one;
 mod observation;
 mod profile;
 mod rates;
+mod streamed;
 mod window;
 mod words;
 

@@ -11,7 +11,7 @@ use crate::trace::Span;
 /// Everything that evidence is judged by.
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
-    /// Transactions with their spans.
+    /// Transactions with their spans. Streamed segments are among them.
     pub transactions: Vec<Transaction>,
     /// Issues with an event since the moment.
     pub issues: Vec<Issue>,
@@ -69,7 +69,7 @@ pub struct Transaction {
     pub service: String,
     /// 32 hexadecimal digits.
     pub trace_id: String,
-    /// Its spans. The first one is the segment, the span of the transaction itself.
+    /// Its spans. The first one is the segment, the span of the transaction itself, unless that was streamed and did not arrive.
     pub spans: Vec<Span>,
 }
 
@@ -144,7 +144,11 @@ impl Observation {
 
     /// Returns the segment of each transaction.
     pub(super) fn segments(&self) -> impl Iterator<Item = (&Transaction, &Span)> {
-        self.transactions.iter().filter_map(|transaction| Some((transaction, transaction.spans.first()?)))
+        let first = self
+            .transactions
+            .iter()
+            .filter_map(|transaction| Some((transaction, transaction.spans.first()?)));
+        first.filter(|(_, segment)| segment.is_transaction)
     }
 
     /// Returns the partition from which a service handled most records.
@@ -215,7 +219,7 @@ fn span(service: &str, value: &Value) -> Option<Span> {
     })
 }
 
-fn text(value: &Value, key: &str) -> Option<String> {
+pub(super) fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 

@@ -10,10 +10,11 @@ use serde_json::Value;
 use super::Evidence;
 use super::observation::{ClientReport, Load, MetricValue, Monitor, Observation, Transaction};
 use super::profile::Profile;
+use super::streamed;
 use crate::target::Target;
 
 /// Types of the items that are read as a whole.
-const ITEM_TYPES: &str = "transaction,profile,profile_chunk,client_report";
+const ITEM_TYPES: &str = "transaction,span,profile,profile_chunk,client_report";
 
 /// Shortest time between two readings of the monitors, for which the recorder reads the check-ins of the period.
 const MONITORS_INTERVAL: Duration = Duration::from_secs(2);
@@ -113,6 +114,7 @@ impl Observation {
         let payload = &item.payload;
         match item.headers.get("type").and_then(Value::as_str) {
             Some("transaction") => self.transactions.extend(Transaction::read(service, payload)),
+            Some("span") => streamed::add(&mut self.transactions, service, payload),
             Some("profile" | "profile_chunk") => self.profiles.extend(Profile::read(service, payload)),
             Some("client_report") => {
                 let lost = payload.get("discarded_events").and_then(Value::as_array).into_iter().flatten();
