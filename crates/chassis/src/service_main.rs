@@ -87,7 +87,8 @@ where
         config::load_from(&Sources::of_process(service.defaults)).map_err(Failure::Configuration)?;
     let connections_max = config.common.http.connections_max.saturating_add(ops::CONNECTIONS_MAX);
     descriptors::raise_limit_for(connections_max.saturating_add(config.own.more_connections_max()))?;
-    let telemetry_config = telemetry::Config::from_env(name);
+    let mut telemetry_config = telemetry::Config::from_env(name);
+    telemetry_config.trace_lifecycle = config.common.telemetry.trace_lifecycle;
     let identity =
         Identity { service: name, version: service.version, release: Some(telemetry_config.release.clone()) };
     // Set once per process. A second `main` in one process is not supported.

@@ -15,7 +15,7 @@ pub const SENTRY_STATUS: &str = "sentry.status";
 pub const SENTRY_ORIGIN: &str = "sentry.origin";
 /// Source of the transaction's name (`route`, `task`, `custom`, …).
 pub const SENTRY_SOURCE: &str = "sentry.source";
-/// Set on every span. The value `static` means that the span is sent with its transaction and not by itself.
+/// Set on every span. The value `static` means that the span is sent with its transaction, and `stream` that it is sent by itself.
 pub const SENTRY_TRACE_LIFECYCLE: &str = "sentry.trace_lifecycle";
 /// Set on every link: the relation between the two spans.
 pub const SENTRY_LINK_TYPE: &str = "sentry.link.type";

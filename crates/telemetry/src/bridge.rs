@@ -3,7 +3,8 @@
 //! A local root is a span without a parent in this process. Each one becomes one transaction. The bridge stores its spans as
 //! they end and sends them together after the root and all other spans have ended. Sentry's stock bridge loses spans that end
 //! after their root. This bridge waits for them up to [`GRACE`]. A span that ends even later becomes a small transaction with
-//! the right parent. On the hot path a span costs two short locks and a move. The writer thread encodes JSON ([`crate::writer`]).
+//! the right parent. On the hot path a span costs two short locks and a move. The writer thread encodes JSON ([`crate::writer`]),
+//! as a transaction or as streamed spans ([`crate::lifecycle`]).
 //!
 //! Limits: [`SPANS_PER_TRANSACTION_MAX`] spans a transaction, `LIVE_SPANS_MAX` spans in memory. Spans above them are counted.
 
@@ -19,6 +20,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use crate::attributes;
 use crate::drop_count::{Category, Reason, lose};
+use crate::lifecycle;
 use crate::profiler;
 use crate::sampling_context::{SamplingContext, SharedContext, remote_context};
 use crate::status::Status;
@@ -178,7 +180,7 @@ impl Bridge {
             Ended::Complete(finished) | Ended::Late(finished) => self.inner.writer.transaction(*finished),
             Ended::Abandoned(children) => {
                 drop_spans(u64::try_from(children).unwrap_or(u64::MAX), Reason::BufferOverflow);
-                lose(Reason::BufferOverflow, Category::Transaction, 1);
+                lifecycle::lose_transaction(Reason::BufferOverflow);
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::env;
 
+use crate::lifecycle::TraceLifecycle;
+
 /// Format of log lines on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -27,6 +29,8 @@ pub struct Config {
     pub traces_sample_rate: f64,
     /// Share of recorded transactions that get a CPU profile ([`crate::profile`]), as far as its limits allow.
     pub profiles_sample_rate: f64,
+    /// Form in which spans are sent. A service reads it from its setting `telemetry.trace_lifecycle`.
+    pub trace_lifecycle: TraceLifecycle,
     /// Format of log lines.
     pub log_format: LogFormat,
     /// Filter for log lines, in `RUST_LOG` syntax.
@@ -72,6 +76,7 @@ impl Config {
             environment: "local".to_owned(),
             traces_sample_rate: 1.0,
             profiles_sample_rate: 0.0,
+            trace_lifecycle: TraceLifecycle::default(),
             log_format: LogFormat::Pretty,
             log_filter: LOG_FILTER_DEFAULT.to_owned(),
             in_app: IN_APP.to_vec(),

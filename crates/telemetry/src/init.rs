@@ -21,7 +21,7 @@ use crate::sampling::{self, Sampler};
 use crate::sampling_context::{self, Identity};
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
-use crate::{attributes, flags, logs, metric, profiler, report, tls};
+use crate::{attributes, flags, lifecycle, logs, metric, profiler, report, tls};
 
 /// Reason why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,7 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
         environment: config.environment.clone(),
     });
     sampling::set_rate(config.traces_sample_rate);
+    lifecycle::set(config.trace_lifecycle);
     profiler::set_share(config.profiles_sample_rate);
 
     let transport = match &parsed.dsn {

@@ -8,7 +8,8 @@
 //! 1. [`spans`] builds a `tracing` span with the names that Sentry's pages filter by (`sentry.op`, `messaging.*`, `db.*`).
 //! 2. `tracing-opentelemetry` converts it into an OpenTelemetry span. [`sampling`] decides once, where the trace begins.
 //! 3. `bridge` collects the ended spans of one local root and passes them together to the writer thread.
-//! 4. The writer thread encodes the transaction (`transaction/encode.rs`) and scrubs every string ([`scrub`]).
+//! 4. The writer thread encodes the transaction (`transaction/encode.rs`), or its streamed spans (`transaction/stream.rs`), and
+//!    scrubs every string ([`scrub`]).
 //! 5. [`transport`] sends it: bounded queues (errors before spans), several requests in flight, rate limits, counted drops
 //!    ([`drops`]).
 //!
@@ -25,6 +26,7 @@ pub mod flags;
 mod frames;
 pub mod http;
 mod init;
+mod lifecycle;
 mod logs;
 pub mod metric;
 pub mod profile;
@@ -45,6 +47,7 @@ mod writer;
 pub use config::{Config, LogFormat};
 pub use drop_count::{Category, Drop, Reason, drops, drops_by_category, sampled_out};
 pub use init::{InitError, Telemetry, init};
+pub use lifecycle::TraceLifecycle;
 pub use report::{TAGS, report, set_user};
 pub use sampling_context::SamplingContext;
 pub use spans::trace_id;

@@ -11,6 +11,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 use crate::drop_count::{Category, Reason, lose};
+use crate::lifecycle;
 
 /// Sampling instruction of the code that received a trace, stored in the OpenTelemetry context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +62,7 @@ fn count_sampled_out(context: Option<&Context>) {
     let parent = context.map(|context| context.span().span_context().clone());
     let is_child = parent.is_some_and(|parent| parent.is_valid() && !parent.is_remote());
     if !is_child {
-        lose(Reason::SampleRate, Category::Transaction, 1);
+        lifecycle::lose_transaction(Reason::SampleRate);
     }
     lose(Reason::SampleRate, Category::Span, 1);
 }

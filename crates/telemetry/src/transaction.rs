@@ -1,6 +1,11 @@
-//! A complete transaction with its share of the memory budget, and its encoding for Sentry.
+//! A complete transaction with its share of the memory budget, and its two encodings for Sentry: as a transaction, or as the
+//! streamed spans of a segment.
 
 pub(crate) mod encode;
+mod parts;
+pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -8,14 +8,17 @@ use sentry::Envelope;
 
 use crate::config::About;
 use crate::drop_count::{Category, Reason, lose};
+use crate::lifecycle;
 use crate::transaction::Finished;
 use crate::transaction::encode;
 use crate::transport::{Outgoing, Transport};
 
 mod batch;
 mod sdk;
+mod segments;
 use batch::{Limits, Priority, Receiver, Refused, Sender, Urgency};
 pub(crate) use sdk::{Factory, SdkTransport};
+use segments::Segments;
 
 /// Limits of queued jobs, without the batch in progress. The number of their spans limits transactions, too.
 const LIMITS: Limits = Limits { first_max: 128, rest_max: 512 };
@@ -127,11 +130,13 @@ impl Jobs {
     ) -> Result<(), String> {
         let run = move || {
             let mut swept = Instant::now();
+            let mut segments = Segments::default();
             while let Some(jobs) = self.jobs.take(SWEEP_INTERVAL) {
                 let has_jobs = !jobs.is_empty();
                 for job in jobs {
-                    write(job, &about, &transport);
+                    write(job, &mut segments, &about, &transport);
                 }
+                segments.write(&about, &transport);
                 if has_jobs {
                     transport.wake();
                 }
@@ -149,13 +154,18 @@ impl Jobs {
     }
 }
 
-/// Encodes a job into the transport's queue, which is sent when the batch is complete.
-fn write(job: Job, about: &About, transport: &Transport) {
+/// Encodes a job into the transport's queue, which is sent when the batch is complete. A segment whose spans are streamed waits for
+/// others of its trace until then.
+fn write(job: Job, segments: &mut Segments, about: &About, transport: &Transport) {
     match job {
         Job::Transaction(mut finished) => {
             if finished.profile.is_some() && transport.is_limited(Category::Profile) {
                 finished.profile = None;
                 lose(Reason::RatelimitBackoff, Category::Profile, 1);
+            }
+            if is_streamed(&finished) {
+                segments.add(*finished);
+                return;
             }
             let losses = losses_of(&finished);
             if transport.is_limited(Category::Transaction) {
@@ -169,13 +179,29 @@ fn write(job: Job, about: &About, transport: &Transport) {
             }
         }
         Job::Captured(envelope) => sdk::write(&envelope, transport),
-        // The receiver is gone if its time-out is over
-        Job::Barrier(done) => drop(done.try_send(())),
+        Job::Barrier(done) => {
+            segments.write(about, transport);
+            // The receiver is gone if its time-out is over
+            drop(done.try_send(()));
+        }
     }
 }
 
+/// Returns true if the spans are streamed. A segment with a profile is a transaction in both lifecycles, because Sentry takes a
+/// profile of this format only together with its transaction.
+fn is_streamed(finished: &Finished) -> bool {
+    lifecycle::is_streamed() && finished.profile.is_none()
+}
+
+fn count_of_spans(finished: &Finished) -> u64 {
+    u64::try_from(finished.children.len()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
 fn losses_of(finished: &Finished) -> Vec<(Category, u64)> {
-    let spans = u64::try_from(finished.children.len()).unwrap_or(u64::MAX).saturating_add(1);
+    let spans = count_of_spans(finished);
+    if is_streamed(finished) {
+        return vec![(Category::Span, spans)];
+    }
     let mut losses = vec![(Category::Transaction, 1), (Category::Span, spans)];
     losses.extend(finished.profile.iter().map(|_| (Category::Profile, 1)));
     losses

@@ -108,6 +108,27 @@ def container_complaints(kind, payload):
             yield f"{kind} span id {span!r}"
 
 
+def span_complaints(headers, item, payload):
+    """Streamed spans are not part of the normaliser either: the documented shape, and one trace for each envelope."""
+    spans = payload.get("items", [])
+    if item.get("content_type") != "application/vnd.sentry.items.span.v2+json" or item.get("item_count") != len(spans):
+        yield f"item header {item} of {len(spans)} spans"
+    if not 1 <= len(spans) <= 1000:
+        yield f"{len(spans)} spans in one item"
+    trace_id = (headers.get("trace") or {}).get("trace_id")
+    for span in spans:
+        if span.get("trace_id") != trace_id or not HEX16.match(str(span.get("span_id", ""))):
+            yield f"span {span.get('span_id')} of trace {span.get('trace_id')} under the header of {trace_id}"
+        if span.get("status") not in ("ok", "error") or not isinstance(span.get("is_segment"), bool):
+            yield f"span {span.get('span_id')}: {span.get('status')}, {span.get('is_segment')}"
+        if not span.get("name") or not 0 < span.get("start_timestamp", 0) <= span.get("end_timestamp", 0):
+            yield f"span {span.get('span_id')} without a name or a duration"
+        holders = [span] + span.get("links", [])
+        for name, attribute in (pair for holder in holders for pair in holder.get("attributes", {}).items()):
+            if set(attribute) != {"value", "type"} or attribute["type"] not in ("string", "boolean", "integer", "double", "array"):
+                yield f"span attribute {name}: {attribute}"
+
+
 def complaints(headers, item, payload):
     kind = item.get("type")
     yield from dsc_complaints(headers)
@@ -115,6 +136,8 @@ def complaints(headers, item, payload):
         yield from store_complaints(headers, payload)
     elif kind in ("log", "trace_metric"):
         yield from container_complaints(kind, payload)
+    elif kind == "span":
+        yield from span_complaints(headers, item, payload)
 
 
 def main(paths):

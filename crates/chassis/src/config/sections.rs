@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use telemetry::TraceLifecycle;
 use validator::{Validate, ValidationError};
 
 use super::Secret;
@@ -174,11 +175,14 @@ pub struct TelemetryConfig {
     #[serde(default = "check_in_interval_s")]
     #[validate(range(min = 10, max = 86_400))]
     pub check_in_interval_s: u64,
+    /// Form in which spans are sent: `static` as transactions, `stream` as spans, of which those of one trace share an envelope.
+    #[serde(default)]
+    pub trace_lifecycle: TraceLifecycle,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { check_in_interval_s: check_in_interval_s() }
+        Self { check_in_interval_s: check_in_interval_s(), trace_lifecycle: TraceLifecycle::default() }
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use chassis::config::{ConfigErrors, Loaded, Secret, Sources, load, load_from, redacted};
 use serde::{Deserialize, Serialize};
+use telemetry::TraceLifecycle;
 use validator::Validate;
 
 #[derive(Debug, Deserialize, Serialize, Validate)]
@@ -109,6 +110,21 @@ fn check_ins_default_to_once_a_minute() {
     assert_eq!((interval_s(&[]), interval_s(&[(variable, "10")])), (Ok(60), Ok(10)));
     let errors = interval_s(&[(variable, "9")]).expect_err("refused").to_string();
     assert!(errors.contains("telemetry.check_in_interval_s"), "{errors}");
+}
+
+#[test]
+fn spans_are_transactions_unless_they_are_streamed() {
+    let lifecycle = |variables: &[(&str, &str)]| {
+        let sources =
+            Sources { defaults: DEFAULTS.to_owned(), file: None, environment: environment(variables) };
+        load_from::<Config>(&sources).map(|loaded| loaded.common.telemetry.trace_lifecycle)
+    };
+    let variable = "PITBOSS__TELEMETRY__TRACE_LIFECYCLE";
+    assert_eq!(lifecycle(&[]), Ok(TraceLifecycle::Static));
+    assert_eq!(lifecycle(&[(variable, "static")]), Ok(TraceLifecycle::Static));
+    assert_eq!(lifecycle(&[(variable, "stream")]), Ok(TraceLifecycle::Stream));
+    let errors = lifecycle(&[(variable, "streams")]).expect_err("refused").to_string();
+    assert!(errors.contains("telemetry.trace_lifecycle: it is not static or stream"), "{errors}");
 }
 
 #[test]

@@ -1,23 +1,19 @@
 //! Encoder for Sentry transactions. It writes directly from the spans, without an intermediate tree, and scrubs every string.
 
-use std::time::{Duration, SystemTime};
-
-use opentelemetry::trace::{Link, SpanId, Status as OtelStatus};
-use opentelemetry::{Array, KeyValue, Value};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Link, SpanId};
 use opentelemetry_sdk::trace::SpanData;
 use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 
 use super::Finished;
+use super::parts::{Hex, Text, description, seconds, sent, status, text_attribute};
 use crate::attributes as names;
 use crate::config::About;
+use crate::lifecycle::TraceLifecycle;
 use crate::profiler::Document;
 use crate::sampling_context::SamplingContext;
 use crate::scrub;
-use crate::status::Status;
-
-/// Longest description. Sentry would cut a longer one too, but only after it was sent.
-const DESCRIPTION_BYTES_MAX: usize = 2_048;
 
 /// Writes an envelope to `out`: its header, the transaction, and the transaction's profile if there is one.
 pub(crate) fn transaction(finished: &Finished, about: &About, out: &mut Vec<u8>) -> serde_json::Result<()> {
@@ -72,8 +68,8 @@ pub(crate) struct Header<'a> {
 /// Name and version of the SDK.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Sdk {
-    name: &'static str,
-    version: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
 }
 
 pub(crate) const SDK: Sdk = Sdk { name: "sentry.rust.pitboss", version: env!("CARGO_PKG_VERSION") };
@@ -208,91 +204,23 @@ impl Serialize for Spans<'_> {
     }
 }
 
-/// Attributes as an object. The last value of a name wins, [`STEERING`] names are left out, and own names get their prefix.
+/// Attributes as an object.
 struct Data<'a> {
     attributes: &'a [KeyValue],
     /// True for spans, which have a trace lifecycle, and false for links.
     is_span: bool,
 }
 
-const STEERING: [&str; 5] = [
-    names::SENTRY_OP,
-    names::SENTRY_DESCRIPTION,
-    names::SENTRY_STATUS,
-    names::SENTRY_ORIGIN,
-    names::SENTRY_SOURCE,
-];
-
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut data = serializer.serialize_map(None)?;
         if self.is_span {
-            data.serialize_entry(names::SENTRY_TRACE_LIFECYCLE, "static")?;
+            data.serialize_entry(names::SENTRY_TRACE_LIFECYCLE, TraceLifecycle::Static.as_str())?;
         }
-        for (index, attribute) in self.attributes.iter().enumerate() {
-            let name = attribute.key.as_str();
-            let is_overwritten =
-                || self.attributes[index + 1..].iter().any(|later| later.key.as_str() == name);
-            if STEERING.contains(&name) || is_overwritten() {
-                continue;
-            }
-            let wire_name = names::wire::of_attribute(name);
-            if scrub::is_secret_key(name) && !matches!(attribute.value, Value::Bool(_)) {
-                data.serialize_entry(&wire_name, scrub::FILTERED)?;
-            } else {
-                data.serialize_entry(&wire_name, &AttributeValue(&attribute.value))?;
-            }
+        for (name, value) in sent(self.attributes) {
+            data.serialize_entry(&name, &value)?;
         }
         data.end()
-    }
-}
-
-struct AttributeValue<'a>(&'a Value);
-
-impl Serialize for AttributeValue<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::I64(value) if u64::try_from(*value).is_ok_and(scrub::is_card_number) => {
-                serializer.serialize_str(scrub::FILTERED)
-            }
-            Value::I64(value) => serializer.serialize_i64(*value),
-            Value::F64(value) => serializer.serialize_f64(*value),
-            Value::String(value) => Text(value.as_str()).serialize(serializer),
-            Value::Array(Array::Bool(values)) => serializer.collect_seq(values),
-            Value::Array(Array::I64(values)) => serializer.collect_seq(values),
-            Value::Array(Array::F64(values)) => serializer.collect_seq(values),
-            Value::Array(Array::String(values)) => {
-                serializer.collect_seq(values.iter().map(|value| Text(value.as_str())))
-            }
-            // The enums are not exhaustive, so a future variant is written as OpenTelemetry formats it
-            other => Text(&other.as_str()).serialize(serializer),
-        }
-    }
-}
-
-/// Text that is scrubbed while it is written.
-struct Text<'a>(&'a str);
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&scrub::text(self.0))
-    }
-}
-
-/// An id that is written as hex without an allocation.
-struct Hex<const N: usize>([u8; N]);
-
-impl<const N: usize> Serialize for Hex<N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0_u8; 32];
-        for (index, byte) in self.0.iter().enumerate() {
-            text[index * 2] = DIGITS[usize::from(byte >> 4)];
-            text[index * 2 + 1] = DIGITS[usize::from(byte & 15)];
-        }
-        let text = text.get(..N * 2).and_then(|hex| std::str::from_utf8(hex).ok());
-        serializer.serialize_str(text.unwrap_or_default())
     }
 }
 
@@ -313,48 +241,4 @@ fn links<S: Serializer>(links: &&[Link], serializer: S) -> Result<S::Ok, S::Erro
         attributes:
             (!link.attributes.is_empty()).then_some(Data { attributes: &link.attributes, is_span: false }),
     }))
-}
-
-fn attribute<'a>(span: &'a SpanData, name: &str) -> Option<&'a Value> {
-    span.attributes
-        .iter()
-        .rev()
-        .find(|attribute| attribute.key.as_str() == name)
-        .map(|attribute| &attribute.value)
-}
-
-fn text_attribute<'a>(span: &'a SpanData, name: &str) -> Option<&'a str> {
-    match attribute(span, name)? {
-        Value::String(text) => Some(text.as_str()),
-        _ => None,
-    }
-}
-
-fn description(span: &SpanData) -> &str {
-    let text = text_attribute(span, names::SENTRY_DESCRIPTION).unwrap_or(&span.name);
-    let mut end = text.len().min(DESCRIPTION_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
-}
-
-/// The span's Sentry status if set, otherwise OpenTelemetry's status, otherwise from the HTTP status code, otherwise `ok`.
-fn status(span: &SpanData) -> &'static str {
-    if let Some(status) = text_attribute(span, names::SENTRY_STATUS).and_then(Status::from_name) {
-        return status.as_str();
-    }
-    match (&span.status, attribute(span, names::HTTP_RESPONSE_STATUS_CODE)) {
-        (OtelStatus::Error { description }, _) => {
-            Status::from_name(description).unwrap_or(Status::UnknownError).as_str()
-        }
-        (OtelStatus::Unset, Some(Value::I64(code))) => {
-            Status::from_http(u16::try_from(*code).unwrap_or_default()).as_str()
-        }
-        _ => Status::Ok.as_str(),
-    }
-}
-
-fn seconds(at: SystemTime) -> f64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }

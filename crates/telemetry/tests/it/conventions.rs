@@ -85,6 +85,7 @@ fn every_attribute_is_conventional_or_prefixed() {
         "given_up",
     ] {
         scenario::run(name, &receiver.dsn(), &[]);
+        scenario::run(name, &receiver.dsn(), &[scenario::STREAMED]);
     }
     let mut violations: Vec<String> = receiver
         .items()
@@ -96,7 +97,7 @@ fn every_attribute_is_conventional_or_prefixed() {
     violations.sort();
     violations.dedup();
     assert_eq!(violations, Vec::<String>::new());
-    for kind in ["transaction", "log", "trace_metric"] {
+    for kind in ["transaction", "span", "log", "trace_metric"] {
         assert!(!receiver.items_of(kind).is_empty(), "no {kind} was checked");
     }
 }

@@ -23,6 +23,7 @@ mod propagation;
 mod relay;
 mod scrubbing;
 mod spans;
+mod stream;
 mod transport;
 mod unresponsive_server;
 mod wire;

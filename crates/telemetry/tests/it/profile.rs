@@ -138,8 +138,12 @@ fn unprofiled() {
 
 /// Runs a scenario until its transaction arrived. Returns the items of that envelope, and what it printed.
 fn envelope_of(name: &str) -> (Vec<(String, Value)>, std::process::Output) {
+    envelope_with(name, &[])
+}
+
+fn envelope_with(name: &str, arguments: &[(&str, &str)]) -> (Vec<(String, Value)>, std::process::Output) {
     let receiver = Receiver::start(Behaviour::Normal);
-    let running = scenario::start(name, &receiver.dsn(), &[]);
+    let running = scenario::start(name, &receiver.dsn(), arguments);
     scenario::until("the transaction arrives", || !receiver.transactions().is_empty());
     let output = scenario::end(running);
     let envelopes = receiver.received().into_iter().map(|request| parse_envelope(&request.body));
@@ -208,6 +212,16 @@ fn transactions_of_the_share_are_profiled() {
     assert_eq!(kind, "profile");
     assert!(samples_with(document, "burns_most") > 2, "{document:#}");
     assert_eq!(document["transaction"]["name"], "chosen");
+}
+
+/// Sentry takes a profile only together with its transaction, so that is not streamed.
+#[test]
+fn profiled_segment_stays_a_transaction() {
+    let (items, _) = envelope_with("chosen", &[scenario::STREAMED]);
+    let [(first, transaction), (second, document)] = items.as_slice() else { panic!("{items:#?}") };
+    assert_eq!((first.as_str(), second.as_str()), ("transaction", "profile"));
+    assert_eq!(transaction["contexts"]["profile"], json!({"profile_id": document["event_id"]}));
+    assert_eq!(transaction["contexts"]["trace"]["data"]["sentry.trace_lifecycle"], "static");
 }
 
 #[test]

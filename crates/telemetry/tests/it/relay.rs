@@ -40,6 +40,10 @@ fn relay_accepts_envelopes() {
     for name in ["handler", "links", "linked", "server", "client", "canaries", "late"] {
         scenario::run(name, &receiver.dsn(), &[]);
     }
+    for name in ["handler", "links", "server", "late"] {
+        scenario::run(name, &receiver.dsn(), &[scenario::STREAMED]);
+    }
+    assert!(!receiver.items_of("span").is_empty(), "no streamed span was checked");
     let envelopes: Vec<Vec<u8>> = receiver.received().into_iter().map(|request| request.body).collect();
     let (accepted, text) = check(&python, &envelopes);
     println!("{text}");

@@ -4,10 +4,13 @@ use std::io::Read as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use telemetry::{Config, Telemetry};
+use telemetry::{Config, Telemetry, TraceLifecycle};
 
 /// Deadline for events that happen soon on any machine. Reaching it means a fault.
 pub(crate) const SOON_MS: u64 = 60_000;
+
+/// Argument of a scenario whose spans are streamed.
+pub(crate) const STREAMED: (&str, &str) = ("LIFECYCLE", "stream");
 
 /// Runs a scenario with this DSN and waits for its exit. It reads `arguments` with [`argument`].
 pub(crate) fn run(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Output {
@@ -107,6 +110,9 @@ pub(crate) fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
     config.transport.unreachable_hold_ms = SOON_MS;
     if let Some(rate) = argument("RATE") {
         config.traces_sample_rate = rate.parse().unwrap();
+    }
+    if argument(STREAMED.0).as_deref() == Some(STREAMED.1) {
+        config.trace_lifecycle = TraceLifecycle::Stream;
     }
     change(&mut config);
     telemetry::init(config).unwrap()

@@ -59,10 +59,11 @@ fn canaries() {
 #[test]
 fn personal_data_is_scrubbed() {
     let receiver = Receiver::start(Behaviour::Normal);
+    scenario::run("canaries", &receiver.dsn(), &[scenario::STREAMED]);
     let output = scenario::run("canaries", &receiver.dsn(), &[]);
     let sent: String =
         receiver.received().iter().map(|request| String::from_utf8(request.body.clone()).unwrap()).collect();
-    for kind in ["transaction", "event", "log", "trace_metric"] {
+    for kind in ["transaction", "span", "event", "log", "trace_metric"] {
         assert!(!receiver.items_of(kind).is_empty(), "the canaries were given a chance in {kind}");
     }
     for (what, canary) in [

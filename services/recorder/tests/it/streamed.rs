@@ -4,6 +4,10 @@ use serde_json::{Map, Value, json};
 
 use crate::support::Recorder;
 
+/// One segment in both forms, as `telemetry` sends it: the header, the item's header and the payload.
+const AS_TRANSACTION: &str = include_str!("../../../../crates/telemetry/tests/segment/static.json");
+const AS_SPANS: &str = include_str!("../../../../crates/telemetry/tests/segment/stream.json");
+
 const BET: &str = "0af7651916cd43dd8448eb211c80319c";
 /// A trace whose root is not stored.
 const ROOTLESS: &str = "11111111111111111111111111111111";
@@ -16,6 +20,19 @@ const OF_STREAMS: [&str; 6] = [
     "sentry.segment.id",
     "sentry.segment.name",
     "sentry.status.message",
+];
+
+/// Further attributes that `telemetry` gives to streamed spans, or to some of them.
+const OF_TELEMETRY: [&str; 9] = [
+    "sentry.trace_lifecycle",
+    "sentry.origin",
+    "sentry.sdk.name",
+    "sentry.sdk.version",
+    "sentry.segment.name.source",
+    "sentry.platform",
+    "server.address",
+    "user.id",
+    "db.query.text",
 ];
 
 /// A transaction of `status` with a publish, a failed query and a read of the cache below its root.
@@ -121,31 +138,50 @@ async fn store_streamed(recorder: &Recorder) {
     }
 }
 
-/// Removes what depends on the number of envelopes and the time of receipt, and the attributes of streamed spans.
-fn comparable(mut answer: Value) -> Value {
+/// Removes what depends on the number of envelopes and the time of receipt, and these attributes.
+fn comparable(mut answer: Value, attributes: &[&str]) -> Value {
     const OF_ENVELOPES: [&str; 4] = ["seq", "envelopes", "first_seen", "last_seen"];
     match &mut answer {
         Value::Object(members) => {
             members.retain(|name, _| {
-                !OF_ENVELOPES.contains(&name.as_str()) && !OF_STREAMS.contains(&name.as_str())
+                !OF_ENVELOPES.contains(&name.as_str()) && !attributes.contains(&name.as_str())
             });
-            members.values_mut().for_each(|member| *member = comparable(member.take()));
+            members.values_mut().for_each(|member| *member = comparable(member.take(), attributes));
         }
         Value::Array(entries) => {
-            entries.retain(|entry| !entry.as_str().is_some_and(|name| OF_STREAMS.contains(&name)));
-            entries.iter_mut().for_each(|entry| *entry = comparable(entry.take()));
+            entries.retain(|entry| entry.as_str().is_none_or(|name| !attributes.contains(&name)));
+            entries.iter_mut().for_each(|entry| *entry = comparable(entry.take(), attributes));
         }
         _ => {}
     }
     answer
 }
 
-async fn answer(recorder: &Recorder, path: &str) -> Value {
+/// The lines of an answer, without these attributes.
+async fn answer(recorder: &Recorder, path: &str, without: &[&str]) -> Value {
     let response = recorder.get(path).await;
     assert_eq!(response.status(), 200, "{path}");
     let text = response.text().await.expect("text");
     let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
-    comparable(lines.expect("JSON").into())
+    comparable(lines.expect("JSON").into(), without)
+}
+
+/// Checks that the answers of both recorders about these traces, and about everything, are equal.
+async fn assert_same_answers(streams: &Recorder, whole: &Recorder, traces: &[&str], without: &[&str]) {
+    let of_traces = traces.iter().map(|trace| format!("/api/v1/traces/{trace}"));
+    let of_all = [
+        "traces",
+        "traces?project=payment",
+        "releases",
+        "dashboards/queues",
+        "dashboards/queries?system=mongodb",
+        "dashboards/caches",
+        "names",
+    ];
+    for path in of_traces.chain(of_all.map(|path| format!("/api/v1/{path}"))) {
+        let expected = answer(whole, &path, without).await;
+        assert_eq!(answer(streams, &path, without).await, expected, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,21 +189,9 @@ async fn answers_are_those_of_transactions() {
     let (whole, streams) = (Recorder::start(&[]).await, Recorder::start(&[]).await);
     store_transactions(&whole).await;
     store_streamed(&streams).await;
-    for path in [
-        format!("/api/v1/traces/{BET}"),
-        format!("/api/v1/traces/{ROOTLESS}"),
-        "/api/v1/traces".to_owned(),
-        "/api/v1/traces?project=payment".to_owned(),
-        "/api/v1/releases".to_owned(),
-        "/api/v1/dashboards/queues".to_owned(),
-        "/api/v1/dashboards/queries?system=mongodb".to_owned(),
-        "/api/v1/dashboards/caches".to_owned(),
-        "/api/v1/names".to_owned(),
-    ] {
-        assert_eq!(answer(&streams, &path).await, answer(&whole, &path).await, "{path}");
-    }
+    assert_same_answers(&streams, &whole, &[BET, ROOTLESS], &OF_STREAMS).await;
     // What is compared is not empty, and is what the services did.
-    let bet = &answer(&streams, &format!("/api/v1/traces/{BET}")).await[0];
+    let bet = &answer(&streams, &format!("/api/v1/traces/{BET}"), &[]).await[0];
     let spans = bet["spans"].as_array().expect("spans");
     let statuses = |is_segment: bool| -> Vec<&str> {
         let of = spans.iter().filter(|span| span["is_transaction"] == is_segment);
@@ -177,7 +201,7 @@ async fn answers_are_those_of_transactions() {
     assert_eq!(statuses(false).iter().filter(|status| **status == "deadline_exceeded").count(), 3);
     assert_eq!((&spans[0]["release"], &spans[0]["data"]["user.id"]), (&json!("game@1.2.3"), &json!("anna")));
     assert_eq!(spans[0]["links"][0]["attributes"], json!({"sentry.link.type": "message_origin"}));
-    let listed = answer(&streams, "/api/v1/traces").await;
+    let listed = answer(&streams, "/api/v1/traces", &[]).await;
     let shown = |line: usize| (listed[line]["root"].clone(), listed[line]["failed"].clone());
     assert_eq!(
         shown(0),
@@ -185,13 +209,35 @@ async fn answers_are_those_of_transactions() {
         "the first that came names it"
     );
     assert_eq!(shown(1), (json!("http.server http.server of a"), json!(2)));
-    let releases = answer(&streams, "/api/v1/releases").await;
+    let releases = answer(&streams, "/api/v1/releases", &[]).await;
     let counts: Vec<_> =
         releases.as_array().expect("lines").iter().map(|line| &line["transactions"]).collect();
     assert_eq!(counts, [&json!(1), &json!(2), &json!(2)]);
-    let queues = answer(&streams, "/api/v1/dashboards/queues").await;
+    let queues = answer(&streams, "/api/v1/dashboards/queues", &[]).await;
+    let error_rate = queues[0]["destinations"][0]["error_rate"].as_f64().expect("a rate");
+    assert!((0.44..0.45).contains(&error_rate), "four of nine spans are of failed segments: {error_rate}");
+}
+
+fn envelope(file: &str) -> String {
+    let lines: Vec<Value> = serde_json::from_str(file).expect("JSON");
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_about_a_segment_of_telemetry_are_the_same() {
+    let (whole, streams) = (Recorder::start(&[]).await, Recorder::start(&[]).await);
+    whole.store(3, envelope(AS_TRANSACTION)).await;
+    streams.store(3, envelope(AS_SPANS)).await;
+    let without: Vec<&str> = OF_STREAMS.into_iter().chain(OF_TELEMETRY).collect();
+    assert_same_answers(&streams, &whole, &[BET], &without).await;
+
+    let trace = &answer(&streams, &format!("/api/v1/traces/{BET}"), &[]).await[0];
+    let spans = trace["spans"].as_array().expect("spans");
+    let statuses: Vec<&str> = spans.iter().map(|span| span["status"].as_str().expect("a status")).collect();
+    assert_eq!(statuses, ["unavailable", "ok", "ok", "unavailable", "deadline_exceeded"]);
     assert_eq!(
-        queues[0]["destinations"][0]["error_rate"].as_f64().map(|rate| rate > 0.4 && rate < 0.6),
-        Some(true)
+        (&spans[0]["release"], &spans[0]["data"]["user.id"]),
+        (&json!("game@1.2.3"), &json!("player-7"))
     );
+    assert_eq!(spans[3]["data"]["server.address"], "127.0.0.1", "of the call, not of the sender");
 }

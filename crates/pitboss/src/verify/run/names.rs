@@ -50,6 +50,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
          pitboss.exit_code pitboss.kafka.facility pitboss.ledger.row pitboss.player.id pitboss.reasons \
          pitboss.records pitboss.sweeps pitboss.telemetry.lost",
     ),
+    (
+        "only streamed spans have it (`telemetry.trace_lifecycle`)",
+        "span_attributes",
+        "db.query.text sentry.environment sentry.op sentry.origin sentry.platform sentry.release sentry.sdk.name \
+         sentry.sdk.version sentry.segment.id sentry.segment.name sentry.segment.name.source sentry.status.message",
+    ),
     ("two tasks have to write at the same moment", "span_attributes", "db.operation.batch.size"),
     (
         "only lines of the level debug have it, which are not sent",
