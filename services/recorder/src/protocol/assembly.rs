@@ -318,7 +318,7 @@ fn span(source: Source<'_>, release: Option<&str>, payload: SpanPayload, is_tran
 }
 
 fn span_v2(source: Source<'_>, payload: SpanV2<'_>) -> Span {
-    let end = payload.end_timestamp.or(source.received_at);
+    let (end, links) = (payload.end_timestamp.or(source.received_at), payload.links());
     Span {
         span_id: payload.span_id.unwrap_or_default(),
         parent_span_id: payload.parent_span_id,
@@ -330,7 +330,7 @@ fn span_v2(source: Source<'_>, payload: SpanV2<'_>) -> Span {
         start: payload.start_timestamp.or(end),
         end,
         data: payload.attributes.flat(),
-        links: shaped(payload.links, '[', "[]"),
+        links: shaped(links, '[', "[]"),
         is_transaction: payload.is_segment,
         seq: source.seq,
     }

@@ -32,35 +32,42 @@ pub fn each_entry<'a>(json: &'a str, mut each: impl FnMut(Fields<'a>)) -> bool {
     found
 }
 
-/// Attributes by name, with the JSON text of each value.
+/// Attributes, `{"name": {"value": …, "type": …}}`. Each is read when it is asked for, because most are only passed on.
 #[derive(Debug, Default)]
-pub struct Attributes<'a>(BTreeMap<String, &'a RawValue>);
+pub struct Attributes<'a>(Fields<'a>);
 
 impl<'a> Attributes<'a> {
-    /// Reads `{"name": {"value": …, "type": …}}` and skips attributes without a value.
+    /// Reads the names. Attributes without a value do not count.
     #[must_use]
     pub fn read(entry: &Fields<'a>) -> Self {
-        let attributes = entry.object("attributes");
-        let value = |value: &'a RawValue| Fields::of(Some(value)).get("value");
-        Self(attributes.iter().filter_map(|(name, raw)| Some((name.to_owned(), value(raw)?))).collect())
+        Self(entry.object("attributes"))
     }
 
     /// Returns an attribute as text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).and_then(|value| fields::text(value))
+        self.0.get(name).and_then(value).and_then(fields::text)
     }
 
     /// Returns the names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.values().map(|(name, _)| name)
     }
 
     /// Returns `{"name": value}` as JSON that every parser accepts.
     #[must_use]
     pub fn flat(&self) -> Box<RawValue> {
-        strict(serde_json::value::to_raw_value(&self.0).unwrap_or_default())
+        let flat: BTreeMap<&str, &RawValue> = self.values().collect();
+        strict(serde_json::value::to_raw_value(&flat).unwrap_or_default())
     }
+
+    fn values(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().filter_map(|(name, attribute)| Some((name, value(attribute)?)))
+    }
+}
+
+fn value(attribute: &RawValue) -> Option<&RawValue> {
+    Fields::of(Some(attribute)).get("value")
 }
 
 /// Fields that a log and a metric have in common.
@@ -114,8 +121,7 @@ pub struct SpanV2<'a> {
     pub end_timestamp: Timestamp,
     /// Attributes, including `sentry.op`.
     pub attributes: Attributes<'a>,
-    /// Links to other spans.
-    pub links: Option<Box<RawValue>>,
+    links: Option<&'a RawValue>,
 }
 
 impl<'a> SpanV2<'a> {
@@ -133,9 +139,25 @@ impl<'a> SpanV2<'a> {
             segment_id: segment_id(fields, &attributes),
             start_timestamp: fields.time("start_timestamp"),
             end_timestamp: fields.time("end_timestamp"),
-            links: links(fields),
+            links: fields.get("links"),
             attributes,
         }
+    }
+
+    /// Returns the links to other spans with plain attributes, like those of a span of a transaction.
+    #[must_use]
+    pub fn links(&self) -> Option<Box<RawValue>> {
+        let mut links: Vec<BTreeMap<String, Box<RawValue>>> = Vec::new();
+        fields::each_object(self.links?.get(), |link| {
+            let mut members: BTreeMap<String, Box<RawValue>> =
+                link.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let attributes = Attributes::read(&link);
+            if attributes.names().next().is_some() {
+                members.insert("attributes".to_owned(), attributes.flat());
+            }
+            links.push(members);
+        });
+        serde_json::value::to_raw_value(&links).ok().map(strict)
     }
 }
 
@@ -163,21 +185,6 @@ pub fn segment_id(fields: &Fields<'_>, attributes: &Attributes<'_>) -> Option<St
     }
     let id = SEGMENT_ATTRIBUTES.into_iter().find_map(|name| attributes.text(name));
     id.map(|id| fields::cut(id, LABEL_BYTES_MAX))
-}
-
-/// Returns the links of a span of the second version with plain attributes, like those of a span of a transaction.
-fn links(fields: &Fields<'_>) -> Option<Box<RawValue>> {
-    let mut links: Vec<BTreeMap<String, Box<RawValue>>> = Vec::new();
-    fields::each_object(fields.get("links")?.get(), |link| {
-        let mut members: BTreeMap<String, Box<RawValue>> =
-            link.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let attributes = Attributes::read(&link);
-        if !attributes.0.is_empty() {
-            members.insert("attributes".to_owned(), attributes.flat());
-        }
-        links.push(members);
-    });
-    serde_json::value::to_raw_value(&links).ok().map(strict)
 }
 
 #[cfg(test)]
@@ -229,7 +236,7 @@ mod tests {
     #[test]
     fn attributes_of_links_are_plain() {
         let links =
-            |entry: &str| SpanV2::read(&Fields::parse(entry)).links.map(|links| links.get().to_owned());
+            |entry: &str| SpanV2::read(&Fields::parse(entry)).links().map(|links| links.get().to_owned());
         let typed = r#"{"links":[7,{"span_id":"aa","attributes":{"sentry.link.type":{"value":"message_origin","type":"string"}}},
             {"span_id":"bb","attributes":{"plain":"x"}}]}"#;
         assert_eq!(
