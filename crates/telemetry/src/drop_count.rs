@@ -3,7 +3,7 @@
 //! The names are those of Sentry's client reports, so a loss has the same name in `/metrics`, in `telemetry::drops()` and in
 //! Sentry. What the sampler excluded is reported to Sentry in the same way, but has its own counter because it is not a loss.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Declares a closed list of names: an enum, all its variants, and the text of each.
 macro_rules! names {
@@ -139,6 +139,11 @@ pub struct Drop {
 const CELLS: usize = Reason::ALL.len() * Category::ALL.len();
 static LOST: [AtomicU64; CELLS] = [const { AtomicU64::new(0) }; CELLS];
 static UNREPORTED: [AtomicU64; CELLS] = [const { AtomicU64::new(0) }; CELLS];
+/// Something was noted since the last report. The sender asks for each envelope, and looking at all cells each time would cost more
+/// than anything else that it does in between.
+static IS_NOTED: AtomicBool = AtomicBool::new(false);
+/// A real loss was noted since the last report.
+static IS_LOSS_NOTED: AtomicBool = AtomicBool::new(false);
 
 fn cell(reason: Reason, category: Category) -> usize {
     (reason as usize) * Category::ALL.len() + category as usize
@@ -158,20 +163,30 @@ pub(crate) fn lose_named(reason: &str, category: &str, quantity: u64) {
 
 /// Notes a loss for the next client report without counting it again, because an earlier report was lost.
 pub(crate) fn note(drop: Drop) {
-    if drop.reason.reported_as().is_some() {
-        UNREPORTED[cell(drop.reason, drop.category)].fetch_add(drop.quantity, Ordering::Relaxed);
+    if drop.reason.reported_as().is_none() {
+        return;
     }
+    UNREPORTED[cell(drop.reason, drop.category)].fetch_add(drop.quantity, Ordering::Relaxed);
+    // After the cell, so that a report that finds a flag set finds the number, too
+    if drop.reason.is_loss() {
+        IS_LOSS_NOTED.store(true, Ordering::Release);
+    }
+    IS_NOTED.store(true, Ordering::Release);
 }
 
 /// Takes the losses for the next client report. The caller must report them or [`note`] them again.
 pub(crate) fn take_unreported() -> Vec<Drop> {
+    // Before the cells, so that what is noted meanwhile is found now or sets the flag again
+    if !IS_NOTED.swap(false, Ordering::AcqRel) {
+        return Vec::new();
+    }
+    IS_LOSS_NOTED.swap(false, Ordering::AcqRel);
     each_cell(|reason, category| UNREPORTED[cell(reason, category)].swap(0, Ordering::Relaxed))
 }
 
 /// Returns true if there are unreported losses. Sampling alone does not count, because its report is less urgent.
 pub(crate) fn is_loss_unreported() -> bool {
-    let cells = cells().filter(|(reason, _)| reason.is_loss());
-    cells.into_iter().any(|(reason, category)| UNREPORTED[cell(reason, category)].load(Ordering::Relaxed) > 0)
+    IS_LOSS_NOTED.load(Ordering::Acquire)
 }
 
 fn cells() -> impl Iterator<Item = (Reason, Category)> {
@@ -223,6 +238,22 @@ mod tests {
         lose_named("a_reason_to_come", "a_category_to_come", 2);
         assert_eq!(before(Reason::BeforeSend, Category::Replay), known + 3);
         assert_eq!(before(Reason::InternalSdkError, Category::Default), unknown + 2);
+    }
+
+    #[test]
+    fn noted_losses_are_taken_once() {
+        let replays = Drop { reason: Reason::Backpressure, category: Category::Replay, quantity: 3 };
+        let excluded = Drop { reason: Reason::SampleRate, category: Category::Replay, quantity: 5 };
+        note(excluded);
+        note(replays);
+        assert!(is_loss_unreported(), "the sampler alone would be no loss");
+        let taken = take_unreported();
+        assert!(taken.contains(&replays) && taken.contains(&excluded), "{taken:?}");
+        let of_replays =
+            |drop: &Drop| drop.category == Category::Replay && drop.reason == Reason::Backpressure;
+        assert!(!take_unreported().iter().any(of_replays));
+        note(replays);
+        assert!(take_unreported().contains(&replays), "also after a report");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sentry::types::Dsn;
 use tokio::sync::Notify;
 
@@ -69,7 +70,8 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Outgoing {
     category: Category,
-    bytes: Vec<u8>,
+    /// Shared with the request, so that an envelope that is sent again is not copied.
+    bytes: Bytes,
     losses: Vec<(Category, u64)>,
     queued_at: Instant,
 }
@@ -77,7 +79,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Creates an envelope whose items are of `category`, with the items to count if it is lost.
     pub fn new(category: Category, bytes: Vec<u8>, losses: Vec<(Category, u64)>) -> Self {
-        Self { category, bytes, losses, queued_at: Instant::now() }
+        Self { category, bytes: bytes.into(), losses, queued_at: Instant::now() }
     }
 
     /// Returns true if it belongs into the priority lane, because it contains an error, a check-in or a session.

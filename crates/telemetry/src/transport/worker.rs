@@ -199,8 +199,8 @@ impl Sender {
             None => request.body(bytes.clone()),
         };
         let outcome = match request.send().await {
-            Ok(response) => {
-                let (status, headers) = (response.status(), response.headers().clone());
+            Ok(mut response) => {
+                let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
                 // The body is not needed, but the connection is reused only after it was read to its end
                 if response.content_length().is_some_and(|length| length <= ANSWER_BYTES_MAX) {
                     response.bytes().await.ok();
