@@ -61,9 +61,15 @@ struct Shared {
     /// A query waits for the index to catch up.
     query_waits: bool,
     closed: bool,
+    /// Durable `seq` from which on the indexer wants to be woken. Otherwise each commit would wake it while it gathers.
+    wakes_at: u64,
 }
 
 impl Shared {
+    fn wakes_indexer(&self) -> bool {
+        self.state.durable >= self.wakes_at
+    }
+
     fn pop_first(&mut self) -> Option<IndexEntry> {
         let first = self.buffer.pop_front()?;
         self.buffer_rows -= rows(&first);
@@ -116,8 +122,11 @@ impl Progress {
                 shared.pop_first();
             }
         }
+        let wakes_indexer = shared.wakes_indexer();
         drop(shared);
-        self.changed.notify_all();
+        if wakes_indexer {
+            self.changed.notify_all();
+        }
     }
 
     /// Publishes that nothing more will be written.
@@ -141,15 +150,18 @@ impl Progress {
         let idle = |shared: &mut Shared| {
             shared.state.durable <= indexed && shared.state.floor <= purged && !shared.closed
         };
-        let shared = self.lock();
-        let shared = self.changed.wait_while(shared, idle).unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.lock();
+        shared.wakes_at = 0;
+        let mut shared = self.changed.wait_while(shared, idle).unwrap_or_else(PoisonError::into_inner);
+        shared.wakes_at = indexed.saturating_add(batch_max as u64);
         let few = |shared: &mut Shared| {
             let waiting = shared.state.durable.saturating_sub(indexed);
             !shared.query_waits && !shared.closed && waiting < batch_max as u64
         };
         let (mut shared, _) =
             self.changed.wait_timeout_while(shared, gather, few).unwrap_or_else(PoisonError::into_inner);
-        shared.query_waits = false;
+        // It works from now on, and looks again before it waits
+        (shared.wakes_at, shared.query_waits) = (u64::MAX, false);
         while shared.buffer.front().is_some_and(|first| first.seq <= indexed) {
             shared.pop_first();
         }
@@ -164,5 +176,62 @@ impl Progress {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than any test may take.
+    const LONG: Duration = Duration::from_secs(600);
+    const BATCH_MAX: usize = 3;
+
+    fn publish(progress: &Progress, seq: u64) {
+        let location = Location { segment: 1, offset: seq, bytes: 1 };
+        let entry = IndexEntry { seq, received_at_us: 1, project: 1, location, digest: Digest::default() };
+        progress.publish(State { durable: seq, floor: 1, ..State::default() }, [entry]);
+    }
+
+    /// Waits until the indexer waits for this `seq`.
+    fn until_it_waits_for(progress: &Progress, seq: u64) {
+        while progress.lock().wakes_at != seq {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn indexer_gathers_until_its_batch_is_full() {
+        let progress = Progress::new(State { floor: 1, ..State::default() });
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| progress.wait(0, 1, LONG, BATCH_MAX));
+            until_it_waits_for(&progress, 0);
+            publish(&progress, 1);
+            until_it_waits_for(&progress, 3);
+            publish(&progress, 2);
+            assert!(!progress.lock().wakes_indexer(), "it still gathers");
+            publish(&progress, 3);
+            let work = work.join().expect("the indexer's thread");
+            assert_eq!((work.state.durable, work.ready.len()), (3, 3));
+        });
+        publish(&progress, 4);
+        assert!(!progress.lock().wakes_indexer(), "it works");
+        let work = progress.wait(3, 1, Duration::ZERO, BATCH_MAX);
+        assert_eq!(work.ready.len(), 1, "what came meanwhile is found without a signal");
+    }
+
+    #[test]
+    fn query_and_end_of_journal_end_the_gathering() {
+        let endings: [fn(&Progress); 2] = [Progress::wake_indexer, |progress| progress.close(false)];
+        for end in endings {
+            let progress = Progress::new(State { floor: 1, ..State::default() });
+            std::thread::scope(|scope| {
+                let work = scope.spawn(|| progress.wait(0, 1, LONG, BATCH_MAX));
+                publish(&progress, 1);
+                until_it_waits_for(&progress, 3);
+                end(&progress);
+                assert_eq!(work.join().expect("the indexer's thread").ready.len(), 1);
+            });
+        }
     }
 }
