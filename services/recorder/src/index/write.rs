@@ -1,6 +1,10 @@
 //! Indexer thread, which indexes many envelopes in one transaction.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::Path,
+};
 
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::watch;
@@ -197,6 +201,7 @@ fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry]) -> rusqlite::Resu
     let mut envelopes =
         transaction.prepare_cached("INSERT INTO envelopes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     let mut errors = transaction.prepare_cached("INSERT INTO errors VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let mut known = HashSet::new();
     for indexed in batch {
         let IndexEntry { seq, received_at_us, project, location, digest } = indexed;
         envelopes.execute(params![
@@ -210,7 +215,7 @@ fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry]) -> rusqlite::Resu
         ])?;
         let ids = seq * PARTS..(seq + 1) * PARTS;
         for (id, part) in ids.clone().zip(&digest.parts) {
-            insert_part(transaction, id, *project, part)?;
+            insert_part(transaction, id, *project, part, &mut known)?;
         }
         for (id, error) in ids.clone().zip(&digest.errors) {
             errors.execute(params![
@@ -228,10 +233,18 @@ fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry]) -> rusqlite::Resu
     upsert_releases(transaction, &sum_releases(batch))
 }
 
-/// Inserts a part. The first part with spans is the head of its trace. Only a head or a root needs its label.
-fn insert_part(transaction: &Transaction<'_>, id: u64, project: u32, part: &Part) -> rusqlite::Result<()> {
+/// Inserts a part. The first part with spans is the head of its trace. Only a head or a root needs its label. `known` has the traces
+/// with such a part in this batch, for which the index need not be asked.
+fn insert_part(
+    transaction: &Transaction<'_>,
+    id: u64,
+    project: u32,
+    part: &Part,
+    known: &mut HashSet<[u8; 16]>,
+) -> rusqlite::Result<()> {
     let has_spans = matches!(part.kind, PartKind::Transaction | PartKind::Span);
     let head = has_spans
+        && known.insert(part.trace_id)
         && !transaction
             .prepare_cached("SELECT 1 FROM parts WHERE trace_id = ?1 AND kind IN (1, 5) LIMIT 1")?
             .exists([part.trace_id])?;
