@@ -9,6 +9,7 @@ mod envelopes;
 pub(crate) mod flags;
 pub(crate) mod issues;
 pub(crate) mod lines;
+pub(crate) mod logs;
 mod monitors;
 mod names;
 mod profiles;
@@ -46,6 +47,7 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/releases", get(issues::releases))
         .route("/api/v1/metrics", get(signals::metrics))
         .route("/api/v1/logs", get(signals::logs))
+        .route("/api/v1/logs/search", get(logs::list))
         .route("/api/v1/sessions", signals::payloads(&["session", "sessions"]))
         .route("/api/v1/feedback", get(signals::feedback))
         .route("/api/v1/check-ins", signals::payloads(&["check_in"]))

@@ -127,6 +127,20 @@ pub fn envelopes(connection: &Connection, page: Page, kinds: Kinds) -> rusqlite:
     collect(connection, sql, &[&signed(page.since), &page.project, &kinds.0, &page.limit], envelope_row)
 }
 
+/// Returns envelopes up to this `seq`, newest first, that have an item of one of these kinds.
+pub fn envelopes_down_from(
+    connection: &Connection,
+    upto: u64,
+    project: Option<u32>,
+    kinds: Kinds,
+    limit: u32,
+) -> rusqlite::Result<Vec<EnvelopeRow>> {
+    let sql = "SELECT seq, segment, start, bytes FROM envelopes
+               WHERE seq <= ?1 AND (?2 IS NULL OR project = ?2) AND kinds & ?3 <> 0
+               ORDER BY seq DESC LIMIT ?4";
+    collect(connection, sql, &[&signed(upto), &project, &kinds.0, &limit], envelope_row)
+}
+
 /// Returns one envelope.
 pub fn envelope(connection: &Connection, seq: u64) -> rusqlite::Result<Option<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes WHERE seq = ?1";

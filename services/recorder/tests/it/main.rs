@@ -5,6 +5,7 @@ mod damage;
 mod dashboards;
 mod forward;
 mod index;
+mod logs;
 mod losses;
 mod malformed;
 mod modes;
