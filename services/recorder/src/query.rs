@@ -7,6 +7,7 @@ mod admin;
 pub(crate) mod dashboards;
 mod envelopes;
 pub(crate) mod flags;
+pub(crate) mod health;
 pub(crate) mod issues;
 pub(crate) mod lines;
 pub(crate) mod logs;
@@ -45,6 +46,7 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/issues", get(issues::list))
         .route("/api/v1/issues/{issue_id}", get(issues::one))
         .route("/api/v1/releases", get(issues::releases))
+        .route("/api/v1/release-health", get(health::list))
         .route("/api/v1/metrics", get(signals::metrics))
         .route("/api/v1/logs", get(signals::logs))
         .route("/api/v1/logs/search", get(logs::list))

@@ -4,6 +4,7 @@ mod cost;
 mod damage;
 mod dashboards;
 mod forward;
+mod health;
 mod index;
 mod logs;
 mod losses;

@@ -1,0 +1,112 @@
+//! Sums of the sessions of a range of envelopes, for release health.
+
+use rusqlite::{Connection, Row, params};
+
+use super::{
+    read::SessionSums,
+    schema::{PARTS, signed, unsigned},
+};
+
+/// The sessions that are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// Only sessions of envelopes after this `seq`.
+    pub after: u64,
+    /// Only sessions of envelopes up to this `seq`.
+    pub upto: u64,
+    /// Only sessions of this project.
+    pub project: Option<u32>,
+    /// Largest number of rows.
+    pub limit: u32,
+}
+
+/// Sessions of one project in one environment.
+#[derive(Clone, Debug)]
+pub struct EnvironmentRow {
+    /// Project of the sessions.
+    pub project: u32,
+    /// Environment of the sessions.
+    pub environment: String,
+    /// Sessions by outcome.
+    pub sessions: SessionSums,
+}
+
+/// Sessions of one release of one project in one environment.
+#[derive(Clone, Debug)]
+pub struct ReleaseRow {
+    /// Project of the release.
+    pub project: u32,
+    /// Environment of the sessions.
+    pub environment: String,
+    /// Version of the release.
+    pub release: String,
+    /// Sessions by outcome.
+    pub sessions: SessionSums,
+}
+
+/// Counts each session once, whatever the order of its updates, and adds aggregates of sessions unchanged.
+const COUNTED: &str = "
+    WITH updates AS (SELECT * FROM sessions WHERE id >= ?1 AND id < ?2 AND (?3 IS NULL OR project = ?3)),
+         one AS (SELECT project, environment, release, max(did) AS did, max(crashed) AS crashed, max(abnormal) AS abnormal,
+                        max(unhandled) AS unhandled, max(errored) AS errored
+                 FROM updates WHERE sid IS NOT NULL GROUP BY project, environment, release, sid),
+         counted AS (SELECT project, environment, release, 1 AS total, did, crashed, abnormal > crashed AS abnormal,
+                            unhandled > max(crashed, abnormal) AS unhandled,
+                            errored > max(crashed, abnormal, unhandled) AS errored FROM one
+                     UNION ALL
+                     SELECT project, environment, release, healthy + errored + abnormal + unhandled + crashed, did,
+                            crashed, abnormal, unhandled, errored
+                     FROM updates WHERE sid IS NULL)
+    SELECT sum(total), sum(crashed), sum(abnormal), sum(unhandled), sum(errored), count(DISTINCT did),
+           count(DISTINCT CASE WHEN crashed > 0 THEN did END), project, environment";
+
+/// Returns the sums of each environment.
+pub fn environments(connection: &Connection, range: Range) -> rusqlite::Result<Vec<EnvironmentRow>> {
+    let sql = format!(
+        "{COUNTED} FROM counted GROUP BY project, environment ORDER BY project, environment LIMIT ?4"
+    );
+    rows(connection, range, &sql, |row| {
+        Ok(EnvironmentRow { sessions: sums(row)?, project: row.get(7)?, environment: row.get(8)? })
+    })
+}
+
+/// Returns the sums of each release in each environment, the one with the most sessions first.
+pub fn releases(connection: &Connection, range: Range) -> rusqlite::Result<Vec<ReleaseRow>> {
+    let sql = format!(
+        "{COUNTED}, release FROM counted GROUP BY project, environment, release
+         ORDER BY project, environment, sum(total) DESC, release LIMIT ?4"
+    );
+    rows(connection, range, &sql, |row| {
+        Ok(ReleaseRow {
+            sessions: sums(row)?,
+            project: row.get(7)?,
+            environment: row.get(8)?,
+            release: row.get(9)?,
+        })
+    })
+}
+
+fn rows<T>(
+    connection: &Connection,
+    range: Range,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let first_id = |seq: u64| signed(seq.saturating_add(1).saturating_mul(PARTS));
+    let mut statement = connection.prepare_cached(sql)?;
+    let ids = (first_id(range.after), first_id(range.upto));
+    statement.query_map(params![ids.0, ids.1, range.project, range.limit], read)?.collect()
+}
+
+fn sums(row: &Row<'_>) -> rusqlite::Result<SessionSums> {
+    let number = |column: usize| row.get(column).map(unsigned);
+    Ok(SessionSums {
+        total: number(0)?,
+        crashed: number(1)?,
+        abnormal: number(2)?,
+        unhandled: number(3)?,
+        errored: number(4)?,
+        users: number(5)?,
+        users_crashed: number(6)?,
+    })
+}
