@@ -1,9 +1,10 @@
-//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, logs, releases, dashboards, and the scorecard.
+//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, logs, releases, feedback, dashboards, and the scorecard.
 //!
 //! They guarantee plain HTML without scripts and external resources. Text from senders is never markup, because askama
 //! escapes it and the content security policy blocks the rest.
 
 mod dashboards;
+mod feedback;
 mod format;
 mod health;
 mod logs;
@@ -56,6 +57,7 @@ pub fn router() -> Router<Query> {
         .route("/", get(recent))
         .route("/traces/{trace_id}", get(trace))
         .route("/issues/{issue_id}", get(issue))
+        .route("/feedback", get(feedback::page))
         .route("/logs", get(logs::page))
         .route("/releases", get(health::page))
         .route("/scorecard", get(scorecard::page))

@@ -6,6 +6,7 @@
 mod admin;
 pub(crate) mod dashboards;
 mod envelopes;
+pub(crate) mod feedback;
 pub(crate) mod flags;
 pub(crate) mod health;
 pub(crate) mod issues;

@@ -3,6 +3,7 @@
 mod cost;
 mod damage;
 mod dashboards;
+mod feedback;
 mod forward;
 mod health;
 mod index;

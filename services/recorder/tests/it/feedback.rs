@@ -1,0 +1,45 @@
+//! User feedback: accepted in each form that SDKs send, listed, and shown newest first.
+
+use serde_json::json;
+
+use crate::support::Recorder;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+fn item(item_type: &str, payload: &serde_json::Value) -> String {
+    format!("{{}}\n{{\"type\":\"{item_type}\"}}\n{payload}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn feedback_of_each_form_is_listed_newest_first() {
+    let recorder = Recorder::start(&[]).await;
+    let empty = recorder.get("/feedback").await.text().await.expect("text");
+    assert!(empty.contains("No user wrote anything"), "{empty}");
+    let of_event = json!({"type": "feedback", "contexts": {"trace": {"trace_id": TRACE},
+        "feedback": {"message": "first <b>bold</b>", "name": "Anna", "url": "http://127.0.0.1/spin"}}});
+    let own = json!({"contexts": {"feedback": {"message": "second", "associated_event_id": "e".repeat(32)}}});
+    let old = json!({"event_id": "f".repeat(32), "name": "Ben", "comments": "third"});
+    recorder.store(1, item("event", &of_event)).await;
+    recorder.store(1, item("event", &json!({"message": "an error"}))).await;
+    recorder.store(3, item("feedback", &own)).await;
+    recorder.store(1, item("user_report", &old)).await;
+
+    assert_eq!(recorder.lines("/api/v1/feedback").await.len(), 3);
+    assert_eq!(recorder.lines("/api/v1/issues").await.len(), 1, "feedback is no error");
+    let html = recorder.get("/feedback").await.text().await.expect("text");
+    let place = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text} in {html}"));
+    assert!(place("third") < place("second") && place("second") < place("first"), "{html}");
+    for text in [
+        "Anna",
+        "Ben",
+        "http://127.0.0.1/spin",
+        &format!("/traces/{TRACE}"),
+        &"e".repeat(32),
+        &"f".repeat(32),
+    ] {
+        place(text);
+    }
+    assert!(!html.contains("<b>bold</b>") && !html.contains("an error"), "{html}");
+    let html = recorder.get("/feedback?project=game").await.text().await.expect("text");
+    assert!(html.contains("second") && !html.contains("third"), "{html}");
+}
