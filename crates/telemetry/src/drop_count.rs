@@ -257,6 +257,41 @@ mod tests {
     }
 
     #[test]
+    fn reasons_and_categories_of_the_sdk_are_known() {
+        use sentry::protocol::client_report::{Category as Lost, Reason as Why};
+        let reasons = [
+            Why::SendError,
+            Why::InternalSdkError,
+            Why::NetworkError,
+            Why::RatelimitBackoff,
+            Why::QueueOverflow,
+            Why::BufferOverflow,
+            Why::EventProcessor,
+            Why::BeforeSend,
+            Why::SampleRate,
+        ];
+        let categories = [
+            Lost::Error,
+            Lost::Session,
+            Lost::Transaction,
+            Lost::Span,
+            Lost::Attachment,
+            Lost::Monitor,
+            Lost::LogItem,
+            Lost::LogByte,
+            Lost::TraceMetric,
+            Lost::TraceMetricByte,
+        ];
+        let text = |value: serde_json::Value| value.as_str().map(str::to_owned).unwrap();
+        for reason in reasons.map(|reason| text(serde_json::to_value(reason).unwrap())) {
+            assert_eq!(Reason::from_name(&reason).map(Reason::as_str), Some(reason.as_str()));
+        }
+        for category in categories.map(|category| text(serde_json::to_value(category).unwrap())) {
+            assert_eq!(Category::from_name(&category).map(Category::as_str), Some(category.as_str()));
+        }
+    }
+
+    #[test]
     fn names_parse_back() {
         assert!(Reason::ALL.iter().all(|reason| Reason::from_name(reason.as_str()) == Some(*reason)));
         assert!(Category::ALL.iter().all(|known| Category::from_name(known.as_str()) == Some(*known)));

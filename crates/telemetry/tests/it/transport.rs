@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use telemetry::metric::{self, Metric};
 use telemetry::spans;
 
 use super::receiver::{Behaviour, Item, Receiver};
@@ -13,6 +14,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
         "small_queue" => Some(small_queue),
         "two_waves" => Some(two_waves),
         "behind" => Some(behind),
+        "metrics_after_an_answer" => Some(metrics_after_an_answer),
         "first_unanswered" => Some(first_unanswered),
         _ => None,
     }
@@ -217,4 +219,30 @@ fn lost_logs_and_metrics_are_reported_in_bytes() {
         receiver.reported("ratelimit_backoff", "log_byte"),
     );
     assert!(logs > 0 && bytes > 20 * logs, "{logs} log lines of {bytes} bytes");
+}
+
+/// Five metrics after the first answer of Sentry.
+fn metrics_after_an_answer() {
+    let telemetry = scenario::telemetry();
+    work("first", 1);
+    assert!(telemetry.flush_blocking(scenario::SOON_MS));
+    for _ in 0..5 {
+        metric::count(Metric::BetsSettled, 1, &[("game", "slots")]);
+    }
+    assert!(telemetry.flush_blocking(scenario::SOON_MS));
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn lost_metrics_are_reported_in_bytes() {
+    let limit = "x-sentry-rate-limits: 60:trace_metric:organization\r\n".to_owned();
+    let receiver = Receiver::start(Behaviour::First(Box::new(Behaviour::Answer(200, limit))));
+    scenario::run("metrics_after_an_answer", &receiver.dsn(), &[]);
+    let (metrics, bytes) = (
+        receiver.reported("ratelimit_backoff", "trace_metric"),
+        receiver.reported("ratelimit_backoff", "trace_metric_byte"),
+    );
+    assert_eq!(metrics, 5);
+    assert!(bytes > 20 * metrics, "{metrics} metrics of {bytes} bytes");
+    assert!(receiver.items_of("trace_metric").is_empty());
 }
