@@ -87,8 +87,11 @@ where
         config::load_from(&Sources::of_process(service.defaults)).map_err(Failure::Configuration)?;
     let connections_max = config.common.http.connections_max.saturating_add(ops::CONNECTIONS_MAX);
     descriptors::raise_limit_for(connections_max.saturating_add(config.own.more_connections_max()))?;
-    let mut telemetry_config = telemetry::Config::from_env(name);
-    telemetry_config.trace_lifecycle = config.common.telemetry.trace_lifecycle;
+    let telemetry_config = telemetry::Config {
+        trace_lifecycle: config.common.telemetry.trace_lifecycle,
+        sessions: config.common.telemetry.sessions,
+        ..telemetry::Config::from_env(name)
+    };
     let identity =
         Identity { service: name, version: service.version, release: Some(telemetry_config.release.clone()) };
     // Set once per process. A second `main` in one process is not supported.
@@ -99,6 +102,7 @@ where
     let outcome = runtime.block_on(async {
         let outcome = bind_and_run(name, config, run).await;
         if let Err(failure) = &outcome {
+            telemetry::sessions::process_crashed();
             tracing::error!(service = name, exit_code = failure.exit_code(), "{}", failure.describe());
         }
         telemetry.shutdown(TELEMETRY_FLUSH_MS).await;

@@ -31,6 +31,8 @@ pub struct Config {
     pub profiles_sample_rate: f64,
     /// Form in which spans are sent. A service reads it from its setting `telemetry.trace_lifecycle`.
     pub trace_lifecycle: TraceLifecycle,
+    /// Sends sessions of the process and of its requests ([`crate::sessions`]).
+    pub sessions: bool,
     /// Format of log lines.
     pub log_format: LogFormat,
     /// Filter for log lines, in `RUST_LOG` syntax.
@@ -77,6 +79,7 @@ impl Config {
             traces_sample_rate: 1.0,
             profiles_sample_rate: 0.0,
             trace_lifecycle: TraceLifecycle::default(),
+            sessions: false,
             log_format: LogFormat::Pretty,
             log_filter: LOG_FILTER_DEFAULT.to_owned(),
             in_app: IN_APP.to_vec(),

@@ -21,7 +21,7 @@ use crate::sampling::{self, Sampler};
 use crate::sampling_context::{self, Identity};
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
-use crate::{attributes, flags, lifecycle, logs, metric, profiler, report, tls};
+use crate::{attributes, flags, lifecycle, logs, metric, profiler, report, sessions, tls};
 
 /// Reason why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,9 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
         report::install_panic_hook();
         metric::start_exporting();
     }
+    if let Some(client) = client.as_ref().filter(|_| config.sessions) {
+        sessions::start_process(client, &config.release, &config.environment);
+    }
     install_subscriber(&config, parsed.filter, &provider)?;
     Ok(Telemetry { client, transport, provider })
 }
@@ -146,7 +149,9 @@ fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransp
         .add_integration(flags::AttachFlags)
         .before_send_log(report::link_log)
         .before_send_metric(report::link_metric)
+        // A session begins with each request and not with the client. Their sums are sent, and the process has one of its own
         .auto_session_tracking(false)
+        .session_mode(sentry::SessionMode::Request)
         .transport(Factory(Arc::new(transport)));
     Arc::new(sentry::Client::with_options(options))
 }
@@ -230,6 +235,7 @@ impl Telemetry {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
         let Self { client, transport, provider } = self;
         metric::export_sums();
+        sessions::end_process();
         // The bridge stops accepting spans and sends those it has
         let bridged = provider.shutdown_with_timeout(left(deadline)).is_ok();
         let closed = client.is_none_or(|client| client.close(Some(left(deadline))));

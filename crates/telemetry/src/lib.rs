@@ -15,7 +15,7 @@
 //!
 //! The `sentry` crate captures errors, logs and metrics. They are linked to the active OpenTelemetry span ([`mod@report`]) and
 //! leave through the same transport. [`profile`] adds a CPU profile to a transaction. [`flags`] shows which faults are active.
-//! [`check_in`] is a sign of life for Sentry's cron monitors. [`propagation`] carries the trace in HTTP and Kafka headers.
+//! [`check_in`] is a sign of life for Sentry's cron monitors. [`sessions`] tell the health of a release. [`propagation`] carries the trace in HTTP and Kafka headers.
 
 pub mod attributes;
 mod bridge;
@@ -36,6 +36,7 @@ mod report;
 pub mod sampling;
 mod sampling_context;
 pub mod scrub;
+pub mod sessions;
 pub mod spans;
 mod status;
 mod task;

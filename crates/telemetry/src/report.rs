@@ -20,7 +20,7 @@ use tracing::Span;
 use crate::attributes as names;
 use crate::sampling_context::{DSC_CONTEXT, DSC_PREFIX};
 use crate::spans::{self, Status};
-use crate::{frames, propagation};
+use crate::{frames, propagation, sessions};
 
 /// Target of log events whose error is already in Sentry.
 pub(crate) const REPORTED_TARGET: &str = "telemetry::reported";
@@ -113,6 +113,7 @@ impl Integration for LinkErrors {
     }
 
     fn process_event(&self, mut event: Event<'static>, _: &ClientOptions) -> Option<Event<'static>> {
+        sessions::count(&event);
         let Some((context, span_context)) = active() else { return Some(event) };
         let (trace_id, span_id) = wire_ids(&span_context);
         let trace = TraceContext { trace_id, span_id, ..Default::default() };

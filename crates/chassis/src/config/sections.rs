@@ -178,11 +178,18 @@ pub struct TelemetryConfig {
     /// Form in which spans are sent: `static` as transactions, `stream` as spans, of which those of one trace share an envelope.
     #[serde(default)]
     pub trace_lifecycle: TraceLifecycle,
+    /// Sends sessions of the process and of its requests, from which Sentry computes the health of a release.
+    #[serde(default = "sessions")]
+    pub sessions: bool,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { check_in_interval_s: check_in_interval_s(), trace_lifecycle: TraceLifecycle::default() }
+        Self {
+            check_in_interval_s: check_in_interval_s(),
+            trace_lifecycle: TraceLifecycle::default(),
+            sessions: sessions(),
+        }
     }
 }
 
@@ -258,4 +265,8 @@ fn deadline_ms() -> u64 {
 
 fn check_in_interval_s() -> u64 {
     60
+}
+
+fn sessions() -> bool {
+    true
 }

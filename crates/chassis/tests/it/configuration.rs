@@ -128,6 +128,17 @@ fn spans_are_transactions_unless_they_are_streamed() {
 }
 
 #[test]
+fn sessions_are_sent_unless_switched_off() {
+    let sessions = |variables: &[(&str, &str)]| {
+        let sources =
+            Sources { defaults: DEFAULTS.to_owned(), file: None, environment: environment(variables) };
+        load_from::<Config>(&sources).map(|loaded| loaded.common.telemetry.sessions)
+    };
+    let off = sessions(&[("PITBOSS__TELEMETRY__SESSIONS", "false")]);
+    assert_eq!((sessions(&[]), off), (Ok(true), Ok(false)));
+}
+
+#[test]
 fn digits_in_text_setting_stay_text() {
     let config = loaded(None, &[("PITBOSS__MACHINE__TOKEN", "0012345678")]).expect("good");
     assert_eq!(config.machine.token.expose(), "0012345678");

@@ -22,6 +22,7 @@ use crate::attributes as names;
 use crate::metric::{self, Metric};
 use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
 use crate::sampling;
+use crate::sessions::RequestSession;
 use crate::spans::{self, Status};
 
 /// Response header with the trace id.
@@ -86,9 +87,9 @@ where
         // The future takes the ready instance, because the clone may not be ready
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
-        let hub = Hub::new_from_top(Hub::main());
+        let hub = Arc::new(Hub::new_from_top(Hub::main()));
         describe_request(&hub, &request);
-        let counted = Counted::of(&request);
+        let counted = Counted::of(&request, RequestSession::begin(&hub));
         let inner = async move { inner.call(request).await };
         let answer = answer(span.clone(), counted, always_recorded, inner);
         Box::pin(answer.instrument(span).bind_hub(hub))
@@ -184,13 +185,15 @@ struct Counted {
     route: String,
     /// `None` until there is a response.
     status: Option<StatusCode>,
+    /// Ends with the request.
+    _session: Option<RequestSession>,
 }
 
 impl Counted {
-    fn of(request: &Request<Body>) -> Self {
+    fn of(request: &Request<Body>, session: Option<RequestSession>) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or("<unmatched>", MatchedPath::as_str);
         let method = known_method(request.method());
-        Self { started: Instant::now(), method, route: route.to_owned(), status: None }
+        Self { started: Instant::now(), method, route: route.to_owned(), status: None, _session: session }
     }
 
     fn answered(mut self, status: StatusCode) {

@@ -22,6 +22,7 @@ mod profile;
 mod propagation;
 mod relay;
 mod scrubbing;
+mod sessions;
 mod spans;
 mod stream;
 mod transport;

@@ -152,6 +152,7 @@ fn child() {
         super::unresponsive_server::scenario,
         super::propagation::scenario,
         super::scrubbing::scenario,
+        super::sessions::scenario,
         super::spans::scenario,
         super::transport::scenario,
         super::wire::scenario,
