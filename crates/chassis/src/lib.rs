@@ -42,6 +42,7 @@ pub mod operator;
 mod ops;
 pub mod problem;
 mod readiness;
+mod runtime_metrics;
 mod service_main;
 mod shutdown;
 

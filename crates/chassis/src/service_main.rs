@@ -15,6 +15,7 @@ use crate::{
     descriptors,
     lifecycle::Phase,
     ops::{self, Identity},
+    runtime_metrics,
 };
 
 /// One worker, because a service waits most of the time. A second one is often woken only to find that the first has taken the
@@ -128,6 +129,7 @@ where
     let shutdown = Shutdown::new();
     watch_signals(shutdown.clone(), &common.drain)
         .map_err(|error| Failure::missing("cannot watch signals", error))?;
+    telemetry::spawn(runtime_metrics::run());
     let phase = Phase::begin("opening the", "listeners", Instant::now() + common.start.budget().listeners);
     let listeners = timeout_at(phase.end, Listeners::bind(common, &own))
         .await

@@ -28,6 +28,8 @@ pub enum Unit {
     Millisecond,
     /// Seconds.
     Second,
+    /// Bytes.
+    Byte,
     /// A share from 0 to 1.
     Ratio,
     /// Hundredths of a currency's main unit.
@@ -189,6 +191,17 @@ metrics! {
     /// Requests that a gateway refused because there were too many, by `reason` (player, address, credentials: log-ins and
     /// registrations of an address; overload: bets).
     RequestsRefused = "requests.refused", Counter, None, Summed;
+
+    /// Worker threads of the async runtime of a process.
+    RuntimeWorkers = "runtime.workers", Gauge, None, Summed;
+    /// Tasks of the async runtime that have not ended.
+    RuntimeTasksAlive = "runtime.tasks.alive", Gauge, None, Summed;
+    /// Tasks that wait in the queue that all workers of the async runtime share.
+    RuntimeQueueDepth = "runtime.queue.depth", Gauge, None, Summed;
+    /// Memory of the process that is in RAM.
+    ProcessMemory = "process.memory.resident", Gauge, Byte, Summed;
+    /// CPU time of the process, in milliseconds.
+    ProcessCpuTime = "process.cpu.time", Counter, Millisecond, Summed;
 
     /// Findings of the last round of the money audit, by `check`: 0 as long as the money is right.
     AuditFindings = "audit.findings", Gauge, None, Summed;

@@ -64,6 +64,7 @@ pub fn router() -> Router<Query> {
         .route("/dashboards/queues", get(dashboards::queues_page))
         .route("/dashboards/queries", get(dashboards::queries_page))
         .route("/dashboards/caches", get(dashboards::caches_page))
+        .route("/dashboards/runtime", get(dashboards::runtime::page))
 }
 
 fn render(page: &impl Template) -> Response {

@@ -62,6 +62,7 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/dashboards/queues", get(dashboards::queues_json))
         .route("/api/v1/dashboards/queries", get(dashboards::queries_json))
         .route("/api/v1/dashboards/caches", get(dashboards::caches_json))
+        .route("/api/v1/dashboards/runtime", get(dashboards::runtime_json))
         .route("/api/v1/names", get(names::list))
         .route("/api/v1/flag-changes", signals::payloads(&[flags::FLAG_CHANGE]))
         .route("/api/0/organizations/{organization}/flags/hooks/provider/{provider}/", post(flags::hook))

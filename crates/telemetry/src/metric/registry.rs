@@ -143,6 +143,7 @@ fn wire_name(metric: Metric) -> String {
         Unit::None | Unit::Ratio => "",
         Unit::Millisecond => "_milliseconds",
         Unit::Second => "_seconds",
+        Unit::Byte => "_bytes",
         Unit::MinorUnit => "_minor",
     };
     let name = metric.name().replace('.', "_");

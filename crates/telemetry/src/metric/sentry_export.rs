@@ -46,6 +46,7 @@ fn capture<'a>(metric: Metric, value: f64, labels: impl Iterator<Item = (&'a str
         Unit::None | Unit::MinorUnit => None,
         Unit::Millisecond => Some(SentryUnit::Millisecond),
         Unit::Second => Some(SentryUnit::Second),
+        Unit::Byte => Some(SentryUnit::Byte),
         Unit::Ratio => Some(SentryUnit::Ratio),
     };
     // The three builders share no type, so the labels are added in each arm

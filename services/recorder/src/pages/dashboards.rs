@@ -1,4 +1,6 @@
-//! Pages with the figures of Sentry's dashboards for queues, queries and caches.
+//! Pages with the figures of Sentry's dashboards for queues, queries and caches, and with those of the services' runtimes.
+
+pub(super) mod runtime;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
@@ -22,7 +24,8 @@ const PERIOD_S: u64 = 60 * 60;
 const PERIODS: [(u64, &str); 4] =
     [(15 * 60, "15 min"), (PERIOD_S, "1 h"), (24 * 60 * 60, "24 h"), (14 * 24 * 60 * 60, "14 d")];
 /// The dashboards by their path.
-const TABS: [(&str, &str); 3] = [("queues", "Queues"), ("queries", "Queries"), ("caches", "Caches")];
+const TABS: [(&str, &str); 4] =
+    [("queues", "Queues"), ("queries", "Queries"), ("caches", "Caches"), ("runtime", "Runtime")];
 /// Shown for spans without a value, as Sentry does.
 const NO_VALUE: &str = "(no value)";
 

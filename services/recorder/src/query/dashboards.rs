@@ -11,6 +11,7 @@ pub(crate) mod offsets;
 pub(crate) mod queries;
 pub(crate) mod queues;
 mod rows;
+pub(crate) mod runtime;
 
 use axum::{extract::State, response::Response};
 use chassis::{http::Query as UrlQuery, problem::Problem};
@@ -74,6 +75,14 @@ pub(super) async fn caches_json(
     UrlQuery(params): UrlQuery<WindowParams>,
 ) -> Result<Response, Problem> {
     dashboard(&query, &params, caches::compute).await
+}
+
+/// `GET /api/v1/dashboards/runtime?since=&project=&period_s=`
+pub(super) async fn runtime_json(
+    State(query): State<Query>,
+    UrlQuery(params): UrlQuery<WindowParams>,
+) -> Result<Response, Problem> {
+    dashboard(&query, &params, runtime::compute).await
 }
 
 /// Computes the figures of a dashboard and streams them as JSON.

@@ -132,3 +132,39 @@ async fn signed_flag_change_is_shown_with_an_issue() {
     assert!(html.contains("Flags changed just before") && html.contains("payment.random-failure"), "{html}");
     assert!(recorder.lines("/api/v1/traces").await.len() <= 1, "a change is not a part of a trace");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runtime_of_each_service_is_shown() {
+    let recorder = Recorder::start(&[]).await;
+    let metrics = |values: &[(&str, f64, f64)]| {
+        let entry = |(name, at, value): &(&str, f64, f64)| json!({"timestamp": at, "trace_id": TRACE, "name": format!("pitboss.{name}"), "type": "gauge", "value": value});
+        item("trace_metric", &json!({"items": values.iter().map(entry).collect::<Vec<_>>()}))
+    };
+    let game = [
+        ("runtime.workers", 100.0, 1.0),
+        ("runtime.tasks.alive", 110.0, 40.0),
+        ("runtime.tasks.alive", 100.0, 70.0),
+        ("process.memory.resident", 110.0, 3_145_728.0),
+        ("process.cpu.time", 100.0, 500.0),
+        ("process.cpu.time", 110.0, 1_500.0),
+        ("bets.in_flight", 110.0, 12.0),
+    ];
+    recorder.store(3, metrics(&game)).await;
+    recorder.store(4, metrics(&[("runtime.queue.depth", 100.0, 2.0)])).await;
+    recorder.store(1, metrics(&[("bets.in_flight", 100.0, 2.0)])).await;
+
+    let found = answer(&recorder, "/api/v1/dashboards/runtime").await;
+    let services = found["services"].as_array().expect("services");
+    assert_eq!(services.len(), 2, "gateway sent none of these metrics: {found}");
+    let expected = json!({"project": "game", "workers": 1.0, "tasks_alive": {"last": 40.0, "max": 70.0},
+        "queue_depth": {"last": null, "max": null}, "memory_bytes": {"last": 3_145_728.0, "max": 3_145_728.0},
+        "cpu_share": 0.2});
+    assert_eq!(services[0], expected);
+    assert_eq!(services[1]["queue_depth"]["max"], 2.0);
+    assert_eq!(services[1]["cpu_share"], Value::Null);
+
+    let html = recorder.get("/dashboards/runtime?period_s=900").await.text().await.expect("text");
+    for text in ["game", "3.0 MiB", "class=\"num wide\">70<"] {
+        assert!(html.contains(text), "{text} in {html}");
+    }
+}
