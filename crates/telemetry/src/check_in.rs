@@ -3,18 +3,29 @@
 //! A check-in brings the settings of its monitor, so nobody has to create the monitor before. Its envelope goes before spans,
 //! logs and metrics. A process that is gone sends nothing, and that is what its monitor reports.
 
+mod job;
+
 use std::time::Duration;
 
 use sentry::protocol::{
     MonitorCheckIn, MonitorCheckInStatus, MonitorConfig, MonitorIntervalUnit, MonitorSchedule,
 };
 use sentry::{Envelope, Hub};
+use uuid::Uuid;
+
+pub use job::{Job, Run};
 
 /// Minutes after which a check-in that is due counts as missed. Sentry cuts the time at which it is due to the minute, so a margin
 /// of one minute would leave only seconds for a late one.
 const MARGIN_MINUTES: u64 = 2;
 /// Minutes that one run may last. A check-in of ours has no duration.
 const RUNTIME_MINUTES_MAX: u64 = 1;
+/// Minutes that one run of a job may last.
+const JOB_RUNTIME_MINUTES_MAX: u64 = 5;
+/// Number of check-ins in a row after which Sentry raises an issue about a job (failed ones) or closes it (good ones). A minute in
+/// which a store was away is no issue.
+const JOB_FAILURES: u64 = 2;
+const JOB_RECOVERIES: u64 = 1;
 
 /// A monitor to check in at.
 #[derive(Debug, Clone)]
@@ -28,16 +39,17 @@ impl Monitor {
     ///
     /// Sentry counts in minutes, so the interval of the monitor is rounded up to whole minutes.
     pub fn of_consumer(group: &str, interval: Duration) -> Self {
-        let minutes = interval.as_secs().div_ceil(60).max(1);
+        Self { slug: format!("consumer-{group}"), config: config(interval, RUNTIME_MINUTES_MAX) }
+    }
+
+    /// The monitor of a job that runs at this interval.
+    fn of_job(name: &str, every: Duration) -> Self {
         let config = MonitorConfig {
-            schedule: MonitorSchedule::Interval { value: minutes, unit: MonitorIntervalUnit::Minute },
-            checkin_margin: Some(MARGIN_MINUTES),
-            max_runtime: Some(RUNTIME_MINUTES_MAX),
-            timezone: None,
-            failure_issue_threshold: None,
-            recovery_threshold: None,
+            failure_issue_threshold: Some(JOB_FAILURES),
+            recovery_threshold: Some(JOB_RECOVERIES),
+            ..config(every, JOB_RUNTIME_MINUTES_MAX)
         };
-        Self { slug: format!("consumer-{group}"), config }
+        Self { slug: format!("job-{name}"), config }
     }
 
     /// Name of the monitor in Sentry.
@@ -47,16 +59,33 @@ impl Monitor {
 
     /// Tells Sentry that the work goes on. It never waits, and does nothing in a process that sends no telemetry.
     pub fn check_in(&self) {
+        self.send(Uuid::new_v4(), MonitorCheckInStatus::Ok, None);
+    }
+
+    fn send(&self, id: Uuid, status: MonitorCheckInStatus, took: Option<Duration>) {
         let Some(client) = Hub::current().client() else { return };
         let check_in = MonitorCheckIn {
-            check_in_id: uuid::Uuid::new_v4(),
+            check_in_id: id,
             monitor_slug: self.slug.clone(),
-            status: MonitorCheckInStatus::Ok,
+            status,
             environment: client.options().environment.as_deref().map(str::to_owned),
-            duration: None,
+            duration: took.map(|took| took.as_secs_f64()),
             monitor_config: Some(self.config.clone()),
         };
         client.send_envelope(Envelope::from(check_in));
+    }
+}
+
+/// Settings of a monitor. Sentry counts in minutes.
+fn config(interval: Duration, runtime_minutes_max: u64) -> MonitorConfig {
+    let minutes = interval.as_secs().div_ceil(60).max(1);
+    MonitorConfig {
+        schedule: MonitorSchedule::Interval { value: minutes, unit: MonitorIntervalUnit::Minute },
+        checkin_margin: Some(MARGIN_MINUTES),
+        max_runtime: Some(runtime_minutes_max),
+        timezone: None,
+        failure_issue_threshold: None,
+        recovery_threshold: None,
     }
 }
 

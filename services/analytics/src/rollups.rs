@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::StoreError;
+use telemetry::check_in::Job;
 use telemetry::spans;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -46,15 +47,19 @@ impl Rollups {
         reporter: Reporter,
         stop: CancellationToken,
     ) -> Result<(), StoreError> {
-        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
+        let interval = Duration::from_millis(self.config.interval_ms);
+        let takeover_interval = Duration::from_millis(self.config.takeover_interval_ms);
+        let mut job = Job::new("analytics-rollups", interval);
+        let mut takeover_job = Job::new("analytics-takeover", takeover_interval);
+        let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut takeover = tokio::time::interval(Duration::from_millis(self.config.takeover_interval_ms));
+        let mut takeover = tokio::time::interval(takeover_interval);
         let mut due = Dirty::default();
         loop {
             let stopping = tokio::select! {
                 () = stop.cancelled() => true,
                 _ = takeover.tick() => {
-                    if let Err(error) = self.take_over().await {
+                    if let Err(error) = takeover_job.run(self.take_over()).await {
                         tracing::warn!(error = %error, "taking over the marks of dead processes failed, retrying");
                     }
                     continue;
@@ -62,7 +67,7 @@ impl Rollups {
                 _ = ticks.tick() => false,
             };
             due.extend(self.marks.close().await);
-            match self.recompute("recompute rollups", &due).await {
+            match job.run(self.recompute("recompute rollups", &due)).await {
                 Ok(rollups) => {
                     due = Dirty::default();
                     reporter.report(&rollups);

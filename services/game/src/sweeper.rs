@@ -18,6 +18,7 @@ use contracts::Event;
 use contracts::class::{Classify as _, ErrorClass};
 use contracts::topics::{Group, Topic};
 use store::time::later;
+use telemetry::check_in::Job;
 use telemetry::spans;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -117,6 +118,7 @@ impl<B: Backlog> Sweeper<B> {
     /// # Errors
     /// None: the result is always `Ok`.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), GameError> {
+        let mut job = Job::new("game-sweeper", Duration::from_millis(self.config.interval_ms));
         let mut interval = ticks(self.config.interval_ms);
         let mut pace = ticks(1_000 / u64::from(self.config.per_second_max.max(1)));
         loop {
@@ -126,7 +128,7 @@ impl<B: Backlog> Sweeper<B> {
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                swept = self.sweep(&mut pace) => if let Err(error) = swept {
+                swept = job.run(self.sweep(&mut pace)) => if let Err(error) = swept {
                     tracing::warn!(error = %error, "a sweep for undecided bets failed, retrying at the next interval");
                 },
             }

@@ -10,6 +10,7 @@ use chassis::problem::Problem;
 use contracts::EventId;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use telemetry::{
+    check_in::Job,
     metric::{self, Metric},
     spans,
 };
@@ -84,7 +85,9 @@ impl Admission {
 
     /// Sets the gauges at an interval until the shutdown.
     pub(crate) async fn report(&self, stop: CancellationToken) -> Result<(), Infallible> {
+        let mut job = Job::new("gateway-admission", REPORT_INTERVAL);
         loop {
+            let run = job.begin();
             let (in_flight, limit) = self.with(|overload, now| {
                 overload.advance(now);
                 (overload.in_flight(), overload.limit())
@@ -94,6 +97,7 @@ impl Admission {
                 Some(limit) => metric::gauge(Metric::BetsInFlightLimit, limit as f64, &[]),
                 None => metric::remove_gauge(Metric::BetsInFlightLimit, &[]),
             }
+            job.end(run, true);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bus::CancellationToken;
 use bus::lag::{Reader, Reading};
 use chassis::ReadyFlag;
+use telemetry::check_in::Job;
 
 use crate::gauges::{self, Gauges};
 
@@ -59,6 +60,7 @@ impl Watch {
 
     /// Runs until `stop` is cancelled. Logs only the first of consecutive failures. A failure removes the gauges of the lag.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
+        let mut job = Job::new("lagwatch-watch", self.interval);
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut gauges = Gauges::default();
@@ -69,6 +71,7 @@ impl Watch {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => {}
             }
+            let run = job.begin();
             let attempt = self.reader.reading();
             tokio::pin!(attempt);
             let result = loop {
@@ -78,6 +81,7 @@ impl Watch {
                     () = tokio::time::sleep(self.interval) => gauges::set_age(last_success.elapsed()),
                 }
             };
+            job.end(run, result.is_ok());
             self.ready.set(result.is_ok());
             match result {
                 Ok(reading) => {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::StoreError;
+use telemetry::check_in::Job;
 use telemetry::metric::{self, Metric};
 use telemetry::spans::{self, Status};
 use tokio::sync::Notify;
@@ -89,7 +90,9 @@ impl Courier {
     /// Sends until `stop` is cancelled, then waits a short time for the e-mails in flight.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
         let courier = Arc::new(self);
-        let mut ticks = tokio::time::interval(Duration::from_millis(courier.config.poll_interval_ms));
+        let interval = Duration::from_millis(courier.config.poll_interval_ms);
+        let mut job = Job::new("notification-courier", interval);
+        let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut in_flight = InFlight::default();
         let abort = CancellationToken::new();
@@ -100,11 +103,13 @@ impl Courier {
                 _ = ticks.tick() => true,
                 () = in_flight.ended() => false,
             };
+            let run = job.begin();
             let synced = if is_tick { courier.notifications.sync_time().await } else { Ok(()) };
             let started = match synced {
                 Ok(()) => courier.start_due(&mut in_flight, &abort).await,
                 Err(error) => Err(error),
             };
+            job.end(run, started.is_ok());
             if let Err(error) = started {
                 tracing::warn!(error = %error, "reading or claiming due e-mails failed, retrying");
             }

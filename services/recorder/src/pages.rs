@@ -1,4 +1,5 @@
-//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, logs, releases, feedback, dashboards, and the scorecard.
+//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, logs, releases, monitors, feedback,
+//! dashboards, and the scorecard.
 //!
 //! They guarantee plain HTML without scripts and external resources. Text from senders is never markup, because askama
 //! escapes it and the content security policy blocks the rest.
@@ -8,6 +9,7 @@ mod feedback;
 mod format;
 mod health;
 mod logs;
+mod monitors;
 mod scorecard;
 mod waterfall;
 
@@ -59,6 +61,7 @@ pub fn router() -> Router<Query> {
         .route("/issues/{issue_id}", get(issue))
         .route("/feedback", get(feedback::page))
         .route("/logs", get(logs::page))
+        .route("/monitors", get(monitors::page))
         .route("/releases", get(health::page))
         .route("/scorecard", get(scorecard::page))
         .route("/dashboards/queues", get(dashboards::queues_page))

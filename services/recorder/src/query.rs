@@ -12,7 +12,7 @@ pub(crate) mod health;
 pub(crate) mod issues;
 pub(crate) mod lines;
 pub(crate) mod logs;
-mod monitors;
+pub(crate) mod monitors;
 mod names;
 mod profiles;
 mod read_limit;

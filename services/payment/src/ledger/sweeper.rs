@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bson::DateTime;
 use contracts::{Classify as _, ErrorClass};
+use telemetry::check_in::Job;
 use tokio_util::sync::CancellationToken;
 
 use super::relay::Origin;
@@ -113,12 +114,14 @@ impl Ledger {
 /// Sweeps until `stop` and never fails. An account that contradicts the ledger, or cannot be read, is reported once.
 pub async fn run(ledger: Ledger, sweep: Sweep, stop: CancellationToken) -> Result<(), LedgerError> {
     let mut failed = Failed::default();
+    let interval = Duration::from_millis(sweep.interval_ms);
+    let mut job = Job::new("payment-sweeper", interval);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(Duration::from_millis(sweep.interval_ms)) => {}
+            () = tokio::time::sleep(interval) => {}
         }
-        match ledger.sweep_round(sweep.older_than_ms, &mut failed).await {
+        match job.run(ledger.sweep_round(sweep.older_than_ms, &mut failed)).await {
             Ok(0) => {}
             Ok(accounts) => tracing::info!(accounts, "relayed decisions that a dead process left behind"),
             Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use telemetry::check_in::Job;
 use telemetry::spans;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -37,13 +38,14 @@ impl Ledger {
 /// The last trim runs after the consumer has ended, in `run` of the crate.
 pub async fn run(ledger: Ledger, interval_ms: u64, stop: CancellationToken) -> Result<(), LedgerError> {
     let interval = Duration::from_millis(interval_ms);
+    let mut job = Job::new("payment-trim", interval);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = ledger.seen.enough() => {}
             () = tokio::time::sleep(interval) => {}
         }
-        if let Err(error) = ledger.trim().await {
+        if let Err(error) = job.run(ledger.trim()).await {
             tracing::warn!(error = %error, entries = ledger.seen.len(), "the tails could not be trimmed, trying again");
             // Waits a full interval before the retry, however many entries wait.
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(interval) => {} }

@@ -14,6 +14,7 @@ use bus::Producer;
 use bus::lag::BacklogReader;
 use contracts::{Classify as _, EventId};
 use faults::Faults;
+use telemetry::check_in::Job;
 use telemetry::spans::{self, Status};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -104,13 +105,17 @@ impl Pool {
             }
         };
         let swept = async {
-            let mut sweep = tokio::time::interval(Duration::from_millis(self.config.sweep_interval_ms));
+            let interval = Duration::from_millis(self.config.sweep_interval_ms);
+            let mut job = Job::new("payment-provider", interval);
+            let mut sweep = tokio::time::interval(interval);
             sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let mut gate = bus::lag::Gate::default();
             loop {
                 tokio::select! { () = stop.cancelled() => break, _ = sweep.tick() => {} }
-                self.sweep(&slots, &stop).await;
-                self.upkeep(&mut gate).await;
+                let run = job.begin();
+                let swept = self.sweep(&slots, &stop).await;
+                let kept_up = self.upkeep(&mut gate).await;
+                job.end(run, swept && kept_up);
             }
         };
         tokio::join!(fresh, swept);
@@ -118,10 +123,10 @@ impl Pool {
         Ok(())
     }
 
-    /// Starts due payments as far as slots are free. The next round follows soon.
-    async fn sweep(&self, slots: &Slots, stop: &CancellationToken) {
+    /// Starts due payments as far as slots are free. The next round follows soon. Returns false if they could not be listed.
+    async fn sweep(&self, slots: &Slots, stop: &CancellationToken) -> bool {
         if !slots.has_swept() {
-            return;
+            return true;
         }
         match self.intents.due(State::Requested, DUE_MAX).await {
             Ok(due) => {
@@ -129,9 +134,11 @@ impl Pool {
                     let Some(slot) = slots.swept() else { break };
                     self.start(slot, intent.payment_id, false, stop);
                 }
+                true
             }
             Err(error) => {
                 tracing::warn!(error = %error, "due payments could not be listed, trying again");
+                false
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::protocol::{digest::Kinds, event::LABEL_BYTES_MAX, fields::Fields};
 /// Item type of a check-in.
 const CHECK_IN: &str = "check_in";
 /// Period of check-ins that are read, unless the request says another.
-const PERIOD_S: u64 = 24 * 60 * 60;
+pub(crate) const PERIOD_S: u64 = 24 * 60 * 60;
 /// Largest number of monitors of one answer. Check-ins of further ones are counted.
 const MONITORS_MAX: usize = 1_000;
 /// Largest number of runs of one monitor that are remembered. The oldest is forgotten first.
@@ -37,36 +37,46 @@ const RUNTIME_MINUTES_DEFAULT: u64 = 30;
 
 /// Parameter `at`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// Time for which the states are computed, in seconds since the epoch. Later check-ins do not count.
     #[serde(default)]
     at: Option<f64>,
 }
 
+impl Clock {
+    /// Returns the requested time, or the present.
+    pub(crate) fn time(&self) -> f64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        self.at.unwrap_or(now)
+    }
+}
+
 /// Answer of [`list`].
 #[derive(Debug, Serialize)]
-struct Monitors {
+pub(crate) struct Monitors {
     #[serde(flatten)]
-    scanned: Scanned,
-    monitors: Vec<Monitor>,
+    pub(crate) scanned: Scanned,
+    pub(crate) monitors: Vec<Monitor>,
     /// Number of check-ins of monitors that are not listed, because there are too many.
-    left_out: u64,
+    pub(crate) left_out: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Monitor {
-    project: String,
-    monitor: String,
-    environment: String,
+pub(crate) struct Monitor {
+    pub(crate) project: String,
+    pub(crate) monitor: String,
+    pub(crate) environment: String,
     /// `missed`, `timeout`, or the status of the last check-in.
-    state: String,
-    last_status: String,
+    pub(crate) state: String,
+    pub(crate) last_status: String,
     /// Receipt of the last check-in.
-    last_at: f64,
+    pub(crate) last_at: f64,
     /// None for a monitor whose interval is not known.
-    interval_s: Option<u64>,
+    pub(crate) interval_s: Option<u64>,
     /// Time from which it is missed without a further check-in.
-    missed_from: Option<f64>,
+    pub(crate) missed_from: Option<f64>,
+    /// True in the last minute before that.
+    pub(crate) late: bool,
 }
 
 /// When the check-ins of a monitor are due.
@@ -97,8 +107,7 @@ pub(super) async fn list(
     UrlQuery(clock): UrlQuery<Clock>,
 ) -> Result<Response, Problem> {
     let window = window(&query, &params.or_period_s(PERIOD_S))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let at = clock.at.unwrap_or(now);
+    let at = clock.time();
     stream(&query, "application/json", move |query, out| {
         serde_json::to_writer(&mut *out, &monitors(query, window, at)?)?;
         Ok(())
@@ -106,7 +115,8 @@ pub(super) async fn list(
     .await
 }
 
-fn monitors(query: &Query, window: Window, at: f64) -> Result<Monitors, WriteError> {
+/// Computes the states for a time.
+pub(crate) fn monitors(query: &Query, window: Window, at: f64) -> Result<Monitors, WriteError> {
     let (mut all, mut left_out) = (BTreeMap::new(), 0);
     let scanned = scan(query, window, Kinds::of(CHECK_IN), |opened| {
         if opened.source.received_at <= at {
@@ -220,6 +230,7 @@ impl Known {
             last_at: self.at,
             interval_s: self.schedule.map(|schedule| schedule.interval_s),
             missed_from: self.missed_from(),
+            late: self.missed_from().is_some_and(|from| (from - MINUTE_S..from).contains(&now)),
             last_status: self.status,
         }
     }

@@ -182,6 +182,17 @@ async fn monitor_is_missed_without_check_ins() {
     let later = monitors(&format!("at={}", missed_from + 1.0)).await;
     let states = [&later[0]["state"], &later[1]["state"]];
     assert_eq!(states, ["missed", "error"], "the settings of the first check-in hold for the second");
+    let late = monitors(&format!("at={}", missed_from - 30.0)).await;
+    let facts = [&late[0]["state"], &late[0]["late"], &later[0]["late"], &late[1]["late"]];
+    assert_eq!(facts, [&json!("ok"), &json!(true), &json!(false), &json!(false)]);
+    let path = format!("/monitors?at={}", missed_from + 1.0);
+    let html = recorder.get(&path).await.text().await.expect("text");
+    for text in ["consumer-game", ">missed<", "sweep", "every 1 min"] {
+        assert!(html.contains(text), "{text} in {html}");
+    }
+    let html =
+        recorder.get(&format!("/monitors?at={}", missed_from - 30.0)).await.text().await.expect("text");
+    assert!(html.contains("late") && !html.contains(">missed<"), "{html}");
     assert!(monitors("at=1000").await.is_empty(), "nothing had checked in then");
     assert_eq!(monitors("project=payment").await.len(), 1);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contracts::{Classify, ErrorClass};
+use telemetry::check_in::Job;
 use telemetry::metric::{self, Metric};
 use telemetry::spans;
 use tokio::time::MissedTickBehavior;
@@ -33,14 +34,16 @@ impl Sweeper {
     /// Sweeps at every interval until `stop`. A transient failure is logged and retried at the next sweep. One player's
     /// contradiction is reported and does not stop the others. A dead producer ends the process.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), UserError> {
-        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
+        let interval = Duration::from_millis(self.config.interval_ms);
+        let mut job = Job::new("user-sweeper", interval);
+        let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => {}
             }
-            match self.sweep().await {
+            match job.run(self.sweep()).await {
                 Ok(()) => {}
                 Err(error) if error.class() == ErrorClass::Transient => {
                     tracing::warn!(error = %error, "a sweep for unpublished events failed, retrying at the next interval");

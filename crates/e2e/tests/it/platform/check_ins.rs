@@ -1,4 +1,4 @@
-//! Check-ins of the consumers: every group that commits has a monitor, and none is missed.
+//! Check-ins: every group that commits and every periodic job has a monitor, and none is missed.
 
 use std::time::Duration;
 
@@ -10,6 +10,22 @@ use super::{Platform, shared};
 
 /// A consumer checks in as soon as it is ready. A test before may have restarted one.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
+
+/// A job checks in at its first success, and then once a minute. A test before may have deleted the stored envelopes.
+const JOB_ARRIVES_WITHIN: Duration = Duration::from_secs(150);
+/// The periodic jobs of the services.
+const JOBS: [&str; 10] = [
+    "analytics-rollups",
+    "analytics-takeover",
+    "game-sweeper",
+    "gateway-admission",
+    "lagwatch-watch",
+    "notification-courier",
+    "payment-provider",
+    "payment-sweeper",
+    "payment-trim",
+    "user-sweeper",
+];
 
 /// State of each monitor of the platform.
 async fn monitors(platform: &Platform) -> Vec<(String, String)> {
@@ -27,6 +43,18 @@ async fn every_consumer_checks_in() {
     for group in Group::ALL.iter().filter(|group| group.commits()) {
         let expected = (format!("consumer-{group}"), "ok".to_owned());
         eventually(&expected.0, ARRIVES_WITHIN, || async {
+            monitors(platform).await.contains(&expected).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn every_job_checks_in() {
+    let (platform, _lock) = shared().await;
+    for job in JOBS {
+        let expected = (format!("job-{job}"), "ok".to_owned());
+        eventually(&expected.0, JOB_ARRIVES_WITHIN, || async {
             monitors(platform).await.contains(&expected).then_some(())
         })
         .await;

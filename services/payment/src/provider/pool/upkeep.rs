@@ -46,13 +46,17 @@ enum LedgerState {
 }
 
 impl Pool {
-    pub(super) async fn upkeep(&self, gate: &mut Gate) {
-        if let Err(error) = self.repeat_reports(gate).await {
+    /// Does both parts of the upkeep. Returns true if both succeeded.
+    pub(super) async fn upkeep(&self, gate: &mut Gate) -> bool {
+        let repeated = self.repeat_reports(gate).await;
+        if let Err(error) = &repeated {
             tracing::warn!(error = %error, "reports without a settlement were not repeated, trying again");
         }
-        if let Err(error) = self.escalate().await {
+        let escalated = self.escalate().await;
+        if let Err(error) = &escalated {
             tracing::warn!(error = %error, "payments that are open for too long could not be reported, trying again");
         }
+        repeated.is_ok() && escalated.is_ok()
     }
 
     /// Repeats due reports that the ledger does not know: they were not published, or are dead letters. A report that may still

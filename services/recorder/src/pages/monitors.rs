@@ -1,0 +1,79 @@
+//! The page with the monitors of check-ins.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use chassis::{http::Query as UrlQuery, problem::Problem};
+
+use super::{
+    HTML,
+    format::{Service, clock, optional},
+    set_security_headers,
+};
+use crate::query::{
+    lines::stream,
+    monitors::{self, Clock, Monitor, Monitors, PERIOD_S},
+    scan::{WindowParams, window},
+    state::Query,
+};
+
+/// One monitor, formatted.
+struct MonitorLine {
+    service: Service,
+    last: String,
+    interval: String,
+    missed_from: String,
+    is_bad: bool,
+    monitor: Monitor,
+}
+
+#[derive(Template)]
+#[template(path = "monitors.html")]
+struct MonitorsPage {
+    at: String,
+    lines: Vec<MonitorLine>,
+    left_out: u64,
+    truncated: bool,
+}
+
+impl MonitorsPage {
+    fn new(query: &Query, found: Monitors, at: f64) -> Self {
+        let line = |monitor: Monitor| MonitorLine {
+            service: Service::new(&query.projects, &monitor.project),
+            last: clock(monitor.last_at),
+            interval: monitor.interval_s.map_or_else(|| "–".to_owned(), every),
+            missed_from: optional(monitor.missed_from, clock),
+            is_bad: matches!(monitor.state.as_str(), "missed" | "timeout" | "error"),
+            monitor,
+        };
+        Self {
+            at: clock(at),
+            lines: found.monitors.into_iter().map(line).collect(),
+            left_out: found.left_out,
+            truncated: found.scanned.truncated,
+        }
+    }
+}
+
+fn every(interval_s: u64) -> String {
+    match interval_s {
+        seconds if seconds.is_multiple_of(3_600) => format!("every {} h", seconds / 3_600),
+        seconds => format!("every {} min", seconds / 60),
+    }
+}
+
+/// `GET /monitors?since=&project=&period_s=&at=`
+pub(super) async fn page(
+    State(query): State<Query>,
+    UrlQuery(params): UrlQuery<WindowParams>,
+    UrlQuery(time): UrlQuery<Clock>,
+) -> Result<Response, Problem> {
+    let window = window(&query, &params.or_period_s(PERIOD_S))?;
+    let at = time.time();
+    let mut response = stream(&query, HTML, move |query, out| {
+        MonitorsPage::new(query, monitors::monitors(query, window, at)?, at).write_into(out)?;
+        Ok(())
+    })
+    .await?;
+    set_security_headers(response.headers_mut());
+    Ok(response)
+}
