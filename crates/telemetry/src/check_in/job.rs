@@ -13,6 +13,8 @@ use super::Monitor;
 
 /// Shortest interval between two runs that are reported.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
+/// A run is due so much earlier. Otherwise a job of every 30 s, whose timer is never exact, would report every 90 s.
+const SLACK: Duration = Duration::from_millis(500);
 
 /// A periodic job, which checks in at the monitor `job-<name>`.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ impl Pace {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= INTERVAL_MIN
+        now.saturating_duration_since(self.since) + SLACK >= INTERVAL_MIN
     }
 
     /// Returns true if the beginning of a run is reported.
@@ -147,6 +149,16 @@ mod tests {
         let runs: Vec<(u64, bool)> = (1..=60).map(|second| (second, false)).collect();
         assert_eq!(reported(&runs), [(60, Status::Error)]);
         assert_eq!(reported(&[(1, false), (5, true), (6, true)]), [(5, Status::Ok)], "a success at once");
+    }
+
+    #[test]
+    fn inexact_timer_costs_no_report() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        // Each run is a little earlier than the timer of 30 s says.
+        let runs = [0, 29_990, 59_980, 89_970, 119_960].map(|ms| start + Duration::from_millis(ms));
+        let reported = runs.map(|now| pace.ended(now, true).is_some());
+        assert_eq!(reported, [true, false, true, false, true]);
     }
 
     #[test]

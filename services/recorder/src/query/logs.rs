@@ -142,7 +142,9 @@ pub(crate) fn search(query: &Query, params: &SearchParams) -> Result<Search, Pro
         None => None,
     };
     let before = match given(before) {
-        Some(cursor) => cursor.parse().map_err(|_| bad("before must be the next of an earlier page"))?,
+        Some(cursor) => {
+            cursor.parse::<Cursor>().map_err(|_| bad("before must be the next of an earlier page"))?
+        }
         None => Cursor { seq: u64::MAX, entry: 0 },
     };
     let attribute = given(attribute).map(|wanted| match wanted.split_once('=') {
