@@ -15,7 +15,8 @@
 //!
 //! The `sentry` crate captures errors, logs and metrics. They are linked to the active OpenTelemetry span ([`mod@report`]) and
 //! leave through the same transport. [`profile`] adds a CPU profile to a transaction. [`flags`] shows which faults are active.
-//! [`check_in`] is a sign of life for Sentry's cron monitors. [`sessions`] tell the health of a release. [`propagation`] carries the trace in HTTP and Kafka headers.
+//! [`check_in`] is a sign of life for Sentry's cron monitors. [`sessions`] tell the health of a release. [`propagation`] carries
+//! the trace in HTTP and Kafka headers.
 
 pub mod attributes;
 mod bridge;

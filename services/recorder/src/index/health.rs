@@ -44,6 +44,33 @@ pub struct ReleaseRow {
     pub sessions: SessionSums,
 }
 
+/// Sessions of one release of one project in one environment that were received in one hour.
+#[derive(Clone, Debug)]
+pub struct HourRow {
+    /// Project of the release.
+    pub project: u32,
+    /// Environment of the sessions.
+    pub environment: String,
+    /// Version of the release.
+    pub release: String,
+    /// Whole hours from the receipt to the end of the range.
+    pub hours_ago: u64,
+    /// Number of sessions. One that was updated counts in the hour of its first update.
+    pub sessions: u64,
+}
+
+/// Sessions with the envelope of their first update, and aggregates.
+const RECEIVED: &str = "
+    WITH updates AS (SELECT id / ?5 AS seq, project, environment, release, sid,
+                            healthy + errored + abnormal + unhandled + crashed AS total
+                     FROM sessions WHERE id >= ?1 AND id < ?2 AND (?3 IS NULL OR project = ?3)),
+         counted AS (SELECT min(seq) AS seq, project, environment, release, 1 AS total
+                     FROM updates WHERE sid IS NOT NULL GROUP BY project, environment, release, sid
+                     UNION ALL
+                     SELECT seq, project, environment, release, total FROM updates WHERE sid IS NULL)
+    SELECT counted.project, environment, release, (?6 - received_at_us) / 3600000000, sum(total)
+    FROM counted JOIN envelopes USING (seq) GROUP BY 1, 2, 3, 4 LIMIT ?4";
+
 /// Counts each session once, whatever the order of its updates, and adds aggregates of sessions unchanged.
 const COUNTED: &str = "
     WITH updates AS (SELECT * FROM sessions WHERE id >= ?1 AND id < ?2 AND (?3 IS NULL OR project = ?3)),
@@ -86,13 +113,35 @@ pub fn releases(connection: &Connection, range: Range) -> rusqlite::Result<Vec<R
     })
 }
 
+/// Returns the sums of each release in each environment and hour. `end_us` is the end of the range, in microseconds since the epoch.
+pub fn hours(connection: &Connection, range: Range, end_us: u64) -> rusqlite::Result<Vec<HourRow>> {
+    let mut statement = connection.prepare_cached(RECEIVED)?;
+    let (first, end) = (first_id(range.after), first_id(range.upto));
+    let Range { project, limit, .. } = range;
+    let (parts, end_us) = (signed(PARTS), signed(end_us));
+    let rows = statement.query_map(params![first, end, project, limit, parts, end_us], |row| {
+        Ok(HourRow {
+            project: row.get(0)?,
+            environment: row.get(1)?,
+            release: row.get(2)?,
+            hours_ago: unsigned(row.get(3)?),
+            sessions: unsigned(row.get(4)?),
+        })
+    })?;
+    rows.collect()
+}
+
+/// Returns the first id of the envelope after this one.
+fn first_id(seq: u64) -> i64 {
+    signed(seq.saturating_add(1).saturating_mul(PARTS))
+}
+
 fn rows<T>(
     connection: &Connection,
     range: Range,
     sql: &str,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
-    let first_id = |seq: u64| signed(seq.saturating_add(1).saturating_mul(PARTS));
     let mut statement = connection.prepare_cached(sql)?;
     let ids = (first_id(range.after), first_id(range.upto));
     statement.query_map(params![ids.0, ids.1, range.project, range.limit], read)?.collect()
