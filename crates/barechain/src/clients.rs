@@ -8,13 +8,15 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::watch;
 
 use crate::topics::PARTITIONS;
 use crate::{ChainError, Settings};
 
+/// What a producer does.
+const PUBLISHING: &str = "publishing a record";
 /// Maximum wait for space in the producer's queue.
 const QUEUE_FULL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -131,7 +133,25 @@ pub(crate) async fn publish(
 ) -> Result<(), ChainError> {
     let record = FutureRecord::to(topic).key(key).payload(value);
     let sent = producer.send(record, QUEUE_FULL_TIMEOUT).await;
-    sent.map(drop).map_err(|(source, _record)| ChainError::Kafka { doing: "publishing a record", source })
+    sent.map(drop).map_err(|(source, _record)| ChainError::kafka(PUBLISHING)(source))
+}
+
+/// Publishes a record after all that were published before. The result completes with its acknowledgement.
+pub(crate) fn enqueue(
+    producer: &FutureProducer,
+    topic: &str,
+    key: &str,
+    value: &[u8],
+) -> Result<DeliveryFuture, ChainError> {
+    let record = FutureRecord::to(topic).key(key).payload(value);
+    producer.send_result(record).map_err(|(source, _record)| ChainError::kafka(PUBLISHING)(source))
+}
+
+/// Waits for the acknowledgement of a record.
+pub(crate) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), ChainError> {
+    // Without a result the producer has ended.
+    let delivered = delivery.await.map_err(|_ended| ChainError::kafka(PUBLISHING)(KafkaError::Canceled))?;
+    delivered.map(drop).map_err(|(source, _record)| ChainError::kafka(PUBLISHING)(source))
 }
 
 /// The record, or `None` for an error from which librdkafka recovers by itself.

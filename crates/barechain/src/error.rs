@@ -42,6 +42,9 @@ pub enum ChainError {
         /// Its error.
         source: Box<mongodb::error::Error>,
     },
+    /// Another process has changed an account of this one's players.
+    #[error("an account was changed by another process")]
+    Overtaken,
     /// A step took too long.
     #[error("{doing} was not done in time")]
     TimedOut {

@@ -2,13 +2,14 @@
 //! compare the two, so that what our layers and rules cost is measured.
 //!
 //! An HTTP request becomes a record on a topic. A consumer takes the records in batches, writes as many documents for each as the
-//! platform does, and publishes an outcome. A second consumer answers the request with it. There is no telemetry, no retry, no
-//! rule and no session. The settings of Kafka's clients and the write concern are those of `bus` and `store`, which
-//! `crates/e2e/tests/it/workspace/bare_chain.rs` checks.
+//! platform does (if it has to, in the platform's order: [`Order`]), and publishes an outcome. A second consumer answers the request
+//! with it. There is no telemetry, no retry, no rule and no session. The settings of Kafka's clients and the write concern are those
+//! of `bus` and `store`, which `crates/e2e/tests/it/workspace/bare_chain.rs` checks.
 //!
 //! Topics and database belong to one run: it creates them, and deletes them when it ends. The consumer that settles can be a process
 //! of its own ([`Role`]), which benchmarks start late or kill. It owns nothing.
 
+mod accounts;
 mod clients;
 mod error;
 mod http;
@@ -35,7 +36,7 @@ use tokio::time::timeout;
 pub use error::ChainError;
 pub use records::{Bet, Outcome};
 pub use rows::COLLECTIONS;
-pub use settings::{Role, Settings};
+pub use settings::{Order, Role, Settings};
 
 use http::Entry;
 use replies::Waiting;

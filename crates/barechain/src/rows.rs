@@ -1,6 +1,9 @@
 //! The documents of a bet. The platform writes six times for a bet, so there are six collections with one document each. A chain
 //! that stands for one consumer of the platform writes to fewer.
+//!
+//! The documents of a batch go to a collection in one command, or those of a bet one after the other ([`crate::Order`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -11,6 +14,7 @@ use mongodb::{Client, Collection, Database};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::accounts::Accounts;
 use crate::{Bet, ChainError, Settings};
 
 /// Collections that have a document of each bet.
@@ -18,6 +22,8 @@ use crate::{Bet, ChainError, Settings};
 /// The first four stand for the writes of the platform before it answers: the bet,
 /// the account, the row of the ledger, and the end of the bet. The other two stand for the player's history and the fact.
 pub const COLLECTIONS: [&str; 6] = ["bets", "accounts", "ledger", "endings", "history", "facts"];
+/// Name of the collection of accounts.
+pub(crate) const ACCOUNTS: &str = COLLECTIONS[1];
 /// Number of collections that can be written before the outcome is published.
 pub(crate) const WRITES_BEFORE_ANSWER_MAX: u8 = 4;
 /// Number of collections that can be written beside it: the others.
@@ -45,6 +51,7 @@ pub(crate) struct Row {
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
     database: Database,
+    accounts: Arc<Accounts>,
     before_answer: Vec<Collection<Row>>,
     after_answer: Vec<Collection<Row>>,
 }
@@ -61,6 +68,11 @@ impl Row {
             state: "settled".to_owned(),
             at,
         }
+    }
+
+    /// The player of the bet, and its stake.
+    pub(crate) fn stake(&self) -> (&str, i64) {
+        (&self.player_id, self.stake_minor)
     }
 }
 
@@ -87,6 +99,7 @@ impl Rows {
             written.map(|name| database.collection::<Row>(name)).collect()
         };
         Ok(Self {
+            accounts: Arc::new(Accounts::of(&database)),
             before_answer: open(before, settings.writes_before_answer),
             after_answer: open(after, settings.writes_after_answer),
             database,
@@ -98,6 +111,17 @@ impl Rows {
         write(&self.before_answer, rows).await
     }
 
+    /// Writes what has to be durable before this bet is answered, one document after the other. The first of several is the account.
+    pub(crate) async fn write_in_order(&self, row: &Row) -> Result<(), ChainError> {
+        if self.before_answer.len() > 1 {
+            self.accounts.add(row).await?;
+        }
+        for collection in self.before_answer.iter().filter(|collection| collection.name() != ACCOUNTS) {
+            write(std::slice::from_ref(collection), std::slice::from_ref(row)).await?;
+        }
+        Ok(())
+    }
+
     /// Writes the rest.
     pub(crate) async fn write_after_answer(&self, rows: &[Row]) -> Result<(), ChainError> {
         write(&self.after_answer, rows).await
@@ -105,10 +129,17 @@ impl Rows {
 
     /// Deletes the database with all its data.
     pub(crate) async fn drop_database(&self) -> Result<(), ChainError> {
-        let doing = "deleting the database";
-        let dropped = timeout(OPERATION_DEADLINE, async { self.database.drop().await }).await;
-        dropped.map_err(|_late| ChainError::TimedOut { doing })?.map_err(ChainError::store(doing))
+        in_time("deleting the database", async { self.database.drop().await }).await
     }
+}
+
+/// Runs an operation within its time limit.
+pub(crate) async fn in_time<R>(
+    doing: &'static str,
+    operation: impl Future<Output = Result<R, Error>>,
+) -> Result<R, ChainError> {
+    let done = timeout(OPERATION_DEADLINE, operation).await;
+    done.map_err(|_late| ChainError::TimedOut { doing })?.map_err(ChainError::store(doing))
 }
 
 /// Writes all rows to each collection, with one command for each, at the same time. A command that fails does not leave others in
@@ -143,5 +174,6 @@ mod tests {
     fn every_collection_is_written_at_most() {
         let writes = WRITES_BEFORE_ANSWER_MAX + WRITES_AFTER_ANSWER_MAX;
         assert_eq!(usize::from(writes), COLLECTIONS.len());
+        assert_eq!(ACCOUNTS, "accounts");
     }
 }

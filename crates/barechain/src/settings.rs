@@ -18,6 +18,16 @@ pub enum Role {
     Settler,
 }
 
+/// In which order the documents of the bets are written that a consumer has fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// All bets together: one command for each collection
+    #[default]
+    Batch,
+    /// One bet of a player after the other, and one document of it after the other
+    Player,
+}
+
 /// Where the chain finds its servers, and what it may call its topics and its database.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -49,6 +59,9 @@ pub struct Settings {
     /// Documents of a bet that are written beside its outcome
     #[arg(long, default_value_t = WRITES_AFTER_ANSWER_MAX, value_parser = clap::value_parser!(u8).range(0..=i64::from(WRITES_AFTER_ANSWER_MAX)))]
     pub writes_after_answer: u8,
+    /// Order of the documents. With `player` the first of two or more is the player's account, by compare-and-set
+    #[arg(long, value_enum, default_value_t = Order::Batch)]
+    pub order: Order,
 }
 
 impl Settings {

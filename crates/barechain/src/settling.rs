@@ -1,9 +1,11 @@
 //! The consumer of the commands: it stores the bets of a batch, publishes their outcomes, and then completes their offsets.
+//!
+//! In the order of the players it does that for one bet of a player after the other, and for all players at the same time.
 
 use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use mongodb::bson::DateTime;
 use rdkafka::Message as _;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
@@ -14,7 +16,7 @@ use rdkafka::producer::FutureProducer;
 use crate::clients::{self, Member};
 use crate::rows::{Row, Rows};
 use crate::tasks::StopSettling;
-use crate::{Bet, ChainError, Outcome, Settings};
+use crate::{Bet, ChainError, Order, Outcome, Settings};
 
 /// Maximum number of records in a batch. A batch waits for no record: it has those that are there when the one before is done.
 const BATCH_RECORDS_MAX: usize = 500;
@@ -67,15 +69,47 @@ impl Settling {
             }
             let now = DateTime::now();
             let rows: Vec<Row> = batch.bets.iter().map(|bet| Row::of(bet, now)).collect();
-            self.rows.write_before_answer(&rows).await?;
-            let (published, written) =
-                tokio::join!(self.publish(&outcomes, &batch.bets), self.rows.write_after_answer(&rows));
-            published.and(written)?;
+            match self.settings.order {
+                Order::Batch => {
+                    self.rows.write_before_answer(&rows).await?;
+                    let (published, written) = tokio::join!(
+                        self.publish(&outcomes, &batch.bets),
+                        self.rows.write_after_answer(&rows)
+                    );
+                    published.and(written)?;
+                }
+                Order::Player => {
+                    self.settle_players(&outcomes, &batch.bets, &rows).await?;
+                    self.rows.write_after_answer(&rows).await?;
+                }
+            }
             for (partition, offset) in &batch.last_offsets {
                 let stored = self.consumer.store_offset(&commands, *partition, *offset);
                 stored.map_err(ChainError::kafka("storing an offset"))?;
             }
         }
+    }
+
+    /// Settles the bets of all players at the same time. A player whose bet fails does not leave writes of others in flight.
+    async fn settle_players(&self, topic: &str, bets: &[Bet], rows: &[Row]) -> Result<(), ChainError> {
+        let mut players: BTreeMap<&str, Vec<(&Bet, &Row)>> = BTreeMap::new();
+        for (bet, row) in bets.iter().zip(rows) {
+            players.entry(bet.player_id.as_str()).or_default().push((bet, row));
+        }
+        let settled = join_all(players.into_values().map(|bets| self.settle_player(topic, bets))).await;
+        settled.into_iter().collect()
+    }
+
+    /// Settles the bets of one player. An outcome is published when its bet is durable. The next bet does not wait for the
+    /// acknowledgement, but the offsets do.
+    async fn settle_player(&self, topic: &str, bets: Vec<(&Bet, &Row)>) -> Result<(), ChainError> {
+        let mut published = Vec::new();
+        for (bet, row) in bets {
+            self.rows.write_in_order(row).await?;
+            let outcome = Outcome::of(bet).encode()?;
+            published.push(clients::enqueue(&self.producer, topic, &bet.player_id, &outcome)?);
+        }
+        try_join_all(published.into_iter().map(clients::acknowledged)).await.map(drop)
     }
 
     /// Publishes the outcomes and waits until all of them are acknowledged.

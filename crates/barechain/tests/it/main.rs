@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use barechain::{Bet, COLLECTIONS, Role, Settings};
+use barechain::{Bet, COLLECTIONS, Order, Role, Settings};
 use futures::future::join_all;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
@@ -33,6 +33,7 @@ fn settings() -> Settings {
         role: Role::Chain,
         writes_before_answer: 4,
         writes_after_answer: 2,
+        order: Order::Batch,
     }
 }
 
@@ -177,6 +178,50 @@ async fn record_that_comes_twice_is_stored_once() {
                 (stored(&settings).await == [2; COLLECTIONS.len()]).then_some(())
             })
             .await;
+        }
+    })
+    .await;
+}
+
+/// The version and the stakes of a player's account, and the number of the player's rows.
+async fn of_player(settings: &Settings, player: &str) -> (i64, i64, u64) {
+    let database = Client::with_uri_str(&settings.mongo).await.expect("the store").database(&settings.name);
+    let account = database.collection::<Document>("accounts").find_one(doc! { "_id": player });
+    let account = account.await.expect("a read").expect("the account");
+    let number = |name: &str| account.get_i64(name).expect("a number");
+    let rows = database.collection::<Document>("bets").count_documents(doc! { "player_id": player });
+    (number("version"), number("stakes_minor"), rows.await.expect("a count"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_of_players_writes_account_and_row_of_each_bet() {
+    let settings = Settings {
+        role: Role::Front,
+        writes_before_answer: 2,
+        writes_after_answer: 0,
+        order: Order::Player,
+        ..settings()
+    };
+    with_chain(&settings, |address| {
+        let settings = settings.clone();
+        async move {
+            // The second settler reads the versions that the first one has left.
+            for turn in 1..=2 {
+                with_settler(&settings, || async {
+                    let bets = (0..40).map(|bet_number| {
+                        let player = format!("p-{}", bet_number % 4);
+                        async move { bet(address, &player).await.0 }
+                    });
+                    assert_eq!(join_all(bets).await, [200; 40]);
+                })
+                .await;
+                for player in ["p-0", "p-1", "p-2", "p-3"] {
+                    let bets = 10 * turn;
+                    let rows = u64::try_from(bets).expect("a count");
+                    assert_eq!(of_player(&settings, player).await, (bets, 100 * bets, rows), "{player}");
+                }
+                assert_eq!(records(&settings), [Some(40 * turn), Some(40 * turn)]);
+            }
         }
     })
     .await;

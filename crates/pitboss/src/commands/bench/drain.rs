@@ -1,8 +1,8 @@
 //! `pitboss bench drain`: measures how fast a consumer of the running platform reads a backlog, compared with the bare consumer.
 //!
 //! The bare consumer (A) is a settler of the bare chain (`crates/barechain`) that writes as many documents for each record as the
-//! consumer of the platform (B). Both get backlogs of the same length in turns (A B B A), on the same broker and in the same store.
-//! The backlog of the platform consists of real commands, which its own services have published.
+//! consumer of the platform (B), in the same order. Both get backlogs of the same length in turns (A B B A), on the same broker and in
+//! the same store. The backlog of the platform consists of real commands, which its own services have published.
 
 mod outcomes;
 mod queue;
@@ -106,7 +106,9 @@ impl DrainArgs {
             anyhow::Ok(drained)
         };
         let (machine, rounds) = rounds_after_a_turn_each(self.rounds, stage.layout.state(), turn).await?;
-        Ok(Measured { setup: self.setup(stage), machine, rounds })
+        let in_batches = chain.turn_in_batches(self.records).await?;
+        print_line(&format!("bare consumer in batches: {:.0} records/s", in_batches.records_per_s));
+        Ok(Measured { setup: self.setup(stage), machine, in_batches, rounds })
     }
 
     fn setup(&self, stage: &Stage<'_>) -> Setup {

@@ -95,6 +95,14 @@ impl Launch {
         Self { more: writes.map(str::to_owned).to_vec(), ..self }
     }
 
+    /// The same, which writes the documents of one bet of a player after the other, and those of all players at the same time. The
+    /// first of two is an account, by compare-and-set.
+    #[must_use]
+    pub(super) fn in_order_of_players(mut self) -> Self {
+        self.more.extend(["--order", "player"].map(str::to_owned));
+        self
+    }
+
     /// Settings of a client of the platform for the chain's topics, which have the platform's names in a namespace.
     pub(super) fn kafka(&self, platform: bus::Config) -> bus::Config {
         bus::Config { namespace: self.name.clone(), ..platform }
@@ -268,7 +276,11 @@ pub(super) mod tests {
     #[test]
     fn processes_of_a_chain_share_its_name() {
         let chain = launch().with_writes(2);
-        assert_eq!(chain.more, ["--writes-before-answer", "2", "--writes-after-answer", "0"]);
+        let writes = ["--writes-before-answer", "2", "--writes-after-answer", "0"];
+        assert_eq!(chain.more, writes);
+        let ordered = chain.clone().in_order_of_players();
+        assert_eq!(ordered.more, [&writes[..], &["--order", "player"]].concat());
+        assert_eq!(ordered.name, chain.name);
         assert_eq!(chain.kafka(bus::Config::default()).namespace, chain.name);
     }
 }

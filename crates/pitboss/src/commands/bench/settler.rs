@@ -28,7 +28,15 @@ impl Settler {
     /// # Errors
     /// When it cannot be started.
     pub(super) async fn start(&self) -> Result<MappedMutexGuard<'_, Program>> {
-        self.begin(|| self.launch.start(Role::Settler)).await
+        self.start_as(&self.launch).await
+    }
+
+    /// Starts it with other settings of the same chain. An earlier one has to have ended.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) async fn start_as(&self, launch: &Launch) -> Result<MappedMutexGuard<'_, Program>> {
+        self.begin(|| launch.start(Role::Settler)).await
     }
 
     async fn begin(&self, start: impl FnOnce() -> Result<Program>) -> Result<MappedMutexGuard<'_, Program>> {

@@ -15,6 +15,7 @@ use super::queue::{Drained, Queue};
 use crate::actuators::Platform;
 use crate::bet_record;
 use crate::commands::bench::consumer::Consumer;
+use crate::commands::bench::program::Launch;
 use crate::commands::bench::settler::Settler;
 use crate::commands::bench::{CURRENCY, STAKE_MINOR};
 use crate::lag::source::Source;
@@ -60,13 +61,24 @@ impl<'a> ChainSide<'a> {
         })
     }
 
-    /// Publishes the records, and starts the consumer until it has read all of them.
+    /// Publishes the records, and starts the consumer until it has read all of them. It writes in the order of the platform: for each
+    /// record its documents, one record of a player after the other.
     pub(super) async fn turn(&self, records: u32) -> Result<Drained> {
+        self.drained_by(&self.settler.launch.clone().in_order_of_players(), records).await
+    }
+
+    /// The same, by a consumer that writes the documents of all records that it has fetched with one command for each collection. The
+    /// platform cannot do that, because the next record of a player depends on the one before.
+    pub(super) async fn turn_in_batches(&self, records: u32) -> Result<Drained> {
+        self.drained_by(&self.settler.launch, records).await
+    }
+
+    async fn drained_by(&self, settler: &Launch, records: u32) -> Result<Drained> {
         let players = self.players.iter().cycle().take(records as usize);
         let bets: Vec<RawRecord> = players.map(|player_id| chain_bet(player_id)).collect();
         self.queue.publish(&bets).await?;
         let start = self.queue.before_start().await?;
-        let mut program = self.settler.start().await?;
+        let mut program = self.settler.start_as(settler).await?;
         let drained = self.queue.drained(start, u64::from(records), || program.check()).await?;
         drop(program);
         self.settler.stop().await?;
