@@ -121,6 +121,29 @@ mod tests {
     }
 
     #[test]
+    fn usual_page_has_one_place_for_each_benchmark() {
+        let page = include_str!("../../../../../docs/benchmarks.md");
+        for bench in [
+            "cost",
+            "chain",
+            "chain saturate",
+            "telemetry",
+            "sentry-down",
+            "overload",
+            "flood",
+            "rates",
+            "drain payment",
+            "drain game",
+            "recovery",
+            "memory",
+        ] {
+            for mark in marks(bench) {
+                assert_eq!(page.matches(&mark).count(), 1, "{mark}");
+            }
+        }
+    }
+
+    #[test]
     fn page_without_a_place_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page.md");
