@@ -14,6 +14,7 @@
 
 pub mod body;
 pub mod config;
+pub mod domain;
 pub mod forward;
 pub mod index;
 pub mod ingest;
