@@ -47,6 +47,9 @@ pub struct Recorder {
     /// Time for gathering envelopes into one transaction of the index. A waiting query ends it early.
     #[validate(range(max = 10_000))]
     pub index_gather_ms: u64,
+    /// Time after which a new, regressed or escalating issue is ongoing.
+    #[validate(range(min = 1, max = 31_536_000))]
+    pub ongoing_after_s: u64,
     /// Answers 200 before the envelope is stored. This breaks the recorder's guarantee on purpose, so that the test of the
     /// guarantee can be shown to fail.
     #[serde(default)]

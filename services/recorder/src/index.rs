@@ -4,7 +4,9 @@
 //! of 200 sees that envelope: it waits for the indexer up to a limit, and reports how many envelopes are missing after it.
 
 pub mod health;
+mod issues;
 pub mod read;
+pub mod read_issues;
 mod schema;
 mod write;
 
@@ -12,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::Connection;
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::{
     body::Limits,
+    domain::Clock,
     journal::{Journal, Progress},
 };
 
@@ -58,6 +61,7 @@ pub struct Index {
     readers: Arc<[Mutex<Connection>; READERS]>,
     reached: watch::Receiver<IndexProgress>,
     progress: Arc<Progress>,
+    ongoing_after_s: f64,
 }
 
 impl std::fmt::Debug for Index {
@@ -75,6 +79,8 @@ pub struct Options {
     pub gather: Duration,
     /// Limits for opening stored envelopes.
     pub limits: Limits,
+    /// Time after which a new issue is ongoing.
+    pub ongoing_after_s: f64,
 }
 
 impl Index {
@@ -86,15 +92,23 @@ impl Index {
         let (writer, reached) = write::Writer::open(options.clone(), journal)?;
         let (sender, receiver) = watch::channel(reached);
         let readers = Arc::new([reader(&options.path)?, reader(&options.path)?]);
+        let ongoing_after_s = options.ongoing_after_s;
         let thread =
             std::thread::Builder::new().name("indexer".to_owned()).spawn(move || writer.run(&sender))?;
-        Ok((Self { readers, reached: receiver, progress }, thread))
+        Ok((Self { readers, reached: receiver, progress, ongoing_after_s }, thread))
     }
 
     /// Returns the progress of the index.
     #[must_use]
     pub fn reached(&self) -> IndexProgress {
         *self.reached.borrow()
+    }
+
+    /// Returns the present time for the states of issues.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { now: now.as_secs_f64(), ongoing_after_s: self.ongoing_after_s }
     }
 
     /// Waits until everything that is durable now is indexed. Returns the number of envelopes that are still missing.

@@ -6,6 +6,7 @@
 //! 1. [`ingest`] admits it (key, sizes, encodings: `ingest/receive.rs`) and reads its digest ([`protocol::digest`]).
 //! 2. [`journal`] appends the received bytes and acknowledges them once they are synchronised (`journal/writer.rs`).
 //! 3. [`index`] stores the digests of many envelopes in one transaction (`index/write.rs`).
+//!    Errors, releases and actions change the states of issues there ([`domain`]).
 //! 4. [`query`] and [`pages`] find envelopes in the index and read them from the journal.
 //!
 //! The recorder shares no code with the telemetry that it checks. From the telemetry crate it uses logs, its own metrics,
@@ -129,6 +130,7 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
         path: directory.join("index.sqlite"),
         gather: Duration::from_millis(config.recorder.index_gather_ms),
         limits: config.limits.body(),
+        ongoing_after_s: config.recorder.ongoing_after_s as f64,
     };
     let (index, indexer) = Index::open(options, &journal)?;
     Ok(Opened { journal, index, threads: vec![writer, indexer] })

@@ -8,6 +8,7 @@ mod dashboards;
 mod feedback;
 mod format;
 mod health;
+mod issue_state;
 mod logs;
 mod monitors;
 mod scorecard;
@@ -42,6 +43,7 @@ use crate::{
     },
 };
 use format::{Service, clock, duration_ms};
+use issue_state::{ActivityLine, words};
 use waterfall::{Row, Waterfall};
 
 /// Number of traces and of issues on the first page.
@@ -108,6 +110,7 @@ struct TraceLine {
 struct IssueLine {
     issue: Issue,
     service: Service,
+    state: String,
     first: String,
     last: String,
 }
@@ -144,6 +147,7 @@ async fn recent(
             .into_iter()
             .map(|issue| IssueLine {
                 service: service(&issue.project),
+                state: words(&issue.state),
                 first: clock(issue.first_seen),
                 last: clock(issue.last_seen),
                 issue,
@@ -264,6 +268,9 @@ fn stacks(event: &ErrorEvent) -> Vec<ExceptionLine> {
 struct IssuePage {
     detail: IssueDetail,
     service: Service,
+    state: String,
+    /// Newest first.
+    activity: Vec<ActivityLine>,
     first: String,
     last: String,
     exceptions: Vec<ExceptionLine>,
@@ -300,6 +307,8 @@ async fn issue(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Respo
     let flags_on = detail.events.first().map(|event| event.event.flags_on.clone()).unwrap_or_default();
     let html = render(&IssuePage {
         service: Service::new(&query.projects, &detail.issue.project),
+        state: words(&detail.issue.state),
+        activity: detail.activity.iter().rev().map(ActivityLine::from).collect(),
         first: clock(detail.issue.first_seen),
         last: clock(detail.issue.last_seen),
         times: detail.events.iter().map(|event| clock(event.error.timestamp)).collect(),

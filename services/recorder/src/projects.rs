@@ -4,6 +4,8 @@ use std::{collections::HashMap, fs, path::Path};
 
 use serde::Deserialize;
 
+use crate::protocol::NO_PROJECT;
+
 /// Longest accepted key. Our DSNs have 32 hexadecimal digits, but other alphanumeric keys are accepted too.
 const KEY_BYTES_MAX: usize = 64;
 
@@ -55,6 +57,11 @@ impl Projects {
                 && public_key.bytes().all(|byte| byte.is_ascii_alphanumeric());
             if name.is_empty() || !key_is_sane {
                 return Err(ProjectsError::Content(format!("project {id} has an invalid name or key")));
+            }
+            if *id == NO_PROJECT {
+                return Err(ProjectsError::Content(format!(
+                    "project {name} has the id {NO_PROJECT}, which is the recorder's own"
+                )));
             }
             let doubled = by_key.insert(public_key.clone(), *id).is_some()
                 || names.insert(name.clone(), *id).is_some()
@@ -116,6 +123,7 @@ mod tests {
             vec![project(1, "a", "aa"), project(2, "a", "bb")],
             vec![project(1, "a", "aa"), project(2, "b", "aa")],
             vec![project(1, "", "aa")],
+            vec![project(0, "a", "aa")],
             vec![project(1, "a", "a a")],
         ] {
             assert!(Projects::new(broken).is_err());

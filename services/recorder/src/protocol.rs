@@ -3,6 +3,7 @@
 //! It guarantees that arbitrary bytes cause no panic, and that time and memory grow linearly with their length. One invalid
 //! field costs only itself. Data that is not understood is still stored by the journal, and never guessed.
 
+pub mod actions;
 pub mod assembly;
 pub mod auth;
 pub mod digest;
@@ -20,8 +21,17 @@ pub mod strict;
 pub mod timestamp;
 pub mod trace;
 
+/// Project of what the recorder itself stores. No sender has it.
+pub const NO_PROJECT: u32 = 0;
+
 /// Converts microseconds to seconds since the epoch, the unit that Sentry uses.
 #[must_use]
 pub fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
+}
+
+/// Rounds a time to microseconds, which a float holds exactly. More digits could change when they are stored as text.
+#[must_use]
+pub fn to_microsecond(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
 }

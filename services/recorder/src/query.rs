@@ -9,11 +9,13 @@ mod envelopes;
 pub(crate) mod feedback;
 pub(crate) mod flags;
 pub(crate) mod health;
+pub(crate) mod issue_states;
 pub(crate) mod issues;
 pub(crate) mod lines;
 pub(crate) mod logs;
 pub(crate) mod monitors;
 mod names;
+mod own_items;
 mod profiles;
 mod read_limit;
 pub(crate) mod scan;
@@ -25,6 +27,7 @@ pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod test_query;
 pub(crate) mod traces;
+mod triage;
 
 use axum::{
     Router,
@@ -45,8 +48,8 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/traces", get(traces::list))
         .route("/api/v1/traces/{trace_id}", get(traces::one))
         .route("/api/v1/issues", get(issues::list))
-        .route("/api/v1/issues/{issue_id}", get(issues::one))
-        .route("/api/v1/releases", get(issues::releases))
+        .route("/api/v1/issues/{issue_id}", get(issues::one).put(triage::update))
+        .route("/api/v1/releases", get(issues::releases).delete(triage::delete_release))
         .route("/api/v1/release-health", get(health::list))
         .route("/api/v1/metrics", get(signals::metrics))
         .route("/api/v1/logs", get(signals::logs))

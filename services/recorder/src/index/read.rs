@@ -94,7 +94,7 @@ pub struct ReleaseRecord {
     pub last_seq: u64,
     /// Number of transactions.
     pub transactions: u64,
-    /// Number of error events.
+    /// Number of error events. An event that was sent again counts once.
     pub errors: u64,
     /// Sessions by outcome.
     pub sessions: SessionSums,
@@ -289,13 +289,15 @@ fn issue_row(row: &Row<'_>) -> rusqlite::Result<IssueRow> {
 
 /// Returns the releases that an envelope after `since` named, ordered by the last such envelope.
 pub fn releases(connection: &Connection, page: Page) -> rusqlite::Result<Vec<ReleaseRecord>> {
-    let sql = "SELECT project, release, environment, min(first_us), max(last_us), max(last_seq), sum(transactions), sum(errors)
+    let sql =
+        "SELECT project, release, environment, min(first_us), max(last_us), max(last_seq), sum(transactions)
                FROM releases WHERE ?2 IS NULL OR project = ?2 GROUP BY project, release, environment
                HAVING max(last_seq) > ?1 ORDER BY max(last_seq) LIMIT ?3";
     collect(connection, sql, &[&signed(page.since), &page.project, &page.limit], |row| {
         let (project, release, environment): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(ReleaseRecord {
             sessions: sessions(connection, project, &release, &environment)?,
+            errors: errors(connection, project, &release, &environment)?,
             project,
             release,
             environment,
@@ -303,9 +305,15 @@ pub fn releases(connection: &Connection, page: Page) -> rusqlite::Result<Vec<Rel
             last_us: unsigned(row.get(4)?),
             last_seq: unsigned(row.get(5)?),
             transactions: unsigned(row.get(6)?),
-            errors: unsigned(row.get(7)?),
         })
     })
+}
+
+fn errors(connection: &Connection, project: u32, release: &str, environment: &str) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(DISTINCT coalesce(event_id, id)) FROM errors
+               WHERE project = ?1 AND release = ?2 AND environment = ?3";
+    let parameters = params![project, release, environment];
+    connection.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).map(unsigned)
 }
 
 /// Counts each session once, whatever the order of its updates, and adds aggregates of sessions unchanged.

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::protocol::digest::ROWS_MAX;
 
 /// Version of the tables. Every change of the tables, or of the digests that they store, raises it.
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 
 /// Largest number of rows per envelope and table. An id is `seq * PARTS + n`, so a range of `seq` is a range of ids.
 pub(super) const PARTS: u64 = ROWS_MAX as u64;
@@ -60,10 +60,36 @@ CREATE TABLE errors (
     project INTEGER NOT NULL,
     at REAL NOT NULL,
     release TEXT,
+    environment TEXT NOT NULL,
     user TEXT,
     event_id BLOB
 );
 CREATE INDEX errors_by_issue ON errors (issue, id);
+CREATE INDEX errors_by_event ON errors (issue, event_id);
+CREATE INDEX errors_by_release ON errors (project, release, environment, event_id);
+
+-- One row for each issue: its state and its activity as JSON, the seq of their last change, and whether the issue is resolved
+-- in a release (1) or waits for one (2).
+CREATE TABLE issue_states (
+    issue BLOB PRIMARY KEY,
+    project INTEGER NOT NULL,
+    changed_seq INTEGER NOT NULL,
+    resolution INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    activity TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX issue_states_with_release ON issue_states (project) WHERE resolution > 0;
+
+-- One row for each release that the states of issues are compared with. Its date is the receipt of the first envelope.
+CREATE TABLE known_releases (
+    project INTEGER NOT NULL,
+    release TEXT NOT NULL,
+    added_us INTEGER NOT NULL,
+    added_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    PRIMARY KEY (project, release)
+) WITHOUT ROWID;
+CREATE INDEX known_releases_by_date ON known_releases (project, added_us, added_seq);
 
 -- One row for each release in each segment, so that deleting a segment also deletes its counts.
 CREATE TABLE releases (
@@ -75,7 +101,6 @@ CREATE TABLE releases (
     last_us INTEGER NOT NULL,
     last_seq INTEGER NOT NULL,
     transactions INTEGER NOT NULL,
-    errors INTEGER NOT NULL,
     PRIMARY KEY (segment, project, release, environment)
 ) WITHOUT ROWID;
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     IndexError, IndexProgress, Options,
+    issues::{self, Issues},
     schema::{self, PARTS, signed, unsigned},
 };
 use crate::{
@@ -42,7 +43,6 @@ struct ReleaseSum {
     last_us: u64,
     last_seq: u64,
     transactions: u64,
-    errors: u64,
 }
 
 impl Writer {
@@ -106,7 +106,7 @@ impl Writer {
         }
         if let Some(last) = batch.last() {
             next.indexed = next.indexed.max(last.seq);
-            insert(&transaction, &batch)?;
+            insert(&transaction, &batch, self.options.ongoing_after_s)?;
             let Location { segment, offset, bytes } = last.location;
             self.cursor = Cursor { next_seq: last.seq + 1, at: Some((segment, offset + bytes)) };
         }
@@ -192,15 +192,18 @@ fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM parts WHERE id < ?1", [first_part])?;
     transaction.execute("DELETE FROM errors WHERE id < ?1", [first_part])?;
     transaction.execute("DELETE FROM sessions WHERE id < ?1", [first_part])?;
+    issues::purge(transaction, floor)?;
     // Only whole segments are deleted, so the floor is the base of the first stored one.
     transaction.execute("DELETE FROM releases WHERE segment < ?1", [signed(floor)])?;
     Ok(())
 }
 
-fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry]) -> rusqlite::Result<()> {
+fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry], ongoing_after_s: f64) -> rusqlite::Result<()> {
+    let mut issues = Issues::new(transaction, ongoing_after_s);
     let mut envelopes =
         transaction.prepare_cached("INSERT INTO envelopes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-    let mut errors = transaction.prepare_cached("INSERT INTO errors VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let mut errors =
+        transaction.prepare_cached("INSERT INTO errors VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     let mut known = HashSet::new();
     for indexed in batch {
         let IndexEntry { seq, received_at_us, project, location, digest } = indexed;
@@ -224,12 +227,15 @@ fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry]) -> rusqlite::Resu
                 project,
                 error.at,
                 error.release,
+                error.environment,
                 error.user,
                 error.event_id.map(Uuid::into_bytes),
             ])?;
         }
+        issues.apply(indexed)?;
         insert_sessions(transaction, ids.start, *project, digest)?;
     }
+    issues.finish()?;
     upsert_releases(transaction, &sum_releases(batch))
 }
 
@@ -307,10 +313,9 @@ fn sum_releases(batch: &[IndexEntry]) -> HashMap<ReleaseKey<'_>, ReleaseSum> {
             }
             sum.last_us = *received_at_us;
             sum.last_seq = *seq;
-            match row.sent {
-                ReleaseSent::Transaction => sum.transactions += row.count,
-                ReleaseSent::Error => sum.errors += row.count,
-                ReleaseSent::Session => {}
+            // Errors and sessions are counted from their own rows.
+            if row.sent == ReleaseSent::Transaction {
+                sum.transactions += row.count;
             }
         }
     }
@@ -322,9 +327,9 @@ fn upsert_releases(
     releases: &HashMap<ReleaseKey<'_>, ReleaseSum>,
 ) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO releases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        "INSERT INTO releases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT DO UPDATE SET last_us = excluded.last_us, last_seq = excluded.last_seq,
-             transactions = transactions + excluded.transactions, errors = errors + excluded.errors",
+             transactions = transactions + excluded.transactions",
     )?;
     for ((segment, project, release, environment), sum) in releases {
         statement.execute(params![
@@ -336,7 +341,6 @@ fn upsert_releases(
             signed(sum.last_us),
             signed(sum.last_seq),
             signed(sum.transactions),
-            signed(sum.errors),
         ])?;
     }
     Ok(())

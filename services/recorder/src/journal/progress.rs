@@ -79,7 +79,8 @@ impl Shared {
 
 fn rows(indexed: &IndexEntry) -> usize {
     let digest = &indexed.digest;
-    1 + digest.parts.len() + digest.errors.len() + digest.releases.len() + digest.sessions.len()
+    let issues = digest.errors.len() + digest.actions.len();
+    1 + digest.parts.len() + issues + digest.releases.len() + digest.sessions.len()
 }
 
 /// Shared progress of the journal.

@@ -11,6 +11,8 @@ use std::{
 use uuid::Uuid;
 
 use super::{
+    NO_PROJECT,
+    actions::{OPERATOR_ACTION, OperatorAction},
     envelope::Envelope,
     event::{ErrorEvent, LABEL_BYTES_MAX, SpanPayload, Transaction},
     fields::{self, Fields, cut},
@@ -113,6 +115,8 @@ pub struct ErrorRow {
     pub at: f64,
     /// Release in which it happened.
     pub release: Option<String>,
+    /// Environment in which it happened. Empty if the event names none.
+    pub environment: String,
     /// Affected user.
     pub user: Option<String>,
 }
@@ -154,6 +158,8 @@ pub struct Digest {
     pub releases: Vec<ReleaseRow>,
     /// Sessions and sums of sessions.
     pub sessions: Vec<Session>,
+    /// Actions of operators. Only the recorder itself stores them.
+    pub actions: Vec<OperatorAction>,
 }
 
 /// Reads the digest of an envelope of this project. `received_at` is in seconds since the epoch.
@@ -168,6 +174,10 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
             && let Some(json) = item.json()
         {
             reader.item(&item_type, json);
+        }
+        // A sender cannot act as an operator, because no key belongs to this project.
+        if project == NO_PROJECT && item_type == OPERATOR_ACTION {
+            reader.digest.actions.extend(item.json().and_then(OperatorAction::parse));
         }
     }
     reader.digest
@@ -241,8 +251,8 @@ impl DigestReader {
         let issue = grouping::issue_id(self.project, &event);
         // The header's id takes precedence. A further event of the envelope has only its own.
         let event_id = self.event_id.take().or_else(|| event.event_id.as_deref().and_then(uuid));
-        let release = event.release.clone();
-        self.digest.errors.push(ErrorRow { issue, event_id, at, release, user: event.user });
+        let (release, environment) = (event.release.clone(), event.environment.clone().unwrap_or_default());
+        self.digest.errors.push(ErrorRow { issue, event_id, at, release, environment, user: event.user });
         self.release(event.release, event.environment, ReleaseSent::Error, 1);
         if let Some(trace_id) = event.trace_id.as_deref().and_then(trace_id) {
             self.part(plain_part(PartKind::Error, trace_id, at, at));

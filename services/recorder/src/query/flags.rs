@@ -1,12 +1,9 @@
 //! Changes of feature flags: Sentry's webhook for them, the list of changes, and those just before an issue.
 //!
-//! A change is stored in the journal as an envelope of its own item type, so it is as durable as an envelope, is listed by the
-//! same means, and is deleted with the others.
+//! A change is stored in the journal as an item of its own type ([`own_items`]). Changes concern the organisation, so they have no
+//! project.
 
-use std::{
-    collections::BTreeSet,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeSet;
 
 use axum::{
     extract::State,
@@ -23,16 +20,10 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{lines::each_envelope, state::Query};
+use super::{lines::each_envelope, own_items, state::Query};
 use crate::{
     index::{IndexError, Page, read},
-    journal::{Append, BodyKind, Encoding},
-    protocol::{
-        digest::{Kinds, digest},
-        envelope::Envelope,
-        fields::Fields,
-        seconds,
-    },
+    protocol::{NO_PROJECT, digest::Kinds, fields::Fields},
 };
 
 /// Item type of a stored change.
@@ -49,8 +40,6 @@ const CHANGES_MAX: usize = 100;
 const FLAG_CHARACTERS_MAX: usize = 100;
 /// Longest id of the person or program that made a change (Sentry: 100 characters).
 const AUTHOR_CHARACTERS_MAX: usize = 100;
-/// Changes carry this project, because they concern the organisation. No real project has it.
-const NO_PROJECT: u32 = 0;
 /// Time before the first event of an issue in which a change is shown with it.
 const JUST_BEFORE_S: f64 = 15.0 * 60.0;
 /// Largest number of changes that are shown with an issue.
@@ -147,7 +136,7 @@ pub(super) async fn hook(
     let payload: Payload =
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
     check(&payload).map_err(Problem::bad_request)?;
-    store(&query, &payload.data).await?;
+    own_items::store(&query, FLAG_CHANGE, &payload.data, "changes of flags").await?;
     tracing::info!(changes = payload.data.len(), "changes of flags were stored");
     Ok(StatusCode::OK.into_response())
 }
@@ -180,34 +169,6 @@ fn check(payload: &Payload) -> Result<(), String> {
             return Err("created_at must be a time in the form of RFC 3339".to_owned());
         }
     }
-    Ok(())
-}
-
-async fn store(query: &Query, changes: &[Change]) -> Result<(), Problem> {
-    let unwritable = |error: &dyn std::error::Error| {
-        tracing::error!(error = %error, "changes of flags could not be stored");
-        Problem::internal()
-    };
-    let mut body = b"{}\n".to_vec();
-    for change in changes {
-        let payload = serde_json::to_string(change).map_err(|error| unwritable(&error))?;
-        body.extend_from_slice(format!("{{\"type\":\"{FLAG_CHANGE}\"}}\n{payload}\n").as_bytes());
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let received_at_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-    let digest = {
-        let envelope = Envelope::parse(&body).map_err(|error| unwritable(&error))?;
-        digest(NO_PROJECT, seconds(received_at_us), &envelope)
-    };
-    let append = Append {
-        received_at_us,
-        project: NO_PROJECT,
-        kind: BodyKind::Envelope,
-        encoding: Encoding::Identity,
-        body: body.into(),
-        digest,
-    };
-    query.journal.append(append).await.map_err(|error| unwritable(&error))?;
     Ok(())
 }
 

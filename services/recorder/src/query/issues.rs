@@ -11,14 +11,17 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    issue_states::{IssueState, state_now},
     lines::{NDJSON, WriteError, stream, with_envelope, write_line},
     read_limit::ReadLimit,
     state::{ListParams, Query, page, run_query, with_lag},
 };
 use crate::{
+    domain::{self, Activity, Outlook, outlook},
     index::{
         IndexError,
         read::{self, IssueRow, ReleaseRecord},
+        read_issues::{self, KnownIssue},
     },
     protocol::{
         assembly::trace_error,
@@ -31,6 +34,8 @@ use crate::{
 
 /// Largest number of issues in a listing.
 const ISSUES_MAX: u32 = 1_000;
+/// Largest number of releases of which an issue tells what an event would mean.
+const OUTLOOK_MAX: usize = 20;
 /// Largest number of envelopes whose events one issue shows.
 const EVENTS_SHOWN: u32 = 20;
 
@@ -40,6 +45,8 @@ pub(crate) struct Issue {
     pub(crate) seq: u64,
     pub(crate) id: String,
     pub(crate) project: String,
+    #[serde(flatten)]
+    pub(crate) state: IssueState,
     pub(crate) title: String,
     #[serde(rename = "type")]
     pub(crate) class: Option<String>,
@@ -64,6 +71,10 @@ pub(crate) struct Issue {
 pub(crate) struct IssueDetail {
     #[serde(flatten)]
     pub(crate) issue: Issue,
+    /// What happened to it and why, oldest first.
+    pub(crate) activity: Vec<Activity>,
+    /// Of a resolved issue: what an event of each of the newest releases would mean.
+    pub(crate) outlook: Vec<Outlook>,
     pub(crate) events: Vec<IssueEvent>,
     /// Number of envelopes with events that were not read, because the response reached its limit of bytes.
     pub(crate) envelopes_left_out: u64,
@@ -117,7 +128,8 @@ pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issu
     rows.into_iter()
         .map(|row| {
             let events = events(query, row.issue, 1, &mut limit)?;
-            Ok(issue(query, row, &events))
+            let state = state_now(query, &row)?.state;
+            Ok(issue(query, row, &state, &events))
         })
         .collect()
 }
@@ -126,8 +138,12 @@ pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issu
 pub(crate) fn detail(query: &Query, id: Uuid) -> Result<Option<IssueDetail>, IndexError> {
     let Some(row) = query.index.read(|connection| read::issue(connection, id))? else { return Ok(None) };
     let events = events(query, id, EVENTS_SHOWN, &mut ReadLimit::default())?;
-    let issue = issue(query, row, &events);
-    Ok(Some(IssueDetail { issue, events: events.read, envelopes_left_out: events.envelopes_left_out }))
+    let KnownIssue { project, state, activity } = state_now(query, &row)?;
+    let releases = query.index.read(|connection| read_issues::releases(connection, project))?;
+    let issue = issue(query, row, &state, &events);
+    let outlook = outlook(&state, &releases, OUTLOOK_MAX);
+    let Events { read: events, envelopes_left_out } = events;
+    Ok(Some(IssueDetail { issue, activity, outlook, events, envelopes_left_out }))
 }
 
 /// Reads the events of the newest envelopes of an issue, up to the limit. An event that was sent again is there once.
@@ -176,7 +192,7 @@ fn events(query: &Query, id: Uuid, envelopes_max: u32, limit: &mut ReadLimit) ->
     Ok(events)
 }
 
-fn issue(query: &Query, row: IssueRow, events: &Events) -> Issue {
+fn issue(query: &Query, row: IssueRow, state: &domain::State, events: &Events) -> Issue {
     let IssueRow { issue, project, count, count_since, first_seen, last_seen, last_seq, users, releases } =
         row;
     let last = events.read.first();
@@ -185,6 +201,7 @@ fn issue(query: &Query, row: IssueRow, events: &Events) -> Issue {
         seq: last_seq,
         id: issue.simple().to_string(),
         project: query.projects.name(project),
+        state: IssueState::of(state),
         title: error.map(|error| error.title.clone()).unwrap_or_default(),
         class: error.and_then(|error| error.class.clone()),
         value: error.and_then(|error| error.value.clone()),

@@ -33,7 +33,8 @@ pub(crate) fn open(directory: &Path) -> (Query, [JoinHandle<()>; 2]) {
     };
     let (journal, writer) = Journal::open(options).expect("a journal");
     let path = directory.join("index.sqlite");
-    let options = index::Options { path, gather: Duration::ZERO, limits: limits.body() };
+    let options =
+        index::Options { path, gather: Duration::ZERO, limits: limits.body(), ongoing_after_s: 60.0 };
     let (index, indexer) = Index::open(options, &journal).expect("an index");
     let projects = Arc::new(Projects::new(Vec::new()).expect("projects"));
     let (forwarder, _) = Forwarder::new(Vec::new(), &projects, bytes_max).expect("no targets");

@@ -107,7 +107,7 @@ async fn damaged_last_record_is_skipped_by_the_index() {
     std::fs::write(&segment, &bytes).expect("a damaged segment");
     let limits = Limits { envelope_bytes_max: 1 << 20, memory_bytes_max: 1 << 20 };
     let path = directory.path().join("index.sqlite");
-    let options = index::Options { path, gather: std::time::Duration::ZERO, limits };
+    let options = index::Options { path, gather: std::time::Duration::ZERO, limits, ongoing_after_s: 60.0 };
     let (index, indexer) = Index::open(options, &journal).expect("an index");
     let listed = || {
         let page = Page { since: 0, project: None, limit: 10 };

@@ -7,6 +7,7 @@ mod feedback;
 mod forward;
 mod health;
 mod index;
+mod issue_states;
 mod logs;
 mod losses;
 mod malformed;

@@ -1,0 +1,274 @@
+//! States of issues: applies the releases, actions and error events of a batch in order of arrival, each by
+//! [`crate::domain::decide`].
+//!
+//! The time of a decision is the receipt of its envelope, so an index that is rebuilt has the same states.
+
+use std::{collections::HashMap, rc::Rc};
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+use uuid::Uuid;
+
+use super::{
+    read_issues::{self, KnownIssue},
+    schema::{PARTS, signed},
+};
+use crate::{
+    domain::{
+        ACTIVITY_MAX, Clock, Command, Decision, Happened, RELEASES_MAX, Release, Releases, Status, decide,
+    },
+    journal::IndexEntry,
+    protocol::{
+        actions::{Action, OperatorAction},
+        digest::ErrorRow,
+        seconds, to_microsecond,
+    },
+};
+
+/// Value of `resolution` in the table: resolved in a release.
+const IN_RELEASE: u8 = 1;
+/// Value of `resolution` in the table: waits for the next release.
+const PENDING: u8 = 2;
+
+/// The issues of one batch.
+pub(super) struct Issues<'a> {
+    transaction: &'a Transaction<'a>,
+    ongoing_after_s: f64,
+    issues: HashMap<Uuid, Cached>,
+    /// Known releases by project, as far as they are needed.
+    releases: HashMap<u32, Rc<Releases>>,
+    /// Last `seq` of each release of a project that the batch named.
+    named: HashMap<(u32, &'a str), u64>,
+}
+
+struct Cached {
+    issue: KnownIssue,
+    /// The `seq` of the last change that is not stored yet.
+    changed_seq: Option<u64>,
+}
+
+/// Place and time of what happened.
+#[derive(Clone, Copy)]
+struct At {
+    seq: u64,
+    received_at_us: u64,
+}
+
+impl<'a> Issues<'a> {
+    pub(super) fn new(transaction: &'a Transaction<'a>, ongoing_after_s: f64) -> Self {
+        let (issues, releases, named) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { transaction, ongoing_after_s, issues, releases, named }
+    }
+
+    /// Applies an envelope whose error events are stored.
+    pub(super) fn apply(&mut self, indexed: &'a IndexEntry) -> rusqlite::Result<()> {
+        let IndexEntry { seq, received_at_us, project, digest, .. } = indexed;
+        let at = At { seq: *seq, received_at_us: *received_at_us };
+        for row in &digest.releases {
+            self.name_release(*project, &row.release, at)?;
+        }
+        for action in &digest.actions {
+            self.act(action, at)?;
+        }
+        for (id, error) in (seq * PARTS..(seq + 1) * PARTS).zip(&digest.errors) {
+            self.event(*project, id, error, at)?;
+        }
+        Ok(())
+    }
+
+    /// Stores what changed.
+    pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+        self.store()?;
+        let sql = "UPDATE known_releases SET last_seq = ?3 WHERE project = ?1 AND release = ?2";
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        for ((project, release), last_seq) in self.named.drain() {
+            statement.execute(params![project, release, signed(last_seq)])?;
+        }
+        Ok(())
+    }
+
+    fn name_release(&mut self, project: u32, release: &'a str, at: At) -> rusqlite::Result<()> {
+        if let Some(last_seq) = self.named.get_mut(&(project, release)) {
+            *last_seq = at.seq;
+            return Ok(());
+        }
+        let sql = "INSERT OR IGNORE INTO known_releases VALUES (?1, ?2, ?3, ?4, ?4)";
+        let parameters = params![project, release, signed(at.received_at_us), signed(at.seq)];
+        let added = self.transaction.prepare_cached(sql)?.execute(parameters)?;
+        self.named.insert((project, release), at.seq);
+        if added == 0 {
+            return Ok(());
+        }
+        self.drop_oldest_releases(project)?;
+        self.releases.remove(&project);
+        let added = Release { version: release.to_owned(), added_us: at.received_at_us };
+        for issue in self.with_resolution(project, PENDING)? {
+            self.change(project, issue, Happened::ReleaseAdded(&added), at)?;
+        }
+        Ok(())
+    }
+
+    fn drop_oldest_releases(&self, project: u32) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM known_releases WHERE project = ?1 AND release IN (
+                       SELECT release FROM known_releases WHERE project = ?1
+                       ORDER BY added_us DESC, added_seq DESC, release DESC LIMIT -1 OFFSET ?2)";
+        self.transaction.prepare_cached(sql)?.execute(params![project, signed(RELEASES_MAX as u64)])?;
+        Ok(())
+    }
+
+    fn act(&mut self, action: &'a OperatorAction, at: At) -> rusqlite::Result<()> {
+        let OperatorAction { by, action } = action;
+        match action {
+            Action::ChangeIssue { issue, command } => self.command(*issue, command, by, at),
+            Action::DeleteRelease { project, release } => self.delete_release(*project, release, by, at),
+        }
+    }
+
+    fn command(&mut self, issue: Uuid, command: &Command, by: &str, at: At) -> rusqlite::Result<()> {
+        // An issue whose events were deleted meanwhile is not changed any more.
+        let Some(project) = self.cached(issue)?.map(|cached| cached.issue.project) else { return Ok(()) };
+        let last_seen = "SELECT max(at) FROM errors WHERE issue = ?1";
+        let last_seen: Option<f64> =
+            self.transaction.prepare_cached(last_seen)?.query_row([issue.into_bytes()], |row| row.get(0))?;
+        let last_release = "SELECT release FROM errors WHERE issue = ?1 AND release IS NOT NULL
+                            ORDER BY at DESC, id DESC LIMIT 1";
+        let last_release: Option<String> = self
+            .transaction
+            .prepare_cached(last_release)?
+            .query_row([issue.into_bytes()], |row| row.get(0))
+            .optional()?;
+        let happened = Happened::Command {
+            command,
+            by,
+            last_seen: to_microsecond(last_seen.unwrap_or_default()),
+            last_release: last_release.as_deref(),
+        };
+        self.change(project, issue, happened, at)
+    }
+
+    fn delete_release(&mut self, project: u32, release: &'a str, by: &str, at: At) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM known_releases WHERE project = ?1 AND release = ?2";
+        self.transaction.prepare_cached(sql)?.execute(params![project, release])?;
+        self.named.remove(&(project, release));
+        self.releases.remove(&project);
+        for issue in self.with_resolution(project, IN_RELEASE)? {
+            self.change(project, issue, Happened::ReleaseDeleted { version: release, by }, at)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, project: u32, id: u64, error: &ErrorRow, at: At) -> rusqlite::Result<()> {
+        let cached = self.cached(error.issue)?;
+        let is_open = cached.is_none_or(|cached| cached.issue.state.status == Status::Unresolved);
+        // An event that is sent again has happened once.
+        if !is_open && self.is_repeated(id, error)? {
+            return Ok(());
+        }
+        let event_id = error.event_id.map(|id| id.simple().to_string());
+        let (release, event_id) = (error.release.as_deref(), event_id.as_deref());
+        let seen_at = to_microsecond(error.at);
+        self.change(project, error.issue, Happened::Event { at: seen_at, release, event_id }, at)
+    }
+
+    fn is_repeated(&self, id: u64, error: &ErrorRow) -> rusqlite::Result<bool> {
+        let Some(event_id) = error.event_id else { return Ok(false) };
+        let sql = "SELECT 1 FROM errors WHERE issue = ?1 AND event_id = ?2 AND id < ?3 LIMIT 1";
+        let parameters = params![error.issue.into_bytes(), event_id.into_bytes(), signed(id)];
+        self.transaction.prepare_cached(sql)?.exists(parameters)
+    }
+
+    fn change(&mut self, project: u32, issue: Uuid, happened: Happened<'_>, at: At) -> rusqlite::Result<()> {
+        let state = self.cached(issue)?.map(|cached| cached.issue.state.clone());
+        let is_compared = state.as_ref().is_some_and(|state| state.resolution.is_some());
+        let releases = match happened {
+            Happened::Event { .. } if !is_compared => Rc::default(),
+            _ => self.releases_of(project)?,
+        };
+        let clock = Clock { now: seconds(at.received_at_us), ongoing_after_s: self.ongoing_after_s };
+        let Some(Decision { state, activity, .. }) = decide(state, happened, &releases, clock) else {
+            return Ok(());
+        };
+        match self.issues.get_mut(&issue) {
+            Some(cached) if cached.issue.state == state && activity.is_empty() => {}
+            Some(cached) => {
+                cached.issue.state = state;
+                cached.issue.activity.extend(activity);
+                let too_many = cached.issue.activity.len().saturating_sub(ACTIVITY_MAX);
+                cached.issue.activity.drain(..too_many);
+                cached.changed_seq = Some(at.seq);
+            }
+            None => {
+                let issue_of_event = KnownIssue { project, state, activity };
+                self.issues.insert(issue, Cached { issue: issue_of_event, changed_seq: Some(at.seq) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns an issue from the cache, or from the table.
+    fn cached(&mut self, issue: Uuid) -> rusqlite::Result<Option<&Cached>> {
+        if !self.issues.contains_key(&issue)
+            && let Some(known) = read_issues::issue(self.transaction, issue)?
+        {
+            self.issues.insert(issue, Cached { issue: known, changed_seq: None });
+        }
+        Ok(self.issues.get(&issue))
+    }
+
+    fn releases_of(&mut self, project: u32) -> rusqlite::Result<Rc<Releases>> {
+        if let Some(releases) = self.releases.get(&project) {
+            return Ok(Rc::clone(releases));
+        }
+        let releases = Rc::new(read_issues::releases(self.transaction, project)?);
+        self.releases.insert(project, Rc::clone(&releases));
+        Ok(releases)
+    }
+
+    /// Returns the issues of a project that are resolved in a release, or only those that wait for one.
+    fn with_resolution(&mut self, project: u32, resolution_min: u8) -> rusqlite::Result<Vec<Uuid>> {
+        self.store()?;
+        let sql = "SELECT issue FROM issue_states WHERE project = ?1 AND resolution > 0 AND resolution >= ?2
+                   ORDER BY issue";
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        let parameters = params![project, resolution_min];
+        statement.query_map(parameters, |row| row.get(0).map(Uuid::from_bytes))?.collect()
+    }
+
+    fn store(&mut self) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO issue_states VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        for (issue, cached) in &mut self.issues {
+            let Some(changed_seq) = cached.changed_seq.take() else { continue };
+            let KnownIssue { project, state, activity } = &cached.issue;
+            let resolution = match &state.resolution {
+                None => 0,
+                Some(resolution) if resolution.is_pending => PENDING,
+                Some(_) => IN_RELEASE,
+            };
+            statement.execute(params![
+                issue.into_bytes(),
+                project,
+                signed(changed_seq),
+                resolution,
+                json(state)?,
+                json(activity)?,
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// Forgets the issues and releases of which nothing is stored any more.
+pub(super) fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
+    let floor = signed(floor);
+    transaction.execute(
+        "DELETE FROM issue_states WHERE changed_seq < ?1
+         AND NOT EXISTS (SELECT 1 FROM errors WHERE errors.issue = issue_states.issue)",
+        [floor],
+    )?;
+    transaction.execute("DELETE FROM known_releases WHERE last_seq < ?1", [floor])?;
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}

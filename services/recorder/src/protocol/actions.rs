@@ -1,0 +1,89 @@
+//! Actions of operators on issues and releases. The recorder stores each in its own journal, as an envelope with one item.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::Command;
+
+/// Item type of a stored action.
+pub const OPERATOR_ACTION: &str = "operator_action";
+
+/// One action.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct OperatorAction {
+    /// Person or program that acted.
+    pub by: String,
+    /// What it did.
+    pub action: Action,
+}
+
+/// What an operator did.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Changed the state of an issue.
+    ChangeIssue {
+        /// The issue.
+        issue: Uuid,
+        /// The change.
+        command: Command,
+    },
+    /// Deleted a release of a project.
+    DeleteRelease {
+        /// The project.
+        project: u32,
+        /// Name of the release.
+        release: String,
+    },
+}
+
+impl OperatorAction {
+    /// Reads a stored action. `None` for one of another version of the recorder.
+    pub(super) fn parse(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::{How, Until};
+    use crate::protocol::{NO_PROJECT, digest::digest, envelope::Envelope};
+
+    #[test]
+    fn stored_actions_keep_their_form() {
+        let issue = Uuid::from_u128(7);
+        let change = |command| Action::ChangeIssue { issue, command };
+        for (action, expected) in [
+            (change(Command::Reopen), json!("reopen")),
+            (change(Command::Resolve(How::Now)), json!({"resolve": "now"})),
+            (change(Command::Resolve(How::InNextRelease)), json!({"resolve": "in_next_release"})),
+            (
+                change(Command::Resolve(How::InRelease("g@1".to_owned()))),
+                json!({"resolve": {"in_release": "g@1"}}),
+            ),
+            (change(Command::Archive(Until::Forever)), json!({"archive": "forever"})),
+            (change(Command::Archive(Until::Events(5))), json!({"archive": {"events": 5}})),
+            (change(Command::Archive(Until::Time(1.5))), json!({"archive": {"time": 1.5}})),
+        ] {
+            let stored = OperatorAction { by: "anna".to_owned(), action };
+            let json = serde_json::to_value(&stored).expect("JSON");
+            assert_eq!(json["action"]["change_issue"]["command"], expected);
+            assert_eq!(OperatorAction::parse(&json.to_string()), Some(stored));
+        }
+        assert_eq!(OperatorAction::parse("{\"by\":\"anna\",\"action\":\"explode\"}"), None);
+    }
+
+    #[test]
+    fn only_the_recorder_itself_stores_actions() {
+        let action = Action::DeleteRelease { project: 3, release: "g@1".to_owned() };
+        let stored = OperatorAction { by: "anna".to_owned(), action };
+        let json = serde_json::to_string(&stored).expect("JSON");
+        let body = format!("{{}}\n{{\"type\":\"{OPERATOR_ACTION}\"}}\n{json}\n");
+        let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
+        assert_eq!(digest(NO_PROJECT, 1.0, &envelope).actions, [stored]);
+        assert!(digest(3, 1.0, &envelope).actions.is_empty(), "a sender is no operator");
+    }
+}
