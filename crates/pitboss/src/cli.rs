@@ -9,7 +9,7 @@ use runtime::RuntimeError;
 use runtime::control::Action;
 
 use crate::commands::{
-    Context, audit, bench, bet, dlq, doctor, down, drill, fault, kafka, lag, load, logs, part, ready,
+    Context, audit, bench, bet, dlq, doctor, down, drill, fault, issue, kafka, lag, load, logs, part, ready,
     secrets, status, supervise, test, topics, trace, up, verify,
 };
 use crate::output::Output;
@@ -74,6 +74,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// List, show, replay and discard dead letters
     Dlq(dlq::DlqArgs),
+    /// List and show the recorder's issues, and resolve, reopen and archive them
+    Issue(issue::IssueArgs),
     /// Run a benchmark: of a bet on the running platform or on separate ones, or of faults that are not armed
     Bench(bench::BenchArgs),
     /// Manage the topics in Kafka
@@ -131,6 +133,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Drill(args) => block_on(args.run(context)),
         Command::Audit(args) => block_on(args.run(context)),
         Command::Dlq(args) => block_on(args.run(context)),
+        Command::Issue(args) => block_on(args.run(context)),
         Command::Bench(args) => block_on(args.run(context)),
         Command::Topics(args) => block_on(args.run(context)),
         Command::Secrets(args) => args.run(context),

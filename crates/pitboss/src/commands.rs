@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod down;
 pub mod drill;
 pub mod fault;
+pub mod issue;
 pub mod kafka;
 pub mod lag;
 pub mod load;

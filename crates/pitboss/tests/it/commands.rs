@@ -77,6 +77,8 @@ fn commands_without_platform_fail_with_message() {
         (vec!["--port-base", &unused, "bench", "memory"], 69),
         (vec!["dlq", "list", "--bootstrap-servers", "127.0.0.1:9"], 69),
         (vec!["topics", "create", "--bootstrap-servers", "127.0.0.1:9"], 69),
+        (vec!["--port-base", &unused, "issue", "list"], 69),
+        (vec!["--port-base", &unused, "issue", "resolve", "ab"], 69),
         (vec!["--port-base", &unused, "lag", "--once"], 69),
         (vec!["lag", "--once", "--bootstrap-servers", "127.0.0.1:9"], 69),
         (vec!["down"], 0),

@@ -9,6 +9,7 @@ mod commands;
 mod fake_host;
 mod fault_command;
 mod interrupted_fetch;
+mod issue_command;
 mod launcher_script;
 mod part_launch;
 mod part_lifecycle;

@@ -56,6 +56,17 @@ async fn bet_has_complete_trace() {
     assert!(!unknown.status.success(), "an unknown trace was found: {}", output_text(&unknown));
 }
 
+#[tokio::test]
+async fn issues_of_a_platform_are_listed() {
+    let _guard = shared().await;
+    let listed = cli(&["issue", "list", "--status", "all", "--json"], None);
+    assert!(listed.status.success(), "{}", output_text(&listed));
+    assert!(json(&listed)["issues"].is_array(), "{}", output_text(&listed));
+    let unknown = cli(&["issue", "show", &"12".repeat(16)], None);
+    assert_eq!(unknown.status.code(), Some(1), "{}", output_text(&unknown));
+    assert!(output_text(&unknown).contains("there is no such issue"), "{}", output_text(&unknown));
+}
+
 fn stalled(report: &Value) -> bool {
     let slowest = |of: &Value| of["latency_ms"]["max"].as_f64().expect("a latency");
     slowest(report) >= STALLED_MS || slowest(&report["warm_up"]) >= STALLED_MS

@@ -1,0 +1,161 @@
+//! Issues for people: a table, and all facts about one.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::output::{Output, borderless_table};
+
+/// Number of digits of an id in the table. They are enough to name the issue.
+const ID_DIGITS: usize = 8;
+
+/// The list as a table, or as a few lines for each issue on a narrow output.
+pub(super) fn list(issues: &[Value], output: &Output) -> String {
+    if output.is_narrow() {
+        let lines: Vec<String> = issues.iter().flat_map(block).collect();
+        return output.cut(&lines);
+    }
+    let header = ["ID", "STATE", "EVENTS", "LAST SEEN (UTC)", "SERVICE", "TITLE"];
+    let mut table = borderless_table(output.columns, &header);
+    for issue in issues {
+        table.add_row([
+            short_id(issue),
+            state(issue),
+            issue["count"].to_string(),
+            clock(&issue["last_seen"]),
+            text(&issue["project"]).to_owned(),
+            text(&issue["title"]).to_owned(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn block(issue: &Value) -> [String; 2] {
+    let project = text(&issue["project"]);
+    let facts = format!("{}  {project}  {}  {} events", short_id(issue), state(issue), issue["count"]);
+    [facts, format!("  {}", text(&issue["title"]))]
+}
+
+/// All facts about an issue.
+pub(super) fn show(issue: &Value) -> String {
+    let mut shown = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _infallible = writeln!(shown, "{name:<11} {value}");
+    };
+    line("issue", text(&issue["id"]));
+    line("title", text(&issue["title"]));
+    line("service", text(&issue["project"]));
+    line("state", &state(issue));
+    line("events", &issue["count"].to_string());
+    line("first seen", &format!("{} UTC", clock(&issue["first_seen"])));
+    line("last seen", &format!("{} UTC", clock(&issue["last_seen"])));
+    line("releases", &texts(&issue["releases"]).join(", "));
+    for entry in list_of(&issue["activity"]) {
+        let by = entry["by"].as_str().map(|by| format!(" by {by}")).unwrap_or_default();
+        let kind = text(&entry["type"]).replace('_', " ");
+        line("activity", &format!("{}  {kind}{by}: {}", clock(&entry["at"]), text(&entry["why"])));
+    }
+    for verdict in list_of(&issue["outlook"]) {
+        let outcome = if verdict["regresses"] == true { "opens it again" } else { "leaves it resolved" };
+        let release = text(&verdict["release"]);
+        line("outlook", &format!("an event of {release} {outcome}: {}", text(&verdict["why"])));
+    }
+    shown
+}
+
+/// The state in a few words.
+fn state(issue: &Value) -> String {
+    let details = &issue["statusDetails"];
+    let of = |member: &str| details[member].as_str();
+    match (text(&issue["status"]), of("inRelease"), of("afterRelease")) {
+        ("resolved", Some(release), _) => format!("resolved in {release}"),
+        ("resolved", None, Some(after)) => format!("resolved after {after}"),
+        ("resolved", None, None) => "resolved".to_owned(),
+        ("ignored", ..) => match (details["ignoreCount"].as_u64(), &details["ignoreUntil"]) {
+            (Some(count), _) => format!("archived for {count} events"),
+            (None, Value::Null) => "archived".to_owned(),
+            (None, until) => format!("archived until {}", clock(until)),
+        },
+        _ => text(&issue["substatus"]).to_owned(),
+    }
+}
+
+fn short_id(issue: &Value) -> String {
+    text(&issue["id"]).chars().take(ID_DIGITS).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list_of(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    list_of(value).iter().map(text).collect()
+}
+
+/// Formats seconds since the epoch in UTC.
+fn clock(seconds: &Value) -> String {
+    let seconds = seconds.as_f64().unwrap_or_default();
+    let Ok(at) = OffsetDateTime::from_unix_timestamp(seconds as i64) else { return "–".to_owned() };
+    format!("{} {:02}:{:02}:{:02}", at.date(), at.hour(), at.minute(), at.second())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn issue() -> Value {
+        json!({
+            "id": "0123456789abcdef0123456789abcdef", "title": "ReelError: stuck", "project": "game",
+            "status": "resolved", "substatus": null, "statusDetails": { "inRelease": "g@1.1.0" }, "count": 7,
+            "first_seen": 0.5, "last_seen": 86_400.0, "releases": ["g@1.0.0", "g@1.1.0"],
+            "activity": [{ "at": 60.0, "type": "set_resolved_in_release", "by": "anna", "why": "resolved in g@1.1.0" }],
+            "outlook": [{ "release": "g@1.0.0", "regresses": false, "why": "it is older" }],
+        })
+    }
+
+    #[test]
+    fn list_is_a_table_or_lines() {
+        let output = |columns| Output { json: false, colours: false, columns };
+        let table = list(&[issue()], &output(140));
+        assert!(table.contains("01234567 ") && table.contains("resolved in g@1.1.0"), "{table}");
+        assert!(table.contains("1970-01-02 00:00:00") && !table.contains("012345678"), "{table}");
+        let lines = list(&[issue()], &output(60));
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        assert!(lines.contains("  ReelError: stuck"), "{lines}");
+    }
+
+    #[test]
+    fn all_facts_are_shown() {
+        let shown = show(&issue());
+        for line in [
+            "issue       0123456789abcdef0123456789abcdef",
+            "releases    g@1.0.0, g@1.1.0",
+            "activity    1970-01-01 00:01:00  set resolved in release by anna: resolved in g@1.1.0",
+            "outlook     an event of g@1.0.0 leaves it resolved: it is older",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+        }
+    }
+
+    #[test]
+    fn states_are_told_in_words() {
+        let of = |status: &str, substatus: Value, details: Value| {
+            state(&json!({ "status": status, "substatus": substatus, "statusDetails": details }))
+        };
+        assert_eq!(of("unresolved", json!("regressed"), json!({})), "regressed");
+        assert_eq!(of("resolved", Value::Null, json!({})), "resolved");
+        let next = json!({ "inNextRelease": true, "afterRelease": "g@1" });
+        assert_eq!(of("resolved", Value::Null, next), "resolved after g@1");
+        assert_eq!(of("ignored", Value::Null, json!({})), "archived");
+        assert_eq!(of("ignored", Value::Null, json!({ "ignoreCount": 5 })), "archived for 5 events");
+        let until = json!({ "ignoreUntil": 0.0 });
+        assert_eq!(of("ignored", Value::Null, until), "archived until 1970-01-01 00:00:00");
+    }
+}
