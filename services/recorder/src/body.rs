@@ -1,7 +1,8 @@
 //! Opens a received body as an envelope: it limits decompression and accepts the older single-event form.
 //!
 //! It guarantees that memory stays within [`Limits::memory_bytes_max`] plus one buffer, even for a decompression bomb or a
-//! large attachment. Payloads that are not parsed are never read into memory ([`skim`]).
+//! large attachment. Payloads that are not parsed are never read into memory ([`skim`]). An export of OpenTelemetry is in memory
+//! as a whole, and so is the envelope that is made of it. Each has that limit.
 
 mod error;
 mod limits;
@@ -20,6 +21,7 @@ use crate::{
     protocol::{
         envelope::{self, Envelope},
         fields::Fields,
+        otlp::{self, OtlpError},
     },
 };
 
@@ -97,7 +99,29 @@ pub fn open(
             let opened = plain(kind, encoding, &bytes, limit)?.into_owned();
             Ok(Opened::Plain(Cow::Owned(opened)))
         }
+        BodyKind::OtlpTraces | BodyKind::OtlpTracesJson | BodyKind::OtlpLogs | BodyKind::OtlpLogsJson => {
+            let limit = limits.memory_bytes_max.min(limits.envelope_bytes_max);
+            let export = decompress_whole(encoding, body, limit)?;
+            let envelope = to_envelope(kind, export, limit).map_err(|error| match error {
+                BodyError::TooLarge { limit } => BodyError::TooMuchToRead { limit },
+                other => other,
+            })?;
+            Ok(Opened::Plain(Cow::Owned(envelope.into_owned())))
+        }
     }
+}
+
+/// Decompresses a body that may be in a file.
+fn decompress_whole(encoding: Encoding, body: &Body, limit: usize) -> Result<Cow<'_, [u8]>, BodyError> {
+    if let Some(bytes) = body.memory() {
+        return decompress(encoding, bytes, limit);
+    }
+    let read = |decoding| bounded(|| decoder(decoding, body.reader()), limit);
+    let plain = match read(Decoding::Named(encoding)) {
+        Err(BodyError::Encoding(_)) if encoding == Encoding::Deflate => read(Decoding::BareDeflate),
+        done => done,
+    };
+    plain.map(Cow::Owned)
 }
 
 fn skim_body(encoding: Encoding, body: &Body, limits: Limits) -> Result<Skimmed, BodyError> {
@@ -149,18 +173,27 @@ pub fn decompressing(encoding: Encoding, body: &Body) -> io::Result<Box<dyn Read
 
 /// Decompresses a body in memory and returns its envelope.
 ///
-/// A [`BodyKind::Store`] event is wrapped in an envelope, as a current SDK would send it.
+/// A [`BodyKind::Store`] event is wrapped in an envelope, as a current SDK would send it, and an export of OpenTelemetry becomes
+/// the envelope that Sentry makes of it. The limit is that of the decompressed body and of the envelope.
 pub fn plain(
     kind: BodyKind,
     encoding: Encoding,
     body: &[u8],
     limit: usize,
 ) -> Result<Cow<'_, [u8]>, BodyError> {
-    let plain = decompress(encoding, body, limit)?;
-    match kind {
-        BodyKind::Envelope => Ok(plain),
-        BodyKind::Store => store_to_envelope(&plain, limit).map(Cow::Owned),
+    to_envelope(kind, decompress(encoding, body, limit)?, limit)
+}
+
+/// Turns a decompressed body of any kind into an envelope.
+fn to_envelope(kind: BodyKind, plain: Cow<'_, [u8]>, limit: usize) -> Result<Cow<'_, [u8]>, BodyError> {
+    if let Some((signal, format)) = kind.otlp() {
+        let envelope = otlp::to_envelope(signal, format, &plain, limit).map_err(|error| match error {
+            OtlpError::Malformed(reason) => BodyError::Otlp(reason),
+            OtlpError::TooLarge(limit) => BodyError::TooLarge { limit },
+        });
+        return envelope.map(Cow::Owned);
     }
+    if kind == BodyKind::Store { store_to_envelope(&plain, limit).map(Cow::Owned) } else { Ok(plain) }
 }
 
 fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, BodyError> {
@@ -315,6 +348,35 @@ mod tests {
         encoder.write_all(&vec![b'a'; 1024]).expect("memory");
         let body = encoder.finish().expect("memory");
         assert!(plain(BodyKind::Envelope, Encoding::Zstd, &body, 4096).is_err());
+    }
+
+    #[test]
+    fn export_is_opened_from_memory_and_from_a_file() {
+        let export = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a"}]}]}]}"#;
+        for encoding in Encoding::ALL {
+            let bytes = encoded(encoding, export);
+            let file = tempfile::tempfile().expect("a file");
+            (&file).write_all(&bytes).expect("written");
+            let blob = crate::journal::Blob { file: file.into(), offset: 0, bytes: bytes.len() as u64 };
+            let open = |body: &Body, bytes_max| {
+                let limits = Limits { envelope_bytes_max: bytes_max, memory_bytes_max: bytes_max };
+                let opened = super::open(BodyKind::OtlpTracesJson, encoding, body, limits)?;
+                let envelope = opened.envelope()?;
+                assert_eq!(envelope.items[0].item_type(), "span");
+                Ok::<_, BodyError>(opened.bytes())
+            };
+            let (memory, file) = (Body::from(bytes), Body::File(blob));
+            let opened = open(&memory, 10_000).expect("an envelope");
+            assert_eq!(open(&file, 10_000).expect("an envelope"), opened, "{encoding:?}");
+            for body in [&memory, &file] {
+                // Without the room for the envelope, and without the room for the export.
+                for limit in [export.len() + 1, 10] {
+                    let refused = open(body, limit);
+                    let refused = refused.expect_err("too large");
+                    assert!(refused.is_too_large(), "{encoding:?}: {refused}");
+                }
+            }
+        }
     }
 
     #[test]

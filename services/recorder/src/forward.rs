@@ -6,6 +6,7 @@
 //! category, shown in the status, and reported to the target in a client report, as an SDK does.
 
 mod copy;
+mod form;
 mod queue;
 mod stats;
 mod targets;

@@ -5,6 +5,7 @@
 mod admission;
 mod cors;
 mod mode;
+mod otlp;
 mod receive;
 mod receive_body;
 mod refusal;
@@ -85,6 +86,10 @@ pub fn router(ingest: Ingest) -> Router {
         .route("/api/{project}/envelope", post(receive::envelope))
         .route("/api/{project}/store/", post(receive::store))
         .route("/api/{project}/store", post(receive::store))
+        .route("/api/{project}/integration/otlp/v1/traces", post(otlp::traces))
+        .route("/api/{project}/integration/otlp/v1/traces/", post(otlp::traces))
+        .route("/api/{project}/integration/otlp/v1/logs", post(otlp::logs))
+        .route("/api/{project}/integration/otlp/v1/logs/", post(otlp::logs))
         .with_state(ingest)
         // The recorder enforces its own limits, which bound memory more strictly than a single number.
         .layer(DefaultBodyLimit::disable())

@@ -13,6 +13,7 @@ pub mod exception;
 pub mod exception_groups;
 pub mod fields;
 pub mod grouping;
+pub mod otlp;
 pub mod profile;
 pub mod sessions;
 pub mod signals;

@@ -33,6 +33,9 @@ pub enum BodyError {
     /// The body is not an event in the form that `/store/` accepts.
     #[error("the body is not an event: {0}")]
     Event(String),
+    /// The body is not an export of OpenTelemetry in the format that its content type names.
+    #[error("the body is not an OTLP export: {0}")]
+    Otlp(String),
     /// The body is not an envelope.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),

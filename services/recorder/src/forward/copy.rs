@@ -1,4 +1,5 @@
-//! Builds the envelope for a real Sentry: it leaves out limited items and replaces the keys in the header by the target's.
+//! Builds the envelope for a real Sentry: it leaves out limited items and replaces the keys in the header by the target's. An
+//! export of OpenTelemetry, which has no keys, is passed on as received.
 
 use std::{
     collections::HashMap,
@@ -62,7 +63,7 @@ impl Keys {
 /// Result of making a copy.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// Compressed envelope. `None` when rate limits leave nothing to send.
+    /// Compressed envelope, or the export as received. `None` when rate limits leave nothing to send.
     pub(super) body: Option<Vec<u8>>,
     /// Volumes of the items in the copy.
     pub(super) sent: Vec<Volume>,
@@ -94,6 +95,9 @@ pub(super) fn for_target(
 ) -> Result<Prepared, CopyError> {
     let plain = body::plain(kind, encoding, body, options.bytes_max)?;
     let envelope = Envelope::parse(&plain)?;
+    if kind.otlp().is_some() {
+        return Ok(whole_export(body, &envelope, &options));
+    }
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     serde_json::to_writer(&mut out, &header(&envelope, &options)?)?;
     out.write_all(b"\n")?;
@@ -117,6 +121,15 @@ pub(super) fn for_target(
     }
     let body = if empty { None } else { Some(out.finish()?) };
     Ok(Prepared { body, sent, left_out, left_out_items })
+}
+
+/// All spans or logs of an export have one category, so it is sent or left out as a whole.
+fn whole_export(body: &[u8], envelope: &Envelope<'_>, options: &Options<'_>) -> Prepared {
+    let volumes = Volume::of_envelope(envelope);
+    let is_limited = (options.is_limited)(volumes.first().map(|volume| volume.category));
+    let left_out_items = if is_limited { envelope.items.len() as u64 } else { 0 };
+    let (sent, left_out) = if is_limited { (Vec::new(), volumes) } else { (volumes, Vec::new()) };
+    Prepared { body: (!is_limited).then(|| body.to_vec()), sent, left_out, left_out_items }
 }
 
 fn header(envelope: &Envelope<'_>, options: &Options<'_>) -> Result<Map<String, Value>, serde_json::Error> {

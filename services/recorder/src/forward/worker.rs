@@ -12,11 +12,13 @@ use telemetry::{Category, Reason, transport::RateLimits};
 
 use super::{
     copy::{self, Keys, Options, Prepared},
+    form::Form,
     queue::{Queue, QueuedCopy},
     stats::{CopyStats, Losses},
     targets::Target,
     volume::Volume,
 };
+use crate::journal::Encoding;
 
 /// Largest number of requests of one project in flight. One is reserved for the first class of the queue.
 const IN_FLIGHT_MAX: usize = 4;
@@ -77,7 +79,9 @@ impl Worker {
     }
 
     async fn send_copy(&self, copy: QueuedCopy) {
-        let losses = self.stats.take_losses();
+        let form = Form::of_copy(&copy, &self.target);
+        // An export cannot take a report along.
+        let losses = if form.is_envelope() { self.stats.take_losses() } else { Losses::default() };
         let made = match self.prepare(&copy, losses.report()).await {
             Ok(made) => made,
             Err(reason) => {
@@ -94,7 +98,7 @@ impl Worker {
             self.stats.restore_losses(losses);
             return self.stats.count_rate_limited();
         };
-        if self.send(body, "gzip", &made.sent, losses).await {
+        if self.send(body, &form, &made.sent, losses).await {
             self.stats.count_sent();
         }
     }
@@ -107,7 +111,7 @@ impl Worker {
         let losses = self.stats.take_losses();
         if let Some(report) = losses.report() {
             let body = [&b"{}\n"[..], &report].concat();
-            self.send(body, "identity", &[], losses).await;
+            self.send(body, &Form::report(&self.target), &[], losses).await;
         }
     }
 
@@ -124,16 +128,16 @@ impl Worker {
         made.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    /// Sends an envelope that contains a report of these losses. Returns true when the target accepted it.
-    async fn send(&self, body: Vec<u8>, encoding: &'static str, volumes: &[Volume], losses: Losses) -> bool {
+    /// Sends a body that contains a report of these losses. Returns true when the target accepted it.
+    async fn send(&self, body: Vec<u8>, form: &Form, volumes: &[Volume], losses: Losses) -> bool {
         let key = &self.target.dsn.key;
         let mut request = self
             .client
-            .post(&self.target.dsn.endpoint)
+            .post(&form.endpoint)
             .header("x-sentry-auth", format!("Sentry sentry_key={key}, sentry_version=7"))
-            .header("content-type", "application/x-sentry-envelope");
-        if encoding != "identity" {
-            request = request.header("content-encoding", encoding);
+            .header("content-type", form.content_type);
+        if form.encoding != Encoding::Identity {
+            request = request.header("content-encoding", form.encoding.name());
         }
         let response = match request.body(body).send().await {
             Ok(response) => response,

@@ -58,21 +58,38 @@ async fn receive(
     request: Request,
     kind: BodyKind,
 ) -> Response {
-    let (parts, mut body) = request.into_parts();
-    match accept(&ingest, &project, &parts, &mut body, kind).await {
-        Ok((accepted, seq)) => {
-            let mut response = Json(accepted).into_response();
-            if let Some(seq) = seq {
-                response.headers_mut().insert("x-recorder-seq", HeaderValue::from(seq));
-            }
-            response
-        }
-        Err(refusal) => {
-            tracing::debug!(project, status = refusal.status().as_u16(), reason = %refusal, "an envelope was refused");
-            drain_body(&mut body).await;
-            refusal.into_response()
-        }
+    match receive_as(&ingest, &project, request, Ok(kind)).await {
+        Ok((accepted, seq)) => with_seq(seq, Json(accepted)),
+        Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Stores the body of a request as one of this kind. Returns the id of its event, and its place in the journal.
+pub(super) async fn receive_as(
+    ingest: &Ingest,
+    project: &str,
+    request: Request,
+    kind: Result<BodyKind, Refusal>,
+) -> Result<(Accepted, Option<u64>), Refusal> {
+    let (parts, mut body) = request.into_parts();
+    let accepted = match kind {
+        Ok(kind) => accept(ingest, project, &parts, &mut body, kind).await,
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = &accepted {
+        tracing::debug!(project, status = refusal.status().as_u16(), reason = %refusal, "an envelope was refused");
+        drain_body(&mut body).await;
+    }
+    accepted
+}
+
+/// Adds the place in the journal to the response for a stored body.
+pub(super) fn with_seq(seq: Option<u64>, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    if let Some(seq) = seq {
+        response.headers_mut().insert("x-recorder-seq", HeaderValue::from(seq));
+    }
+    response
 }
 
 async fn accept(
@@ -86,11 +103,12 @@ async fn accept(
     let key = key_of_request(parts);
     if let Some(key) = &key {
         authorise(ingest, project, key)?;
-    } else if kind == BodyKind::Store {
+    } else if kind != BodyKind::Envelope {
         return Err(Refusal::MissingKey);
     }
     let encoding = encoding(&parts.headers)?;
-    let received = receive_from(ingest, key.is_some(), encoding, body).await?;
+    let bytes_max = bytes_max(ingest, kind, encoding);
+    let received = receive_from(ingest, key.is_some(), bytes_max, body).await?;
     let mut permit = ingest.admission.admit().await?;
     let body = in_memory_if_small(received.body.clone()).await?;
     let received_at_us = now_us();
@@ -113,18 +131,26 @@ async fn accept(
     Ok((Accepted { id }, seq))
 }
 
+/// Returns the limit for a body before decompression. An export of OpenTelemetry is read as a whole.
+fn bytes_max(ingest: &Ingest, kind: BodyKind, encoding: Encoding) -> usize {
+    let limits = &ingest.limits;
+    let plain = match kind.otlp() {
+        Some(_) => limits.memory_bytes_max.min(limits.envelope_bytes_max),
+        None => limits.envelope_bytes_max,
+    };
+    match encoding {
+        Encoding::Identity => plain,
+        _ => limits.body_bytes_max.min(plain),
+    }
+}
+
 /// Reads the body. A sender without a key needs one of few permits and may send only a small body.
 async fn receive_from(
     ingest: &Ingest,
     has_key: bool,
-    encoding: Encoding,
+    largest: usize,
     body: &mut HttpBody,
 ) -> Result<ReceivedBody, Refusal> {
-    let limits = &ingest.limits;
-    let largest = match encoding {
-        Encoding::Identity => limits.envelope_bytes_max,
-        _ => limits.body_bytes_max.min(limits.envelope_bytes_max),
-    };
     let (permit, bytes_max, wait, wait_max) = if has_key {
         (None, largest, BODY_WAIT, BODY_WAIT_MAX)
     } else {

@@ -33,6 +33,9 @@ pub(crate) enum Refusal {
     /// The content encoding is not supported.
     #[error("unsupported content encoding")]
     Encoding,
+    /// The content type is none of those that the endpoint reads.
+    #[error("unsupported content type: send {0}")]
+    MediaType(&'static str),
     /// The received body exceeds the limit before decompression.
     #[error("payload too large: the limit is {0} bytes")]
     TooLarge(usize),
@@ -66,7 +69,7 @@ impl Refusal {
             Self::NoSuchEndpoint => StatusCode::NOT_FOUND,
             Self::MissingKey => StatusCode::UNAUTHORIZED,
             Self::UnknownKey | Self::OtherProject => StatusCode::FORBIDDEN,
-            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Encoding | Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadProject | Self::OtherDsn | Self::Unreadable(_) | Self::Body(_) => {

@@ -16,6 +16,7 @@ use std::{
 use flate2::Crc;
 
 use super::body::Body;
+use crate::protocol::otlp::{Format, Signal};
 
 /// Length of a marker.
 pub(super) const MARKER_BYTES: usize = 8;
@@ -36,6 +37,38 @@ pub enum BodyKind {
     Envelope = 0,
     /// One event from the older `/store/` endpoint.
     Store = 1,
+    /// Spans of OpenTelemetry in protobuf.
+    OtlpTraces = 2,
+    /// Spans of OpenTelemetry in JSON.
+    OtlpTracesJson = 3,
+    /// Logs of OpenTelemetry in protobuf.
+    OtlpLogs = 4,
+    /// Logs of OpenTelemetry in JSON.
+    OtlpLogsJson = 5,
+}
+
+impl BodyKind {
+    /// All kinds, each at the position of its number.
+    pub const ALL: [Self; 6] = [
+        Self::Envelope,
+        Self::Store,
+        Self::OtlpTraces,
+        Self::OtlpTracesJson,
+        Self::OtlpLogs,
+        Self::OtlpLogsJson,
+    ];
+
+    /// Returns signal and format of an export of OpenTelemetry.
+    #[must_use]
+    pub fn otlp(self) -> Option<(Signal, Format)> {
+        match self {
+            Self::Envelope | Self::Store => None,
+            Self::OtlpTraces => Some((Signal::Traces, Format::Protobuf)),
+            Self::OtlpTracesJson => Some((Signal::Traces, Format::Json)),
+            Self::OtlpLogs => Some((Signal::Logs, Format::Protobuf)),
+            Self::OtlpLogsJson => Some((Signal::Logs, Format::Json)),
+        }
+    }
 }
 
 /// Compression of a body.
@@ -209,7 +242,7 @@ impl Meta {
     }
 
     fn decode(fixed: &[u8]) -> Option<Self> {
-        let kind = *[BodyKind::Envelope, BodyKind::Store].get(usize::from(fixed[20]))?;
+        let kind = *BodyKind::ALL.get(usize::from(fixed[20]))?;
         let encoding = *Encoding::ALL.get(usize::from(fixed[21]))?;
         let project = u32::try_from(number(&fixed[16..20])).ok()?;
         Some(Self {
@@ -258,6 +291,16 @@ mod tests {
         kind: BodyKind::Store,
         encoding: Encoding::Zstd,
     };
+
+    #[test]
+    fn kinds_and_encodings_are_at_their_numbers() {
+        for (number, kind) in BodyKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, number);
+            let meta = Meta { kind, ..META };
+            assert_eq!(Meta::decode(&meta.encode()), Some(meta));
+        }
+        assert!(Encoding::ALL.into_iter().enumerate().all(|(number, encoding)| encoding as usize == number));
+    }
 
     #[test]
     fn every_flipped_bit_is_detected() {

@@ -325,7 +325,7 @@ fn span_v2(source: Source<'_>, payload: SpanV2<'_>) -> Span {
         project: source.name.to_owned(),
         release: payload.attributes.text("sentry.release"),
         op: payload.attributes.text("sentry.op").unwrap_or_default(),
-        description: payload.name,
+        description: payload.attributes.text("sentry.description").or(payload.name),
         status: payload.status,
         start: payload.start_timestamp.or(end),
         end,

@@ -38,6 +38,13 @@ pub struct Dsn {
 }
 
 impl Dsn {
+    /// Returns the URL of another path below the project's, such as `store/`.
+    #[must_use]
+    pub fn endpoint_at(&self, path: &str) -> String {
+        let project = self.endpoint.strip_suffix("envelope/").unwrap_or(&self.endpoint);
+        format!("{project}{path}")
+    }
+
     /// Parses a DSN. Returns `None` when it is invalid.
     #[must_use]
     pub fn parse(dsn: &str) -> Option<Self> {
@@ -73,6 +80,7 @@ mod tests {
         assert_eq!(dsn.endpoint, "http://127.0.0.1:8101/api/4/envelope/");
         let dsn = Dsn::parse("https://abc@example.org/some/path/4").expect("a DSN");
         assert_eq!(dsn.endpoint, "https://example.org/some/path/api/4/envelope/");
+        assert_eq!(dsn.endpoint_at("store/"), "https://example.org/some/path/api/4/store/");
         for nonsense in ["https://example.org/4", "https://abc@example.org/x", "nonsense", "abc@x/4"] {
             assert_eq!(Dsn::parse(nonsense), None, "{nonsense}");
         }

@@ -16,7 +16,7 @@ use super::{
     state::{ListParams, Query, page, run_query},
 };
 use crate::{
-    body,
+    body::{self, Opened},
     index::read,
     journal::{BodyKind, Stored},
     protocol::{digest::Kinds, strict::strict_text},
@@ -106,29 +106,30 @@ pub(super) async fn raw(
     .await?;
     let stored = found.ok_or_else(Problem::not_found)?;
     let encoding = HeaderValue::from_static(stored.encoding.name());
-    let mut response = stream(&query, ENVELOPE, move |query, out| {
-        write_raw(out, &stored, as_received, query.limits.memory_bytes_max)
-    })
-    .await?;
+    let mut response =
+        stream(&query, ENVELOPE, move |query, out| write_raw(out, &stored, as_received, query.limits.body()))
+            .await?;
     response.headers_mut().insert("x-recorder-content-encoding", encoding);
     Ok(response)
 }
 
-/// Writes the bytes as received, or the envelope as it was before its sender compressed it.
+/// Writes the bytes as received, or the envelope as it was before its sender compressed it, or that was made of another body.
 fn write_raw(
     out: &mut Out,
     stored: &Stored,
     as_received: bool,
-    memory_bytes_max: usize,
+    limits: body::Limits,
 ) -> Result<(), WriteError> {
     let Stored { kind, encoding, body, .. } = stored;
     if as_received {
         io::copy(&mut body.reader(), out)?;
-    } else if let (BodyKind::Store, Some(bytes)) = (kind, body.memory()) {
-        let plain = body::plain(*kind, *encoding, bytes, memory_bytes_max).map_err(io::Error::other)?;
-        out.write_all(&plain)?;
-    } else {
+    } else if *kind == BodyKind::Envelope {
         io::copy(&mut body::decompressing(*encoding, body)?, out)?;
+    } else if let Opened::Plain(envelope) =
+        body::open(*kind, *encoding, body, limits).map_err(io::Error::other)?
+    {
+        // Every kind but an envelope is opened as a whole.
+        out.write_all(&envelope)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod logs;
 mod losses;
 mod malformed;
 mod modes;
+mod otlp;
 mod pages;
 mod parser;
 mod power_cut;
