@@ -4,6 +4,8 @@
 
 mod admission;
 mod cors;
+mod cron;
+mod derived;
 mod mode;
 mod otlp;
 mod receive;
@@ -90,6 +92,10 @@ pub fn router(ingest: Ingest) -> Router {
         .route("/api/{project}/integration/otlp/v1/traces/", post(otlp::traces))
         .route("/api/{project}/integration/otlp/v1/logs", post(otlp::logs))
         .route("/api/{project}/integration/otlp/v1/logs/", post(otlp::logs))
+        .route("/api/{project}/cron/{slug}/{key}", get(cron::with_key).post(cron::with_key))
+        .route("/api/{project}/cron/{slug}/{key}/", get(cron::with_key).post(cron::with_key))
+        .route("/api/{project}/cron/{slug}", get(cron::without_key).post(cron::without_key))
+        .route("/api/{project}/cron/{slug}/", get(cron::without_key).post(cron::without_key))
         .with_state(ingest)
         // The recorder enforces its own limits, which bound memory more strictly than a single number.
         .layer(DefaultBodyLimit::disable())

@@ -6,6 +6,8 @@
 pub mod actions;
 pub mod assembly;
 pub mod auth;
+pub mod check_in;
+pub mod crontab;
 pub mod digest;
 pub mod envelope;
 pub mod event;

@@ -145,7 +145,7 @@ fn bytes_max(ingest: &Ingest, kind: BodyKind, encoding: Encoding) -> usize {
 }
 
 /// Reads the body. A sender without a key needs one of few permits and may send only a small body.
-async fn receive_from(
+pub(super) async fn receive_from(
     ingest: &Ingest,
     has_key: bool,
     largest: usize,
@@ -164,7 +164,7 @@ async fn receive_from(
 }
 
 /// Reads a small body back into memory.
-async fn in_memory_if_small(body: Body) -> Result<Body, Refusal> {
+pub(super) async fn in_memory_if_small(body: Body) -> Result<Body, Refusal> {
     if body.bytes() > SMALL_BYTES as u64 || body.memory().is_some() {
         return Ok(body);
     }
@@ -176,7 +176,7 @@ async fn in_memory_if_small(body: Body) -> Result<Body, Refusal> {
 }
 
 /// Returns the key from the headers or the query. The envelope's DSN is checked later, when the body is there.
-fn key_of_request(parts: &Parts) -> Option<String> {
+pub(super) fn key_of_request(parts: &Parts) -> Option<String> {
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     [header("x-sentry-auth"), header("authorization")]
         .into_iter()
@@ -186,7 +186,7 @@ fn key_of_request(parts: &Parts) -> Option<String> {
         .or_else(|| parts.uri.query().and_then(auth::key_from_query))
 }
 
-fn authorise(ingest: &Ingest, project: u32, key: &str) -> Result<(), Refusal> {
+pub(super) fn authorise(ingest: &Ingest, project: u32, key: &str) -> Result<(), Refusal> {
     match ingest.projects.find_by_key(key) {
         Some(id) if id == project => Ok(()),
         Some(_) => Err(Refusal::OtherProject),
@@ -194,7 +194,7 @@ fn authorise(ingest: &Ingest, project: u32, key: &str) -> Result<(), Refusal> {
     }
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
     match value.to_str().unwrap_or("?").trim().to_ascii_lowercase().as_str() {
         "" | "identity" | "utf-8" | "utf8" => Ok(Encoding::Identity),
@@ -208,7 +208,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
 
 /// Reads and discards the rest of a refused body. A sender that finds the connection closed while it writes never reads the
 /// reason.
-async fn drain_body(body: &mut HttpBody) {
+pub(super) async fn drain_body(body: &mut HttpBody) {
     let reading = async {
         let mut left = DRAIN_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {

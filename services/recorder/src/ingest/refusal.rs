@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::{body::BodyError, journal::JournalError};
+use crate::{body::BodyError, journal::JournalError, protocol::check_in::CheckInError};
 
 /// Reason why an envelope was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,9 @@ pub(crate) enum Refusal {
     /// The content type is none of those that the endpoint reads.
     #[error("unsupported content type: send {0}")]
     MediaType(&'static str),
+    /// The request is not a check-in.
+    #[error(transparent)]
+    CheckIn(CheckInError),
     /// The received body exceeds the limit before decompression.
     #[error("payload too large: the limit is {0} bytes")]
     TooLarge(usize),
@@ -72,7 +75,7 @@ impl Refusal {
             Self::Encoding | Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BadProject | Self::OtherDsn | Self::Unreadable(_) | Self::Body(_) => {
+            Self::BadProject | Self::OtherDsn | Self::Unreadable(_) | Self::CheckIn(_) | Self::Body(_) => {
                 StatusCode::BAD_REQUEST
             }
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,

@@ -1,7 +1,9 @@
 //! Monitors of check-ins: the state of each by its last check-in and by the schedule that its check-ins brought.
 //!
-//! Nothing is stored. A monitor whose check-ins stay away becomes missed only because time passes. Only schedules of intervals
-//! are evaluated. A monitor with a crontab is never missed here.
+//! Nothing is stored. A monitor whose check-ins stay away becomes missed only because time passes. Intervals and crontabs in UTC
+//! are evaluated. A monitor with another schedule is never missed here, and its row says why.
+
+mod schedule;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -19,6 +21,8 @@ use super::{
 };
 use crate::protocol::{digest::Kinds, event::LABEL_BYTES_MAX, fields::Fields};
 
+use schedule::{Due, MINUTE_S, Schedule};
+
 /// Item type of a check-in.
 const CHECK_IN: &str = "check_in";
 /// Period of check-ins that are read, unless the request says another.
@@ -29,11 +33,6 @@ const MONITORS_MAX: usize = 1_000;
 const RUNS_MAX: usize = 100;
 /// Status of a run that has not ended.
 const IN_PROGRESS: &str = "in_progress";
-/// Sentry cuts times to the minute.
-const MINUTE_S: f64 = 60.0;
-/// What Sentry assumes for a monitor that does not say it, or says 0.
-const MARGIN_MINUTES_DEFAULT: u64 = 1;
-const RUNTIME_MINUTES_DEFAULT: u64 = 30;
 
 /// Parameter `at`.
 #[derive(Debug, Default, Deserialize)]
@@ -71,20 +70,18 @@ pub(crate) struct Monitor {
     pub(crate) last_status: String,
     /// Receipt of the last check-in.
     pub(crate) last_at: f64,
-    /// None for a monitor whose interval is not known.
+    /// None for a monitor without an interval.
     pub(crate) interval_s: Option<u64>,
+    /// None for a monitor without a crontab that is evaluated.
+    pub(crate) crontab: Option<String>,
+    /// Why its schedule is not evaluated.
+    pub(crate) not_evaluated: Option<String>,
     /// Time from which it is missed without a further check-in.
     pub(crate) missed_from: Option<f64>,
     /// True in the last minute before that.
     pub(crate) late: bool,
-}
-
-/// When the check-ins of a monitor are due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Schedule {
-    interval_s: u64,
-    margin_s: u64,
-    runtime_s: u64,
+    /// Number of check-ins that began a run after the monitor had become missed.
+    pub(crate) late_check_ins: u64,
 }
 
 /// What is known of one monitor.
@@ -92,7 +89,8 @@ struct Schedule {
 struct Known {
     status: String,
     at: f64,
-    schedule: Option<Schedule>,
+    late: u64,
+    schedule: Schedule,
     /// Ids of the runs that have not ended, with their last check-ins, in their order.
     runs: Vec<(String, f64)>,
 }
@@ -140,42 +138,15 @@ fn add(all: &mut BTreeMap<Key, Known>, opened: &ListedEnvelope<'_>) -> u64 {
             Entry::Vacant(_) if is_full => left_out += 1,
             entry => {
                 let known = entry.or_default();
-                // A check-in without settings keeps those of the one before.
+                // It is judged by the settings of before. Without settings of its own it keeps them.
+                known.check_in(&short("check_in_id"), status, at);
                 if check_in.get("monitor_config").is_some() {
                     known.schedule = Schedule::read(&check_in.object("monitor_config"));
                 }
-                known.check_in(&short("check_in_id"), status, at);
             }
         }
     }
     left_out
-}
-
-impl Schedule {
-    /// Reads a monitor's settings. Returns None without an interval.
-    fn read(config: &Fields<'_>) -> Option<Self> {
-        let schedule = config.object("schedule");
-        if schedule.text("type").as_deref() != Some("interval") {
-            return None;
-        }
-        let unit_s = match schedule.text("unit")?.as_str() {
-            "minute" => 60,
-            "hour" => 60 * 60,
-            "day" => 24 * 60 * 60,
-            "week" => 7 * 24 * 60 * 60,
-            "month" => 30 * 24 * 60 * 60,
-            "year" => 365 * 24 * 60 * 60,
-            _ => return None,
-        };
-        let minutes_in_s = |name: &str, default: u64| {
-            config.number(name).filter(|minutes| *minutes > 0).unwrap_or(default).saturating_mul(60)
-        };
-        Some(Self {
-            interval_s: schedule.number("value")?.saturating_mul(unit_s),
-            margin_s: minutes_in_s("checkin_margin", MARGIN_MINUTES_DEFAULT),
-            runtime_s: minutes_in_s("max_runtime", RUNTIME_MINUTES_DEFAULT),
-        })
-    }
 }
 
 impl Known {
@@ -187,8 +158,9 @@ impl Known {
             true => self.runs.len().checked_sub(1),
             false => self.runs.iter().position(|(run, _)| *run == id),
         };
-        if let Some(index) = known {
-            self.runs.remove(index);
+        match known {
+            Some(index) => drop(self.runs.remove(index)),
+            None => self.late += u64::from(self.missed_from().is_some_and(|from| at >= from)),
         }
         if status == IN_PROGRESS {
             if self.runs.len() >= RUNS_MAX {
@@ -196,24 +168,19 @@ impl Known {
             }
             self.runs.push((id, at));
         } else if status == "ok" {
-            let runtime_s = self.runtime_s();
-            self.runs.retain(|(_, since)| !is_late(*since, runtime_s, at));
+            self.runs.retain(|(_, since)| !self.schedule.is_late(*since, at));
         }
         (self.status, self.at) = (status, at);
     }
 
+    /// Returns the time from which it is missed. None before its first check-in.
     fn missed_from(&self) -> Option<f64> {
-        let Schedule { interval_s, margin_s, .. } = self.schedule?;
-        Some(minute_of(self.at + interval_s as f64) + margin_s as f64)
-    }
-
-    fn runtime_s(&self) -> u64 {
-        self.schedule.map_or(RUNTIME_MINUTES_DEFAULT * 60, |schedule| schedule.runtime_s)
+        if self.status.is_empty() { None } else { self.schedule.missed_from(self.at) }
     }
 
     fn state(&self, now: f64) -> &str {
         let is_missed = self.missed_from().is_some_and(|from| now >= from);
-        let is_any_late = self.runs.iter().any(|(_, since)| is_late(*since, self.runtime_s(), now));
+        let is_any_late = self.runs.iter().any(|(_, since)| self.schedule.is_late(*since, now));
         match (is_missed, is_any_late) {
             (true, _) => "missed",
             (false, true) => "timeout",
@@ -222,28 +189,27 @@ impl Known {
     }
 
     fn monitor(self, (project, monitor, environment): Key, now: f64) -> Monitor {
+        let (state, missed_from) = (self.state(now).to_owned(), self.missed_from());
+        let (interval_s, crontab, not_evaluated) = match self.schedule.due {
+            Due::After(interval_s) => (Some(interval_s), None, None),
+            Due::Crontab(text, _) => (None, Some(text), None),
+            Due::Unknown(reason) => (None, None, Some(reason)),
+        };
         Monitor {
             project,
             monitor,
             environment,
-            state: self.state(now).to_owned(),
-            last_at: self.at,
-            interval_s: self.schedule.map(|schedule| schedule.interval_s),
-            missed_from: self.missed_from(),
-            late: self.missed_from().is_some_and(|from| (from - MINUTE_S..from).contains(&now)),
+            state,
             last_status: self.status,
+            last_at: self.at,
+            interval_s,
+            crontab,
+            not_evaluated,
+            missed_from,
+            late: missed_from.is_some_and(|from| (from - MINUTE_S..from).contains(&now)),
+            late_check_ins: self.late,
         }
     }
-}
-
-/// The begin of the minute.
-fn minute_of(at: f64) -> f64 {
-    (at / MINUTE_S).floor() * MINUTE_S
-}
-
-/// Returns true if a run has taken longer than it may.
-fn is_late(since: f64, runtime_s: u64, now: f64) -> bool {
-    now >= minute_of(since) + runtime_s as f64
 }
 
 #[cfg(test)]
@@ -298,27 +264,25 @@ mod tests {
     }
 
     #[test]
-    fn monitor_without_an_interval_is_never_missed() {
-        for config in [
-            "{}",
-            r#"{"schedule":{"type":"crontab","value":"* * * * *"}}"#,
-            r#"{"schedule":{"type":"interval","value":"often","unit":"minute"}}"#,
-            r#"{"schedule":{"type":"interval","value":1,"unit":"moon"}}"#,
-        ] {
+    fn monitor_without_a_known_schedule_is_never_missed() {
+        let berlin = r#"{"schedule":{"type":"crontab","value":"* * * * *"},"timezone":"Europe/Berlin"}"#;
+        for config in ["{}", berlin] {
             assert_eq!(known("ok", config).state(f64::INFINITY), "ok", "{config}");
         }
     }
 
     #[test]
-    fn settings_that_are_missing_are_those_of_sentry() {
-        let read = |config| Schedule::read(&Fields::parse(config));
-        let hourly = read(r#"{"schedule":{"type":"interval","value":2,"unit":"hour"}}"#);
-        let defaults = Some(Schedule { interval_s: 7_200, margin_s: 60, runtime_s: 1_800 });
-        assert_eq!(hourly, defaults);
-        let zeros =
-            r#"{"schedule":{"type":"interval","value":2,"unit":"hour"},"checkin_margin":0,"max_runtime":0}"#;
-        assert_eq!(read(zeros), defaults);
-        let endless = read(r#"{"schedule":{"type":"interval","value":18446744073709551615,"unit":"year"}}"#);
-        assert_eq!(endless.map(|schedule| schedule.interval_s), Some(u64::MAX));
+    fn crontab_is_missed_and_its_late_check_ins_are_counted() {
+        let quarterly = r#"{"schedule":{"type":"crontab","value":"*/15 * * * *"},"checkin_margin":2}"#;
+        let mut monitor = known("ok", quarterly);
+        // It is due at 1800.
+        assert_eq!([1_919.9, 1_920.0].map(|at| monitor.state(at)), ["ok", "missed"]);
+        monitor.check_in("b", "in_progress".to_owned(), 1_919.9);
+        monitor.check_in("b", "ok".to_owned(), 9_000.0);
+        assert_eq!(monitor.late, 0, "the end of a run is not due at a time");
+        monitor.check_in("c", "ok".to_owned(), 10_019.9);
+        assert_eq!((monitor.late, monitor.missed_from()), (0, Some(10_920.0)));
+        monitor.check_in("d", "error".to_owned(), 10_920.0);
+        assert_eq!((monitor.late, monitor.state(10_920.0)), (1, "error"));
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the recorder over HTTP, in this process or as the real program.
 
 mod cost;
+mod cron;
 mod damage;
 mod dashboards;
 mod feedback;

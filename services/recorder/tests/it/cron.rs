@@ -1,0 +1,103 @@
+//! Check-ins by URL, as Sentry documents them for `curl`.
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::{
+    protocol::encoded,
+    support::{Recorder, fetch, key},
+};
+
+fn check_in(recorder: &Recorder, method: Method, path: &str) -> RequestBuilder {
+    recorder.client.request(method, format!("{}/api/3/cron/{path}", recorder.ingest))
+}
+
+async fn monitors(recorder: &Recorder, parameters: &str) -> Vec<Value> {
+    let path = format!("/api/v1/monitors?{parameters}");
+    let answer: Value = recorder.get(&path).await.json().await.expect("JSON");
+    answer["monitors"].as_array().expect("monitors").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_ins_by_url_are_listed_with_the_others() {
+    let recorder = Recorder::start(&[]).await;
+    let (key, id) = (key(3), "9ec79c33ec9942ab8353589fcb2e04dc");
+    let auth = format!("Sentry sentry_key={key}");
+    let requests = [
+        check_in(&recorder, Method::GET, &format!("nightly/{key}/?status=in_progress&check_in_id={id}")),
+        check_in(&recorder, Method::POST, &format!("nightly/{key}?status=ok&check_in_id={id}&duration=1.5")),
+        check_in(&recorder, Method::GET, &format!("nightly?status=error&environment=test&sentry_key={key}")),
+        check_in(&recorder, Method::POST, "hourly%20job/?status=ok").header("x-sentry-auth", auth),
+    ];
+    for request in requests {
+        let response = fetch(request).await;
+        assert_eq!(response.status(), 202, "as Sentry: it is evaluated later");
+        assert!(response.headers().contains_key("x-recorder-seq"));
+        assert!(response.bytes().await.expect("bytes").is_empty());
+    }
+    let listed = recorder.lines("/api/v1/check-ins").await;
+    let facts = |line: &Value| ["monitor_slug", "status", "check_in_id"].map(|name| line[name].clone());
+    let zeros: &str = &"0".repeat(32);
+    let expected = [
+        ["nightly", "in_progress", id],
+        ["nightly", "ok", id],
+        ["nightly", "error", zeros],
+        ["hourly job", "ok", zeros],
+    ];
+    assert_eq!(listed.iter().map(facts).collect::<Vec<_>>(), expected);
+    assert_eq!((&listed[1]["duration"], &listed[1]["project"]), (&json!(1.5), &json!("game")));
+    let states: Vec<Value> = monitors(&recorder, "").await.iter().map(|row| row["state"].clone()).collect();
+    assert_eq!(states, ["ok", "ok", "error"], "nightly has two environments");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_brings_a_crontab_that_is_evaluated() {
+    let recorder = Recorder::start(&[]).await;
+    let config = |zone: &str| json!({"schedule": {"type": "crontab", "value": "* * * * *"}, "checkin_margin": 2, "max_runtime": 5, "timezone": zone});
+    for (slug, zone) in [("utc", "UTC"), ("berlin", "Europe/Berlin")] {
+        let body = json!({"status": "ok", "monitor_config": config(zone)}).to_string();
+        for (name, body) in encoded(body.as_bytes()) {
+            let request = check_in(&recorder, Method::POST, &format!("{slug}/{}/", key(3)))
+                .header("content-type", "application/json")
+                .header("content-encoding", name)
+                .body(body);
+            assert_eq!(fetch(request).await.status(), 202, "{name}");
+        }
+    }
+    let rows = monitors(&recorder, "").await;
+    let (berlin, utc) = (&rows[0], &rows[1]);
+    assert_eq!((&utc["monitor"], &utc["crontab"]), (&json!("utc"), &json!("* * * * *")));
+    let missed_from = utc["missed_from"].as_f64().expect("a time");
+    let last_at = utc["last_at"].as_f64().expect("a time");
+    assert!((120.0..=180.0).contains(&(missed_from - last_at)), "the next minute, and two more: {utc}");
+    assert!(berlin["missed_from"].is_null() && berlin["crontab"].is_null(), "{berlin}");
+    assert!(berlin["not_evaluated"].as_str().is_some_and(|why| why.contains("Europe/Berlin")), "{berlin}");
+    let later = monitors(&recorder, &format!("at={missed_from}")).await;
+    assert_eq!([&later[0]["state"], &later[1]["state"]], ["ok", "missed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_check_ins_have_sentrys_form() {
+    let recorder = Recorder::start(&[]).await;
+    let with_key =
+        |method: Method, end: &str| check_in(&recorder, method, &format!("nightly/{}/{end}", key(3)));
+    let json =
+        |body: String| with_key(Method::POST, "").header("content-type", "application/json").body(body);
+    for (request, status, reason) in [
+        (with_key(Method::GET, ""), 400, "status is missing"),
+        (with_key(Method::GET, "?status=ok&check_in_id=7"), 400, "check_in_id"),
+        (json("[".to_owned()), 400, "JSON object"),
+        (json("{}".to_owned()), 400, "status is missing"),
+        (json(format!("{{\"status\":\"ok\",\"x\":\"{}\"}}", "a".repeat(110_000))), 413, "102400"),
+        (check_in(&recorder, Method::GET, "nightly/?status=ok"), 401, "authorization"),
+        (check_in(&recorder, Method::GET, "nightly/unknown/?status=ok"), 403, "ProjectNotFound"),
+        (check_in(&recorder, Method::GET, &format!("nightly/{}/?status=ok", key(1))), 403, "ProjectId"),
+    ] {
+        let response = fetch(request).await;
+        assert_eq!(response.status().as_u16(), status, "{reason}");
+        let body: Value = response.json().await.expect("JSON");
+        let detail = body["detail"].as_str().expect("a detail");
+        assert!(detail.contains(reason), "{detail}");
+    }
+    assert!(recorder.lines("/api/v1/envelopes").await.is_empty());
+}
