@@ -11,6 +11,7 @@ mod otlp;
 mod receive;
 mod receive_body;
 mod refusal;
+mod security;
 
 use std::sync::{
     Arc,
@@ -96,6 +97,8 @@ pub fn router(ingest: Ingest) -> Router {
         .route("/api/{project}/cron/{slug}/{key}/", get(cron::with_key).post(cron::with_key))
         .route("/api/{project}/cron/{slug}", get(cron::without_key).post(cron::without_key))
         .route("/api/{project}/cron/{slug}/", get(cron::without_key).post(cron::without_key))
+        .route("/api/{project}/security/", post(security::report))
+        .route("/api/{project}/security", post(security::report))
         .with_state(ingest)
         // The recorder enforces its own limits, which bound memory more strictly than a single number.
         .layer(DefaultBodyLimit::disable())

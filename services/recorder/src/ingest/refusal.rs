@@ -39,6 +39,9 @@ pub(crate) enum Refusal {
     /// The request is not a check-in.
     #[error(transparent)]
     CheckIn(CheckInError),
+    /// The report of a browser is not JSON.
+    #[error("bad request: the report is not JSON: {0}")]
+    Report(String),
     /// The received body exceeds the limit before decompression.
     #[error("payload too large: the limit is {0} bytes")]
     TooLarge(usize),

@@ -73,6 +73,27 @@ async fn wrong_keys_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn security_reports_of_browsers_are_kept() {
+    let recorder = Recorder::start(&[]).await;
+    let report = r#"{"csp-report":{"blocked-uri":"inline","effective-directive":"script-src"}}"#;
+    let url = format!("{}/api/1/security/?sentry_key={}&sentry_release=1.0", recorder.ingest, key(1));
+    let post = |url: &str, content_type: &str, body: &'static str| {
+        recorder.client.post(url).header("content-type", content_type).body(body)
+    };
+    let response = fetch(post(&url, "application/csp-report", report)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let listed = recorder.lines("/api/v1/envelopes?type=raw_security").await;
+    let item = &listed[0]["items"][0];
+    assert_eq!((&item["headers"]["sentry_release"], listed.len()), (&Value::from("1.0"), 1));
+    assert_eq!(item["payload"]["csp-report"]["blocked-uri"], "inline");
+    assert!(assert_refused(post(&url, "application/csp-report", "{"), 400).await.contains("not JSON"));
+    assert!(assert_refused(post(&url, "text/html", report), 415).await.contains("csp-report"));
+    let without_key = format!("{}/api/1/security/", recorder.ingest);
+    assert_refused(post(&without_key, "application/csp-report", report), 401).await;
+    assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn raw_returns_received_and_decompressed_bytes() {
     let recorder = Recorder::start(&[]).await;
     for (name, body) in encoded(EVENT.as_bytes()) {
