@@ -1,12 +1,14 @@
 //! Forwards copies of envelopes to a real Sentry, for each project that has a DSN there.
 //!
 //! It guarantees that forwarding never delays or changes what is stored. Queues are bounded in number and in bytes, errors
-//! go before spans and logs ([`queue`]), and only a few requests are in flight. Items that the target limits are left out.
+//! go before spans and logs ([`queue`]), and only a few requests are in flight. A body in a file stays there, and one such copy
+//! is made at a time ([`large`]). Items that the target limits are left out.
 //! A copy that does not fit, is refused or fails is dropped and never retried. Every loss is counted by project and
 //! category, shown in the status, and reported to the target in a client report, as an SDK does.
 
 mod copy;
 mod form;
+mod large;
 mod queue;
 mod stats;
 mod targets;
@@ -16,9 +18,11 @@ mod worker;
 use std::{collections::HashMap, sync::Arc};
 
 use futures::future::join_all;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    body::Limits,
     journal::{Body, BodyKind, Encoding},
     projects::Projects,
 };
@@ -28,6 +32,7 @@ pub use targets::{Target, TargetError, targets};
 pub use volume::Volume;
 
 use copy::Keys;
+use large::{FileRoom, LargeCopy};
 use queue::{Queue, QueuedCopy};
 use stats::CopyStats;
 use worker::Worker;
@@ -44,6 +49,7 @@ type Queues = HashMap<u32, (Arc<Queue>, Arc<CopyStats>)>;
 #[derive(Clone, Debug)]
 pub struct Forwarder {
     queues: Arc<Queues>,
+    room: FileRoom,
 }
 
 impl Forwarder {
@@ -51,22 +57,23 @@ impl Forwarder {
     pub fn new(
         targets: Vec<Target>,
         projects: &Projects,
-        envelope_bytes_max: usize,
+        limits: Limits,
     ) -> Result<(Self, ForwardTask), reqwest::Error> {
         let mut queues = HashMap::new();
         let mut workers = Vec::new();
         if !targets.is_empty() {
             let client = worker::client()?;
             let keys = Keys::new(projects, &targets);
+            let large = Arc::new(Semaphore::new(1));
             let share = (WAITING_BYTES_MAX / targets.len()).max(SHARE_BYTES_MIN);
             for target in targets {
                 let (queue, stats) = (Arc::new(Queue::new(share)), Arc::new(CopyStats::new(&target.name)));
                 queues.insert(target.project, (Arc::clone(&queue), Arc::clone(&stats)));
-                let keys = keys.clone();
-                workers.push(Worker::new(target, keys, queue, stats, client.clone(), envelope_bytes_max));
+                let (keys, client, large) = (keys.clone(), client.clone(), Arc::clone(&large));
+                workers.push(Worker::new(target, keys, queue, stats, client, limits, large));
             }
         }
-        Ok((Self { queues: Arc::new(queues) }, ForwardTask(workers)))
+        Ok((Self { queues: Arc::new(queues), room: FileRoom::default() }, ForwardTask(workers)))
     }
 
     /// Returns true when the envelopes of this project are forwarded.
@@ -78,10 +85,22 @@ impl Forwarder {
     /// Queues a copy without waiting. `volumes` are counted as lost if the copy is dropped.
     pub fn push(&self, project: u32, kind: BodyKind, encoding: Encoding, body: Body, volumes: Vec<Volume>) {
         let Some((queue, stats)) = self.queues.get(&project) else { return };
-        // A body in a file is larger than any copy that is forwarded.
-        let Body::Memory(body) = body else { return stats.record_queue_full(&volumes) };
-        for lost in queue.push(QueuedCopy { kind, encoding, body, volumes }) {
-            stats.record_queue_full(&lost.volumes);
+        match body {
+            Body::Memory(body) => {
+                for lost in queue.push(QueuedCopy { kind, encoding, body, volumes }) {
+                    stats.record_queue_full(&lost.volumes);
+                }
+            }
+            Body::File(_) => {
+                // The file has no name. It takes room on the disk for as long as somebody has it open.
+                let Some(room) = self.room.take(body.bytes()) else {
+                    return stats.record_queue_full(&volumes);
+                };
+                let copy = LargeCopy { kind, encoding, body, volumes, _room: room };
+                if let Some(lost) = queue.push_large(copy) {
+                    stats.record_queue_full(&lost.volumes);
+                }
+            }
         }
     }
 
@@ -115,7 +134,7 @@ impl ForwardTask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{body::SMALL_BYTES, protocol::auth::Dsn};
+    use crate::{body::SMALL_BYTES, journal::Blob, protocol::auth::Dsn};
 
     fn forwarder(targets: u32) -> Forwarder {
         let target = |project: u32| Target {
@@ -124,7 +143,8 @@ mod tests {
             dsn: Dsn::parse("http://theirs@127.0.0.1/7").expect("a DSN"),
         };
         let projects = Projects::new(Vec::new()).expect("projects");
-        Forwarder::new((1..=targets).map(target).collect(), &projects, 1_000).expect("a client").0
+        let limits = Limits { envelope_bytes_max: 1_000, memory_bytes_max: 1_000 };
+        Forwarder::new((1..=targets).map(target).collect(), &projects, limits).expect("a client").0
     }
 
     #[tokio::test]
@@ -145,5 +165,29 @@ mod tests {
             offer();
             assert_eq!(lost(), 1, "one more does not, with {targets} targets");
         }
+    }
+
+    #[tokio::test]
+    async fn files_of_copies_have_a_limit() {
+        // Another test in this process may have installed a provider already.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let forwarder = forwarder(2);
+        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        let offer = |project: u32, mebibytes: u64| {
+            let blob = Blob { file: Arc::clone(&file), offset: 0, bytes: mebibytes << 20 };
+            forwarder.push(project, BodyKind::Envelope, Encoding::Gzip, Body::File(blob), Vec::new());
+        };
+        let lost = || forwarder.states().iter().map(|state| state.dropped_queue_full).collect::<Vec<_>>();
+        offer(1, 300);
+        offer(2, 212);
+        assert_eq!(lost(), [0, 0]);
+        offer(2, 1);
+        assert_eq!(lost(), [0, 1], "all projects share the limit");
+        for _ in 0..16 {
+            offer(1, 0);
+        }
+        assert_eq!(lost(), [1, 1], "the oldest of too many is dropped");
+        offer(2, 300);
+        assert_eq!(lost(), [1, 1], "its room is free again");
     }
 }

@@ -76,7 +76,7 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     let answered = Arc::new(Answered::default());
     let targets = forward::targets(&config.forward, std::env::vars_os(), &projects)
         .map_err(Failure::invalid_setting)?;
-    let (forwarder, forward_task) = Forwarder::new(targets, &projects, config.limits.memory_bytes_max)?;
+    let (forwarder, forward_task) = Forwarder::new(targets, &projects, config.limits.body())?;
     lifecycle.background("forward", |stop| forward_task.run(stop));
     let spool = Spool::new(&config.recorder.data_dir, config.limits.spool_bytes_max);
     let ingest = Ingest {

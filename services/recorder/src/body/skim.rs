@@ -28,6 +28,8 @@ struct SkimmedItem {
     header: Range<usize>,
     payload: Range<usize>,
     omitted: u64,
+    /// Place in the decompressed body, from the header line to the end of the payload.
+    place: Range<u64>,
 }
 
 impl Skimmed {
@@ -35,6 +37,11 @@ impl Skimmed {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Returns the place of each item in the decompressed body, from its header line to the end of its payload.
+    pub fn places(&self) -> impl Iterator<Item = Range<u64>> {
+        self.items.iter().map(|item| item.place.clone())
     }
 
     /// Returns the envelope, which borrows from this buffer.
@@ -58,7 +65,7 @@ pub(super) fn skim(reader: impl BufRead, limits: Limits) -> Result<Skimmed, Body
     if skimming.reader.limit() == 0 {
         return Err(BodyError::TooLarge { limit: limits.envelope_bytes_max });
     }
-    skimming.skimmed.bytes = envelope_bytes_max + 1 - skimming.reader.limit();
+    skimming.skimmed.bytes = skimming.position();
     read.map(|()| skimming.skimmed)
 }
 
@@ -78,6 +85,7 @@ impl<R: BufRead> Skimming<R> {
                 return Err(EnvelopeError::TooManyItems.into());
             }
             let index = self.skimmed.items.len();
+            let begin = self.position();
             let header = self.line(LINE_BYTES_MAX)?;
             let (_, head) = item_head(&self.skimmed.text[header.clone()], index)?;
             let (item_type, length) = (head.item_type().into_owned(), head.length);
@@ -87,6 +95,7 @@ impl<R: BufRead> Skimming<R> {
             if sessions > limits::SESSIONS_MAX || length.is_some_and(|length| length > rule.bytes_max) {
                 return Err(too_large);
             }
+            let payload_begin = self.position();
             let (payload, omitted) = match length {
                 Some(length) => self.payload(length, rule.memory_bytes_max, index)?,
                 None => self.payload_to_line_end(rule.memory_bytes_max)?,
@@ -97,9 +106,15 @@ impl<R: BufRead> Skimming<R> {
             if omitted > 0 && rule.is_read() {
                 return Err(BodyError::TooMuchToRead { limit: self.limits.memory_bytes_max });
             }
-            self.skimmed.items.push(SkimmedItem { header, payload, omitted });
+            let place = begin..payload_begin + omitted.max(payload.len() as u64);
+            self.skimmed.items.push(SkimmedItem { header, payload, omitted, place });
         }
         Ok(())
+    }
+
+    /// Returns the number of bytes that were read.
+    fn position(&self) -> u64 {
+        self.limits.envelope_bytes_max as u64 + 1 - self.reader.limit()
     }
 
     /// Reads a payload of a known length and the newline behind it.

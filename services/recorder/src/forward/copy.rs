@@ -37,6 +37,9 @@ pub(super) enum CopyError {
     /// The copy could not be written to memory.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// A body in memory was taken for one in a file.
+    #[error("the body is not in a file")]
+    NotInFile,
 }
 
 /// Keys of our projects, each with the key of the same project at the target.
@@ -86,6 +89,42 @@ pub(super) struct Options<'a> {
     pub(super) report: Option<Vec<u8>>,
 }
 
+/// Decision about each item of an envelope.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// Whether each item is sent.
+    pub(super) kept: Vec<bool>,
+    /// Volumes of the items that are sent.
+    pub(super) sent: Vec<Volume>,
+    /// Volumes of the omitted items.
+    pub(super) left_out: Vec<Volume>,
+    /// Number of omitted items.
+    pub(super) left_out_items: u64,
+    /// True when rate limits leave nothing to send.
+    pub(super) is_empty: bool,
+}
+
+impl Selection {
+    /// Leaves out the items whose category is limited now.
+    pub(super) fn of(envelope: &Envelope<'_>, options: &Options<'_>) -> Self {
+        let mut selection = Self::default();
+        for item in &envelope.items {
+            let volumes = Volume::of_item(item);
+            let is_limited = (options.is_limited)(volumes.first().map(|volume| volume.category));
+            selection.kept.push(!is_limited);
+            if is_limited {
+                selection.left_out.extend(volumes);
+                selection.left_out_items += 1;
+            } else {
+                selection.sent.extend(volumes);
+            }
+        }
+        let has_items = selection.kept.contains(&true);
+        selection.is_empty = !has_items && (selection.left_out_items > 0 || (options.is_limited)(None));
+        selection
+    }
+}
+
 /// Builds the envelope for the target, which would refuse one of our DSNs or keys in the header.
 pub(super) fn for_target(
     kind: BodyKind,
@@ -95,44 +134,37 @@ pub(super) fn for_target(
 ) -> Result<Prepared, CopyError> {
     let plain = body::plain(kind, encoding, body, options.bytes_max)?;
     let envelope = Envelope::parse(&plain)?;
-    if kind.otlp().is_some() {
-        return Ok(whole_export(body, &envelope, &options));
-    }
+    let Selection { kept, sent, left_out, left_out_items, is_empty } = Selection::of(&envelope, &options);
+    let body = match kind.otlp() {
+        _ if is_empty => None,
+        // All its spans or logs have one category, so it is sent as a whole.
+        Some(_) => Some(body.to_vec()),
+        None => Some(kept_items(&envelope, &kept, &options)?),
+    };
+    Ok(Prepared { body, sent, left_out, left_out_items })
+}
+
+/// Writes the header for the target and the items that are kept.
+fn kept_items(envelope: &Envelope<'_>, kept: &[bool], options: &Options<'_>) -> Result<Vec<u8>, CopyError> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-    serde_json::to_writer(&mut out, &header(&envelope, &options)?)?;
+    serde_json::to_writer(&mut out, &header(envelope, options)?)?;
     out.write_all(b"\n")?;
-    let (mut sent, mut left_out, mut left_out_items, mut items) = (Vec::new(), Vec::new(), 0, 0);
-    for item in &envelope.items {
-        let volumes = Volume::of_item(item);
-        if (options.is_limited)(volumes.first().map(|volume| volume.category)) {
-            left_out.extend(volumes);
-            left_out_items += 1;
-            continue;
-        }
-        items += 1;
-        sent.extend(volumes);
+    for (item, _) in envelope.items.iter().zip(kept).filter(|(_, kept)| **kept) {
         for piece in [item.headers_raw.as_bytes(), b"\n", item.payload, b"\n"] {
             out.write_all(piece)?;
         }
     }
-    let empty = items == 0 && (left_out_items > 0 || (options.is_limited)(None));
-    if let Some(report) = options.report.filter(|_| !empty) {
-        out.write_all(&report)?;
+    if let Some(report) = &options.report {
+        out.write_all(report)?;
     }
-    let body = if empty { None } else { Some(out.finish()?) };
-    Ok(Prepared { body, sent, left_out, left_out_items })
+    Ok(out.finish()?)
 }
 
-/// All spans or logs of an export have one category, so it is sent or left out as a whole.
-fn whole_export(body: &[u8], envelope: &Envelope<'_>, options: &Options<'_>) -> Prepared {
-    let volumes = Volume::of_envelope(envelope);
-    let is_limited = (options.is_limited)(volumes.first().map(|volume| volume.category));
-    let left_out_items = if is_limited { envelope.items.len() as u64 } else { 0 };
-    let (sent, left_out) = if is_limited { (Vec::new(), volumes) } else { (volumes, Vec::new()) };
-    Prepared { body: (!is_limited).then(|| body.to_vec()), sent, left_out, left_out_items }
-}
-
-fn header(envelope: &Envelope<'_>, options: &Options<'_>) -> Result<Map<String, Value>, serde_json::Error> {
+/// Returns the envelope's header with the target's keys.
+pub(super) fn header(
+    envelope: &Envelope<'_>,
+    options: &Options<'_>,
+) -> Result<Map<String, Value>, serde_json::Error> {
     let mut header: Map<String, Value> = serde_json::from_str(&strict_text(envelope.headers_raw))?;
     header.remove("dsn");
     if let Some(key) = header.get_mut("trace").and_then(|trace| trace.get_mut("public_key"))

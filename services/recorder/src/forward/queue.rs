@@ -1,7 +1,8 @@
 //! Queue of the copies that wait to be sent for one project.
 //!
 //! It has two classes, like the transport of the services. Errors, check-ins, sessions and feedback go first and have room
-//! that spans, logs and metrics cannot take. A full class drops its oldest copies, because new ones describe the present.
+//! that spans, logs and metrics cannot take. A full class drops its oldest copies, because new ones describe the present. Copies
+//! in files wait apart from both and are sent one at a time.
 
 use std::{
     collections::VecDeque,
@@ -12,11 +13,13 @@ use bytes::Bytes;
 use telemetry::Category;
 use tokio::sync::Notify;
 
-use super::volume::Volume;
+use super::{large::LargeCopy, volume::Volume};
 use crate::journal::{BodyKind, Encoding};
 
 /// Largest number of waiting copies in each class.
 const WAITING_MAX: usize = 128;
+/// Largest number of waiting copies in files.
+const LARGE_WAITING_MAX: usize = 16;
 
 /// A copy that waits to be sent.
 #[derive(Debug)]
@@ -38,6 +41,7 @@ pub(super) struct Queue {
 struct Waiting {
     first: Class,
     rest: Class,
+    large: VecDeque<LargeCopy>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +87,30 @@ impl Queue {
         drop(waiting);
         self.changed.notify_waiters();
         lost
+    }
+
+    /// Queues a copy in a file. Returns the oldest one when there is no room for it.
+    pub(super) fn push_large(&self, copy: LargeCopy) -> Option<LargeCopy> {
+        let mut waiting = self.waiting();
+        let is_full = waiting.large.len() >= LARGE_WAITING_MAX;
+        let lost = if is_full { waiting.large.pop_front() } else { None };
+        waiting.large.push_back(copy);
+        drop(waiting);
+        self.changed.notify_waiters();
+        lost
+    }
+
+    /// Waits for the next copy in a file.
+    pub(super) async fn next_large(&self) -> LargeCopy {
+        loop {
+            // As below.
+            let changed = self.changed.notified();
+            let copy = self.waiting().large.pop_front();
+            if let Some(copy) = copy {
+                return copy;
+            }
+            changed.await;
+        }
     }
 
     /// Waits for the next copy of the first class, or of the rest if `takes_rest` is set and the first class is empty.

@@ -69,7 +69,7 @@ pub struct ForwardState {
     pub left_out: u64,
     /// Copies that were answered with a status other than 2xx and 429, for example because the DSN is wrong.
     pub refused: u64,
-    /// Copies that did not fit into the queue, or that were too large to forward.
+    /// Copies that did not fit into the queue.
     pub dropped_queue_full: u64,
     /// Copies with nothing left to send because of limits, and copies that were answered with 429.
     pub dropped_rate_limited: u64,

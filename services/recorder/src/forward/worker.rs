@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    io::{self, Read as _},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,21 +10,24 @@ use std::{
 use futures::future::join_all;
 use http::{HeaderMap, StatusCode};
 use telemetry::{Category, Reason, transport::RateLimits};
+use tokio::sync::Semaphore;
 
 use super::{
     copy::{self, Keys, Options, Prepared},
     form::Form,
+    large::{LargeCopy, Plan},
     queue::{Queue, QueuedCopy},
     stats::{CopyStats, Losses},
     targets::Target,
     volume::Volume,
 };
-use crate::journal::Encoding;
+use crate::{
+    body,
+    journal::{Body, BodyKind, Encoding},
+};
 
 /// Largest number of requests of one project in flight. One is reserved for the first class of the queue.
 const IN_FLIGHT_MAX: usize = 4;
-/// Time-out of a request, after which the copy is lost.
-const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Idle time after which a sender reports losses that no copy has taken along.
 const REPORT_IDLE: Duration = Duration::from_secs(30);
 /// Largest part of the target's error text that is shown.
@@ -32,7 +36,6 @@ const REASON_BYTES_MAX: usize = 200;
 /// Creates the shared HTTP client. It follows no redirect, because one would send envelopes and the key to any host.
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
-        .timeout(SEND_DEADLINE)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent("pitboss-recorder")
         .build()
@@ -45,7 +48,9 @@ pub(super) struct Worker {
     queue: Arc<Queue>,
     stats: Arc<CopyStats>,
     client: reqwest::Client,
-    envelope_bytes_max: usize,
+    body_limits: body::Limits,
+    /// Permit for the one large copy of all projects that is in progress.
+    large: Arc<Semaphore>,
     limits: Arc<std::sync::Mutex<RateLimits>>,
     report_idle: Duration,
 }
@@ -57,15 +62,32 @@ impl Worker {
         queue: Arc<Queue>,
         stats: Arc<CopyStats>,
         client: reqwest::Client,
-        envelope_bytes_max: usize,
+        body_limits: body::Limits,
+        large: Arc<Semaphore>,
     ) -> Self {
-        let limits = Arc::default();
-        Self { target, keys, queue, stats, client, envelope_bytes_max, limits, report_idle: REPORT_IDLE }
+        let (limits, report_idle) = (Arc::default(), REPORT_IDLE);
+        Self { target, keys, queue, stats, client, body_limits, large, limits, report_idle }
     }
 
     /// Sends forever.
     pub(super) async fn run(self) {
-        join_all((0..IN_FLIGHT_MAX).map(|number| self.send_loop(number > 0))).await;
+        let sending = join_all((0..IN_FLIGHT_MAX).map(|number| self.send_loop(number > 0)));
+        futures::join!(sending, self.send_large_loop());
+    }
+
+    /// Sends the copies in files, one of all projects at a time.
+    async fn send_large_loop(&self) {
+        loop {
+            let copy = self.queue.next_large().await;
+            // Nothing closes it.
+            let Ok(permit) = self.large.acquire().await else { return };
+            if copy.kind == BodyKind::Envelope {
+                self.send_large(copy).await;
+            } else {
+                self.send_whole(copy).await;
+            }
+            drop(permit);
+        }
     }
 
     /// Sends one request after another.
@@ -79,21 +101,14 @@ impl Worker {
     }
 
     async fn send_copy(&self, copy: QueuedCopy) {
-        let form = Form::of_copy(&copy, &self.target);
+        let form = Form::of_copy(copy.kind, copy.encoding, copy.body.len() as u64, &self.target);
         // An export cannot take a report along.
         let losses = if form.is_envelope() { self.stats.take_losses() } else { Losses::default() };
         let made = match self.prepare(&copy, losses.report()).await {
             Ok(made) => made,
-            Err(reason) => {
-                self.stats.restore_losses(losses);
-                self.stats.record_loss(Reason::InternalSdkError, &copy.volumes);
-                return self.stats.count_failed(None, &reason);
-            }
+            Err(reason) => return self.count_unmade(losses, &copy.volumes, &reason),
         };
-        if made.left_out_items > 0 {
-            self.stats.count_left_out(made.left_out_items);
-            self.stats.record_loss(Reason::RatelimitBackoff, &made.left_out);
-        }
+        self.count_left_out(made.left_out_items, &made.left_out);
         let Some(body) = made.body else {
             self.stats.restore_losses(losses);
             return self.stats.count_rate_limited();
@@ -101,6 +116,67 @@ impl Worker {
         if self.send(body, &form, &made.sent, losses).await {
             self.stats.count_sent();
         }
+    }
+
+    /// Sends a body in a file that is not an envelope. Such a body is short enough to be read into memory.
+    async fn send_whole(&self, copy: LargeCopy) {
+        let LargeCopy { kind, encoding, body, volumes, .. } = copy;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            body.reader().read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let read = read.await.map_err(io::Error::other).flatten();
+        match read.map_err(|error| error.to_string()) {
+            Ok(bytes) => self.send_copy(QueuedCopy { kind, encoding, body: bytes.into(), volumes }).await,
+            Err(reason) => self.count_unmade(Losses::default(), &volumes, &reason),
+        }
+    }
+
+    /// Counts a copy that could not be made. The next one takes the report along.
+    fn count_unmade(&self, losses: Losses, volumes: &[Volume], reason: &str) {
+        self.stats.restore_losses(losses);
+        self.stats.record_loss(Reason::InternalSdkError, volumes);
+        self.stats.count_failed(None, reason);
+    }
+
+    fn count_left_out(&self, items: u64, volumes: &[Volume]) {
+        if items > 0 {
+            self.stats.count_left_out(items);
+            self.stats.record_loss(Reason::RatelimitBackoff, volumes);
+        }
+    }
+
+    /// Sends an envelope in a file, piece by piece.
+    async fn send_large(&self, copy: LargeCopy) {
+        let losses = self.stats.take_losses();
+        let plan = match self.plan(copy.encoding, copy.body.clone(), losses.report()).await {
+            Ok(plan) => plan,
+            Err(reason) => return self.count_unmade(losses, &copy.volumes, &reason),
+        };
+        self.count_left_out(plan.selection.left_out_items, &plan.selection.left_out);
+        if plan.selection.is_empty {
+            self.stats.restore_losses(losses);
+            return self.stats.count_rate_limited();
+        }
+        let sent = plan.selection.sent.clone();
+        let bytes = sent.iter().map(|volume| volume.quantity).sum::<u64>().max(copy.body.bytes());
+        let form = Form::of_copy(copy.kind, copy.encoding, bytes, &self.target);
+        let body = plan.into_body(copy.encoding, copy.body.clone());
+        if self.send(body, &form, &sent, losses).await {
+            self.stats.count_sent();
+        }
+    }
+
+    async fn plan(&self, encoding: Encoding, body: Body, report: Option<Vec<u8>>) -> Result<Plan, String> {
+        let (key, keys, body_limits) = (self.target.dsn.key.clone(), self.keys.clone(), self.body_limits);
+        let limits = Arc::clone(&self.limits);
+        let planned = tokio::task::spawn_blocking(move || {
+            let is_limited = |category| is_limited(&limits, category);
+            let bytes_max = body_limits.memory_bytes_max;
+            let options = Options { key: &key, keys: &keys, bytes_max, is_limited: &is_limited, report };
+            Plan::new(encoding, &body, body_limits, options)
+        });
+        planned.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     /// Reports losses that no copy has taken along.
@@ -117,7 +193,7 @@ impl Worker {
 
     async fn prepare(&self, copy: &QueuedCopy, report: Option<Vec<u8>>) -> Result<Prepared, String> {
         let (key, keys, bytes_max) =
-            (self.target.dsn.key.clone(), self.keys.clone(), self.envelope_bytes_max);
+            (self.target.dsn.key.clone(), self.keys.clone(), self.body_limits.memory_bytes_max);
         let (kind, encoding, body, limits) =
             (copy.kind, copy.encoding, copy.body.clone(), Arc::clone(&self.limits));
         let made = tokio::task::spawn_blocking(move || {
@@ -129,11 +205,18 @@ impl Worker {
     }
 
     /// Sends a body that contains a report of these losses. Returns true when the target accepted it.
-    async fn send(&self, body: Vec<u8>, form: &Form, volumes: &[Volume], losses: Losses) -> bool {
+    async fn send(
+        &self,
+        body: impl Into<reqwest::Body>,
+        form: &Form,
+        volumes: &[Volume],
+        losses: Losses,
+    ) -> bool {
         let key = &self.target.dsn.key;
         let mut request = self
             .client
             .post(&form.endpoint)
+            .timeout(form.deadline)
             .header("x-sentry-auth", format!("Sentry sentry_key={key}, sentry_version=7"))
             .header("content-type", form.content_type);
         if form.encoding != Encoding::Identity {
@@ -236,7 +319,11 @@ mod tests {
         let target = Target { project: 1, name: "game".to_owned(), dsn: Dsn::parse(&dsn).expect("a DSN") };
         let keys = Keys::new(&Projects::new(Vec::new()).expect("projects"), &[]);
         let (queue, stats) = (Arc::new(Queue::new(1_000)), Arc::new(CopyStats::new("game")));
-        (Worker::new(target, keys, queue, stats, client().expect("a client"), 1_000), reports)
+        let (client, limits) = (
+            client().expect("a client"),
+            body::Limits { envelope_bytes_max: 1_000, memory_bytes_max: 1_000 },
+        );
+        (Worker::new(target, keys, queue, stats, client, limits, Arc::new(Semaphore::new(1))), reports)
     }
 
     #[tokio::test]

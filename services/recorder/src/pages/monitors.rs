@@ -40,7 +40,7 @@ impl MonitorsPage {
         let line = |monitor: Monitor| MonitorLine {
             service: Service::new(&query.projects, &monitor.project),
             last: clock(monitor.last_at),
-            interval: monitor.interval_s.map_or_else(|| "–".to_owned(), every),
+            interval: schedule(&monitor),
             missed_from: optional(monitor.missed_from, clock),
             is_bad: matches!(monitor.state.as_str(), "missed" | "timeout" | "error"),
             monitor,
@@ -52,6 +52,11 @@ impl MonitorsPage {
             truncated: found.scanned.truncated,
         }
     }
+}
+
+fn schedule(monitor: &Monitor) -> String {
+    let crontab = || monitor.crontab.clone().unwrap_or_else(|| "–".to_owned());
+    monitor.interval_s.map_or_else(crontab, every)
 }
 
 fn every(interval_s: u64) -> String {

@@ -37,7 +37,7 @@ pub(crate) fn open(directory: &Path) -> (Query, [JoinHandle<()>; 2]) {
         index::Options { path, gather: Duration::ZERO, limits: limits.body(), ongoing_after_s: 60.0 };
     let (index, indexer) = Index::open(options, &journal).expect("an index");
     let projects = Arc::new(Projects::new(Vec::new()).expect("projects"));
-    let (forwarder, _) = Forwarder::new(Vec::new(), &projects, bytes_max).expect("no targets");
+    let (forwarder, _) = Forwarder::new(Vec::new(), &projects, limits.body()).expect("no targets");
     let (mode, answered) = (Arc::new(ModeSwitch::default()), Arc::new(Answered::default()));
     let shared = Shared { mode, answered, forwarder };
     let operator = Operator::new(Secret::default());

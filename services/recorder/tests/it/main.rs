@@ -6,6 +6,7 @@ mod damage;
 mod dashboards;
 mod feedback;
 mod forward;
+mod forward_large;
 mod health;
 mod index;
 mod issue_states;
