@@ -37,9 +37,16 @@ pub(super) enum CopyError {
     /// The copy could not be written to memory.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A body in memory was taken for one in a file.
-    #[error("the body is not in a file")]
-    NotInFile,
+    /// A small body was taken for one that does not fit into memory.
+    #[error("the body fits into memory")]
+    NotLarge,
+}
+
+impl CopyError {
+    /// Returns true when the body does not fit into memory.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Body(BodyError::TooLarge { .. }))
+    }
 }
 
 /// Keys of our projects, each with the key of the same project at the target.

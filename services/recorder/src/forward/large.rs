@@ -1,4 +1,5 @@
-//! Copies of bodies that are in files. The copy is made while it is sent, piece by piece, so memory does not depend on its size.
+//! Copies of bodies that do not fit into memory, most of them in files. The copy is made while it is sent, piece by piece, so memory
+//! does not depend on its size.
 
 use std::{
     io::{self, BufWriter, Read as _, Write},
@@ -65,7 +66,7 @@ impl Drop for TakenRoom {
     }
 }
 
-/// What is sent of an envelope in a file.
+/// What is sent of a large envelope.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// Header for the target.
@@ -85,7 +86,7 @@ impl Plan {
         options: Options<'_>,
     ) -> Result<Self, CopyError> {
         let opened = body::open(BodyKind::Envelope, encoding, body, limits)?;
-        let Opened::Skimmed(skimmed) = &opened else { return Err(CopyError::NotInFile) };
+        let Opened::Skimmed(skimmed) = &opened else { return Err(CopyError::NotLarge) };
         let envelope = opened.envelope()?;
         let selection = Selection::of(&envelope, &options);
         let places = skimmed.places().zip(&selection.kept).filter_map(|(place, kept)| kept.then_some(place));

@@ -13,7 +13,7 @@ use telemetry::{Category, Reason, transport::RateLimits};
 use tokio::sync::Semaphore;
 
 use super::{
-    copy::{self, Keys, Options, Prepared},
+    copy::{self, CopyError, Keys, Options, Prepared},
     form::Form,
     large::{LargeCopy, Plan},
     queue::{Queue, QueuedCopy},
@@ -81,10 +81,9 @@ impl Worker {
             let copy = self.queue.next_large().await;
             // Nothing closes it.
             let Ok(permit) = self.large.acquire().await else { return };
-            if copy.kind == BodyKind::Envelope {
-                self.send_large(copy).await;
-            } else {
-                self.send_whole(copy).await;
+            match copy.kind {
+                BodyKind::Envelope => self.send_large(copy.encoding, &copy.body, &copy.volumes).await,
+                _ => self.send_whole(copy).await,
             }
             drop(permit);
         }
@@ -106,7 +105,14 @@ impl Worker {
         let losses = if form.is_envelope() { self.stats.take_losses() } else { Losses::default() };
         let made = match self.prepare(&copy, losses.report()).await {
             Ok(made) => made,
-            Err(reason) => return self.count_unmade(losses, &copy.volumes, &reason),
+            // It was small only because it is compressed.
+            Err(error) if error.is_too_large() && copy.kind == BodyKind::Envelope => {
+                self.stats.restore_losses(losses);
+                let Ok(permit) = self.large.acquire().await else { return };
+                self.send_large(copy.encoding, &Body::Memory(copy.body), &copy.volumes).await;
+                return drop(permit);
+            }
+            Err(error) => return self.count_unmade(losses, &copy.volumes, &error.to_string()),
         };
         self.count_left_out(made.left_out_items, &made.left_out);
         let Some(body) = made.body else {
@@ -146,12 +152,12 @@ impl Worker {
         }
     }
 
-    /// Sends an envelope in a file, piece by piece.
-    async fn send_large(&self, copy: LargeCopy) {
+    /// Sends an envelope that does not fit into memory, piece by piece.
+    async fn send_large(&self, encoding: Encoding, body: &Body, volumes: &[Volume]) {
         let losses = self.stats.take_losses();
-        let plan = match self.plan(copy.encoding, copy.body.clone(), losses.report()).await {
+        let plan = match self.plan(encoding, body.clone(), losses.report()).await {
             Ok(plan) => plan,
-            Err(reason) => return self.count_unmade(losses, &copy.volumes, &reason),
+            Err(error) => return self.count_unmade(losses, volumes, &error.to_string()),
         };
         self.count_left_out(plan.selection.left_out_items, &plan.selection.left_out);
         if plan.selection.is_empty {
@@ -159,15 +165,14 @@ impl Worker {
             return self.stats.count_rate_limited();
         }
         let sent = plan.selection.sent.clone();
-        let bytes = sent.iter().map(|volume| volume.quantity).sum::<u64>().max(copy.body.bytes());
-        let form = Form::of_copy(copy.kind, copy.encoding, bytes, &self.target);
-        let body = plan.into_body(copy.encoding, copy.body.clone());
-        if self.send(body, &form, &sent, losses).await {
+        let bytes = sent.iter().map(|volume| volume.quantity).sum::<u64>().max(body.bytes());
+        let form = Form::of_copy(BodyKind::Envelope, encoding, bytes, &self.target);
+        if self.send(plan.into_body(encoding, body.clone()), &form, &sent, losses).await {
             self.stats.count_sent();
         }
     }
 
-    async fn plan(&self, encoding: Encoding, body: Body, report: Option<Vec<u8>>) -> Result<Plan, String> {
+    async fn plan(&self, encoding: Encoding, body: Body, report: Option<Vec<u8>>) -> Result<Plan, CopyError> {
         let (key, keys, body_limits) = (self.target.dsn.key.clone(), self.keys.clone(), self.body_limits);
         let limits = Arc::clone(&self.limits);
         let planned = tokio::task::spawn_blocking(move || {
@@ -176,7 +181,7 @@ impl Worker {
             let options = Options { key: &key, keys: &keys, bytes_max, is_limited: &is_limited, report };
             Plan::new(encoding, &body, body_limits, options)
         });
-        planned.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        planned.await.map_err(io::Error::other)?
     }
 
     /// Reports losses that no copy has taken along.
@@ -191,7 +196,7 @@ impl Worker {
         }
     }
 
-    async fn prepare(&self, copy: &QueuedCopy, report: Option<Vec<u8>>) -> Result<Prepared, String> {
+    async fn prepare(&self, copy: &QueuedCopy, report: Option<Vec<u8>>) -> Result<Prepared, CopyError> {
         let (key, keys, bytes_max) =
             (self.target.dsn.key.clone(), self.keys.clone(), self.body_limits.memory_bytes_max);
         let (kind, encoding, body, limits) =
@@ -201,7 +206,7 @@ impl Worker {
             let options = Options { key: &key, keys: &keys, bytes_max, is_limited: &is_limited, report };
             copy::for_target(kind, encoding, &body, options)
         });
-        made.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        made.await.map_err(io::Error::other)?
     }
 
     /// Sends a body that contains a report of these losses. Returns true when the target accepted it.
@@ -342,6 +347,24 @@ mod tests {
         let expected = serde_json::json!([{"reason": "queue_overflow", "category": "error", "quantity": 3}]);
         assert_eq!(report["discarded_events"], expected);
         assert!(stats.take_losses().report().is_none(), "losses are reported once");
+    }
+
+    #[tokio::test]
+    async fn copy_that_cannot_be_made_keeps_losses_for_the_next_report() {
+        let (worker, reports) = worker().await;
+        worker.stats.record_loss(Reason::QueueOverflow, &LOST);
+        let body = format!("{{}}\n{{\"type\":\"attachment\",\"length\":2000}}\n{}", "a".repeat(2_000));
+        let volumes = vec![Volume { category: Category::Attachment, quantity: 2_000 }];
+        let (kind, encoding) = (BodyKind::Envelope, Encoding::Identity);
+        worker.send_copy(QueuedCopy { kind, encoding, body: body.into(), volumes }).await;
+        assert_eq!(worker.stats.state().dropped_failed, 1, "it is larger than any envelope may be");
+        worker.report_losses().await;
+        let report = reports.lock().expect("whole").pop().expect("a report");
+        let expected = serde_json::json!([
+            {"reason": "internal_sdk_error", "category": "attachment", "quantity": 2_000},
+            {"reason": "queue_overflow", "category": "error", "quantity": 3},
+        ]);
+        assert_eq!(report["discarded_events"], expected);
     }
 
     #[tokio::test]

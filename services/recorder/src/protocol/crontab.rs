@@ -125,7 +125,7 @@ fn bits(field: &str, all: RangeInclusive<u32>, names: &[&str], first_name: u32) 
         };
         all.contains(&number).then_some(number)
     };
-    let mut set = 0;
+    let mut set = 0_u64;
     for part in field.split(',') {
         let (range, step) = match part.split_once('/') {
             Some((range, step)) => (range, Some(digits(step)?)),
@@ -142,7 +142,7 @@ fn bits(field: &str, all: RangeInclusive<u32>, names: &[&str], first_name: u32) 
         if first > last {
             return None;
         }
-        set |= (first..=last).step_by(step).fold(0, |bits, number| bits | 1 << number);
+        set |= (first..=last).step_by(step).fold(0_u64, |bits, number| bits | 1_u64 << number);
     }
     Some(set)
 }

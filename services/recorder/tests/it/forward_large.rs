@@ -48,6 +48,22 @@ async fn large_envelope_arrives_whole_with_the_targets_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn envelope_that_is_small_only_when_compressed_arrives_whole() {
+    let other = Recorder::start(&[]).await;
+    let host = other.ingest.strip_prefix("http://").expect("http");
+    let dsn = format!("http://{}@{host}/2", key(2));
+    let recorder = Recorder::start(&[("PITBOSS__FORWARD__GAME", &dsn)]).await;
+    // More than is read into memory.
+    let attachment = vec![b'a'; 9_000_000];
+    let (name, body) = encoded(&envelope(&key(3), &attachment)).swap_remove(4);
+    assert!(body.len() < 32_768, "{} bytes in {name}", body.len());
+    assert_eq!(fetch(recorder.post(3, body).header("content-encoding", name)).await.status(), 200);
+    wait_for_count(&recorder, "sent", 1).await;
+    let arrived = other.get("/api/v1/envelopes/1/raw").await.bytes().await.expect("bytes");
+    assert!(arrived == [envelope(&key(2), &attachment), b"\n".to_vec()].concat(), "{} bytes", arrived.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limited_items_of_a_large_envelope_are_omitted_and_reported() {
     let limits = ("x-sentry-rate-limits", "600:attachment:organization".to_owned());
     let (stub, host) = Stub::start(vec![(200, vec![limits])]).await;

@@ -1,19 +1,11 @@
 //! Losses of copies are reported to the target once it accepts a request. No failure in between loses the report.
 
-use std::io::Write as _;
-
 use serde_json::json;
 
 use crate::{
-    stub::{ENVELOPE, Stub, forward, forwarding_to, wait_for_count},
-    support::{Recorder, fetch, transaction},
+    stub::{ENVELOPE, Stub, forwarding_to, wait_for_count},
+    support::{Recorder, transaction},
 };
-
-fn attachment(bytes: usize) -> Vec<u8> {
-    let mut envelope = format!("{{}}\n{{\"type\":\"attachment\",\"length\":{bytes}}}\n").into_bytes();
-    envelope.resize(envelope.len() + bytes, b'a');
-    envelope
-}
 
 /// Sends an error and waits until the count of this outcome is reached.
 async fn send(recorder: &Recorder, counted_as: &str, count: u64) {
@@ -46,24 +38,6 @@ async fn undelivered_loss_report_is_sent_again() {
     send(&recorder, "dropped_failed", 2).await;
     send(&recorder, "sent", 1).await;
     assert_eq!(stub.reported_losses(), [json!({"error": {"network_error": 2}})]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn failed_copy_keeps_losses_for_next_report() {
-    let (stub, host) = Stub::start(vec![(403, Vec::new()), (200, Vec::new())]).await;
-    let recorder = forwarding_to(&host).await;
-    send(&recorder, "refused", 1).await;
-    // Small when compressed, so it is not in a file, but larger than a copy may be in memory.
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(&attachment(9_000_000)).expect("memory");
-    let body = gzip.finish().expect("memory");
-    let response = fetch(recorder.post(3, body).header("content-encoding", "gzip")).await;
-    assert_eq!(response.status(), 200, "the envelope is stored");
-    wait_for_count(&recorder, "dropped_failed", 2).await;
-    let lost = json!({"error": {"send_error": 1}, "attachment": {"internal_sdk_error": 9_000_000}});
-    assert_eq!(forward(&recorder).await["dropped"], lost);
-    send(&recorder, "sent", 1).await;
-    assert_eq!(stub.reported_losses(), [json!({}), lost]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
