@@ -27,7 +27,7 @@ use crate::{
 
 pub use error::BodyError;
 pub use limits::Limits;
-pub use skim::Skimmed;
+pub use skim::{Place, Skimmed};
 
 use error::undecodable;
 

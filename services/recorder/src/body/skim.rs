@@ -28,8 +28,16 @@ struct SkimmedItem {
     header: Range<usize>,
     payload: Range<usize>,
     omitted: u64,
-    /// Place in the decompressed body, from the header line to the end of the payload.
-    place: Range<u64>,
+    place: Place,
+}
+
+/// Place of an item in the decompressed body.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The header line without its newline.
+    pub header: Range<u64>,
+    /// The payload.
+    pub payload: Range<u64>,
 }
 
 impl Skimmed {
@@ -39,9 +47,9 @@ impl Skimmed {
         self.bytes
     }
 
-    /// Returns the place of each item in the decompressed body, from its header line to the end of its payload.
-    pub fn places(&self) -> impl Iterator<Item = Range<u64>> {
-        self.items.iter().map(|item| item.place.clone())
+    /// Returns the place of each item.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.items.iter().map(|item| &item.place)
     }
 
     /// Returns the envelope, which borrows from this buffer.
@@ -106,7 +114,10 @@ impl<R: BufRead> Skimming<R> {
             if omitted > 0 && rule.is_read() {
                 return Err(BodyError::TooMuchToRead { limit: self.limits.memory_bytes_max });
             }
-            let place = begin..payload_begin + omitted.max(payload.len() as u64);
+            let place = Place {
+                header: begin..begin + header.len() as u64,
+                payload: payload_begin..payload_begin + omitted.max(payload.len() as u64),
+            };
             self.skimmed.items.push(SkimmedItem { header, payload, omitted, place });
         }
         Ok(())

@@ -3,7 +3,6 @@
 
 use std::{
     io::{self, BufWriter, Read as _, Write},
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +18,7 @@ use super::{
     volume::Volume,
 };
 use crate::{
-    body::{self, Opened},
+    body::{self, Opened, Place},
     journal::{Body, BodyKind, Encoding},
 };
 
@@ -72,7 +71,7 @@ pub(super) struct Plan {
     /// Header for the target.
     header: Vec<u8>,
     /// Places of the kept items in the decompressed body.
-    places: Vec<Range<u64>>,
+    places: Vec<Place>,
     report: Option<Vec<u8>>,
     pub(super) selection: Selection,
 }
@@ -89,7 +88,8 @@ impl Plan {
         let Opened::Skimmed(skimmed) = &opened else { return Err(CopyError::NotLarge) };
         let envelope = opened.envelope()?;
         let selection = Selection::of(&envelope, &options);
-        let places = skimmed.places().zip(&selection.kept).filter_map(|(place, kept)| kept.then_some(place));
+        let places =
+            skimmed.places().zip(&selection.kept).filter_map(|(place, kept)| kept.then(|| place.clone()));
         Ok(Self {
             header: serde_json::to_vec(&copy::header(&envelope, &options)?)?,
             places: places.collect(),
@@ -122,11 +122,11 @@ impl Plan {
         out.write_all(&self.header)?;
         out.write_all(b"\n")?;
         let mut at = 0;
-        for place in &self.places {
-            exactly(&mut reader, place.start - at, &mut io::sink())?;
-            exactly(&mut reader, place.end - place.start, &mut out)?;
+        for part in self.places.iter().flat_map(|place| [&place.header, &place.payload]) {
+            exactly(&mut reader, part.start - at, &mut io::sink())?;
+            exactly(&mut reader, part.end - part.start, &mut out)?;
             out.write_all(b"\n")?;
-            at = place.end;
+            at = part.end;
         }
         if let Some(report) = &self.report {
             out.write_all(report)?;

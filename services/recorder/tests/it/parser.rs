@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use proptest::{collection::vec, prelude::*};
 use recorder::{
-    body::{self, Limits},
+    body::{self, Limits, Opened},
     journal::{Blob, Body, BodyKind, Encoding},
     protocol::{
         assembly::Assembly,
@@ -21,7 +21,11 @@ fn fragments() -> impl Strategy<Value = Vec<u8>> {
         \ud800 {"items":[ "0af7651916cd43dd8448eb211c80319c""#;
     let others =
         ["\n", "\r\n", "\u{0}", "  ", "{}\n", "{\"type\":\"event\"}\n", "{\"type\":\"transaction\"}\n"];
-    let others = others.into_iter().chain(["{\"type\":\"log\",\"length\":2}\n"]);
+    let others = others.into_iter().chain([
+        "{\"type\":\"log\",\"length\":2}\n",
+        "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{",
+        "\"attributes\":[{\"key\":\"a\",\"value\":{\"stringValue\":",
+    ]);
     let pieces = prop::sample::select(words.split_ascii_whitespace().chain(others).collect::<Vec<_>>());
     vec(pieces, 0..60).prop_map(|pieces| pieces.concat().into_bytes())
 }
@@ -67,6 +71,29 @@ fn parse_and_assemble(body: &[u8]) {
     }
     if let Ok(envelope) = body::plain(BodyKind::Store, Encoding::Identity, body, 1 << 20) {
         Envelope::parse(&envelope).expect("an event becomes a valid envelope");
+    }
+    for kind in BodyKind::ALL.into_iter().filter(|kind| kind.otlp().is_some()) {
+        if let Ok(envelope) = body::plain(kind, Encoding::Identity, body, 1 << 20) {
+            Envelope::parse(&envelope).expect("an export becomes a valid envelope");
+        }
+    }
+    each_place_is_one_item(body, &file);
+}
+
+/// Copies for a real Sentry are made of these places.
+fn each_place_is_one_item(bytes: &[u8], file: &Body) {
+    let Ok(opened) = body::open(BodyKind::Envelope, Encoding::Identity, file, LIMITS) else { return };
+    let (Opened::Skimmed(skimmed), Ok(envelope)) = (&opened, opened.envelope()) else { return };
+    assert_eq!(skimmed.places().count(), envelope.items.len());
+    for (place, item) in skimmed.places().zip(&envelope.items) {
+        let [header, payload] = [&place.header, &place.payload].map(|part| {
+            let [begin, end] = [part.start, part.end].map(|at| usize::try_from(at).expect("it is small"));
+            &bytes[begin..end]
+        });
+        let alone = [&b"{}"[..], header, payload, b""].join(&b'\n');
+        let alone = Envelope::parse(&alone).expect("an envelope");
+        assert_eq!(alone.items.len(), 1);
+        assert_eq!((alone.items[0].item_type(), alone.items[0].payload), (item.item_type(), item.payload));
     }
 }
 
