@@ -27,6 +27,33 @@ const JOB_RUNTIME_MINUTES_MAX: u64 = 5;
 const JOB_FAILURES: u64 = 2;
 const JOB_RECOVERIES: u64 = 1;
 
+/// Name of the monitor of a consumer group in Sentry.
+pub fn consumer_slug(group: &str) -> String {
+    format!("consumer-{group}")
+}
+
+/// Schedule of the monitor of a consumer group, in minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Interval of the check-ins.
+    pub interval_min: u64,
+    /// Time after which a check-in that is due counts as missed.
+    pub margin_min: u64,
+    /// Longest time of one run.
+    pub runtime_min_max: u64,
+}
+
+impl Schedule {
+    /// The schedule of a group whose members check in at this interval. Sentry counts in minutes, so it is rounded up to whole ones.
+    pub fn of_consumer(interval: Duration) -> Self {
+        Self::new(interval, RUNTIME_MINUTES_MAX)
+    }
+
+    fn new(interval: Duration, runtime_min_max: u64) -> Self {
+        Self { interval_min: interval.as_secs().div_ceil(60).max(1), margin_min: MARGIN_MINUTES, runtime_min_max }
+    }
+}
+
 /// A monitor to check in at.
 #[derive(Debug, Clone)]
 pub struct Monitor {
@@ -36,10 +63,8 @@ pub struct Monitor {
 
 impl Monitor {
     /// The monitor of a consumer group, whose members check in at this interval.
-    ///
-    /// Sentry counts in minutes, so the interval of the monitor is rounded up to whole minutes.
     pub fn of_consumer(group: &str, interval: Duration) -> Self {
-        Self { slug: format!("consumer-{group}"), config: config(interval, RUNTIME_MINUTES_MAX) }
+        Self { slug: consumer_slug(group), config: config(Schedule::of_consumer(interval)) }
     }
 
     /// The monitor of a job that runs at this interval.
@@ -47,7 +72,7 @@ impl Monitor {
         let config = MonitorConfig {
             failure_issue_threshold: Some(JOB_FAILURES),
             recovery_threshold: Some(JOB_RECOVERIES),
-            ..config(every, JOB_RUNTIME_MINUTES_MAX)
+            ..config(Schedule::new(every, JOB_RUNTIME_MINUTES_MAX))
         };
         Self { slug: format!("job-{name}"), config }
     }
@@ -77,12 +102,12 @@ impl Monitor {
 }
 
 /// Settings of a monitor. Sentry counts in minutes.
-fn config(interval: Duration, runtime_minutes_max: u64) -> MonitorConfig {
-    let minutes = interval.as_secs().div_ceil(60).max(1);
+fn config(schedule: Schedule) -> MonitorConfig {
+    let Schedule { interval_min, margin_min, runtime_min_max } = schedule;
     MonitorConfig {
-        schedule: MonitorSchedule::Interval { value: minutes, unit: MonitorIntervalUnit::Minute },
-        checkin_margin: Some(MARGIN_MINUTES),
-        max_runtime: Some(runtime_minutes_max),
+        schedule: MonitorSchedule::Interval { value: interval_min, unit: MonitorIntervalUnit::Minute },
+        checkin_margin: Some(margin_min),
+        max_runtime: Some(runtime_min_max),
         timezone: None,
         failure_issue_threshold: None,
         recovery_threshold: None,

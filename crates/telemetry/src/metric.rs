@@ -245,6 +245,25 @@ metrics! {
     TelemetrySeriesRefused = "telemetry.series.refused", Counter, None, Local;
 }
 
+impl Metric {
+    /// The name in Prometheus' text format: with the unit, and `_total` for a counter. The series of a distribution end with
+    /// `_bucket`, `_sum` and `_count`.
+    pub fn prometheus_name(self) -> String {
+        registry::wire_name(self)
+    }
+
+    /// The unit in Sentry, `none` if the metric is sent without one. A counter never has one there.
+    pub const fn sentry_unit(self) -> &'static str {
+        match (self.kind(), self.unit()) {
+            (Kind::Counter, _) | (_, Unit::None | Unit::MinorUnit) => "none",
+            (_, Unit::Millisecond) => "millisecond",
+            (_, Unit::Second) => "second",
+            (_, Unit::Byte) => "byte",
+            (_, Unit::Ratio) => "ratio",
+        }
+    }
+}
+
 /// Labels with few values each (a topic, a group, a game), never an id.
 ///
 /// A name has no dots. It stands beside its value in the file that counts, where the test of `schemas/names.json` finds it.

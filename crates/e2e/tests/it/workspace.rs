@@ -1,5 +1,6 @@
 //! Shape of the workspace: dependencies between crates, imports of a `domain/`, length of files, profiles.
 
+mod alert_rules;
 mod bare_chain;
 mod compose;
 mod counted_events;

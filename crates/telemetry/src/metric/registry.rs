@@ -138,7 +138,7 @@ pub fn render_prometheus() -> String {
     out
 }
 
-fn wire_name(metric: Metric) -> String {
+pub(super) fn wire_name(metric: Metric) -> String {
     let unit = match metric.unit() {
         Unit::None | Unit::Ratio => "",
         Unit::Millisecond => "_milliseconds",

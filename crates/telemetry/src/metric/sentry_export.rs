@@ -42,13 +42,7 @@ fn capture<'a>(metric: Metric, value: f64, labels: impl Iterator<Item = (&'a str
     if sentry::Hub::main().client().is_none() {
         return;
     }
-    let unit = match metric.unit() {
-        Unit::None | Unit::MinorUnit => None,
-        Unit::Millisecond => Some(SentryUnit::Millisecond),
-        Unit::Second => Some(SentryUnit::Second),
-        Unit::Byte => Some(SentryUnit::Byte),
-        Unit::Ratio => Some(SentryUnit::Ratio),
-    };
+    let unit = unit_of(metric);
     // The three builders share no type, so the labels are added in each arm
     match metric.kind() {
         Kind::Counter => labels
@@ -66,6 +60,31 @@ fn capture<'a>(metric: Metric, value: f64, labels: impl Iterator<Item = (&'a str
             let values =
                 labels.fold(values, |m, (name, value)| m.attribute(name.to_owned(), value.to_owned()));
             unit.into_iter().fold(values, |values, unit| values.unit(unit)).capture();
+        }
+    }
+}
+
+/// The unit of a gauge or a distribution.
+fn unit_of(metric: Metric) -> Option<SentryUnit> {
+    match metric.unit() {
+        Unit::None | Unit::MinorUnit => None,
+        Unit::Millisecond => Some(SentryUnit::Millisecond),
+        Unit::Second => Some(SentryUnit::Second),
+        Unit::Byte => Some(SentryUnit::Byte),
+        Unit::Ratio => Some(SentryUnit::Ratio),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unit_in_queries_is_the_sent_one() {
+        for metric in Metric::ALL.iter().filter(|metric| metric.kind() != Kind::Counter) {
+            let sent = unit_of(*metric).map(|unit| serde_json::to_value(unit).unwrap());
+            let sent = sent.as_ref().map_or("none", |unit| unit.as_str().unwrap());
+            assert_eq!(sent, metric.sentry_unit(), "{metric:?}");
         }
     }
 }

@@ -10,9 +10,8 @@ use serde_json::Value;
 use telemetry::attributes::FLAG_EVALUATION;
 
 use super::recorder;
+use crate::declared_names;
 use crate::target::Target;
-
-const DECLARED: &str = include_str!("../../../../../schemas/names.json");
 
 /// Reason of names that only some failures have.
 const TROUBLE: &str = "only a failure has it that no row causes for certain";
@@ -171,7 +170,7 @@ impl Coverage {
 
 /// The declared names. A file that is not readable declares none, so that all names are undeclared.
 fn declared() -> BTreeSet<String> {
-    let lists: Value = serde_json::from_str(DECLARED).unwrap_or_default();
+    let lists: Value = serde_json::from_str(declared_names::FILE).unwrap_or_default();
     names_in(&lists)
 }
 
