@@ -10,7 +10,7 @@ use runtime::control::Action;
 
 use crate::commands::{
     Context, audit, bench, bet, dlq, doctor, down, drill, fault, issue, kafka, lag, load, logs, part, ready,
-    secrets, status, supervise, test, topics, trace, up, verify,
+    secrets, sentry, status, supervise, test, topics, trace, up, verify,
 };
 use crate::output::Output;
 
@@ -82,6 +82,8 @@ enum Command {
     Topics(topics::TopicsArgs),
     /// Write the platform's secrets to a file for other programs
     Secrets(secrets::SecretsArgs),
+    /// Create and check the monitors, alerts, dashboards and projects of a real Sentry (deploy/sentry)
+    Sentry(sentry::SentryArgs),
     /// Check that one service is ready: exit code 0 or 1 (health check of the containers)
     Ready(ready::ReadyArgs),
     /// The supervisor itself
@@ -137,6 +139,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Bench(args) => block_on(args.run(context)),
         Command::Topics(args) => block_on(args.run(context)),
         Command::Secrets(args) => args.run(context),
+        Command::Sentry(args) => block_on(args.run(context)),
         Command::Ready(args) => args.run(context),
         Command::Supervise(args) => args.run(),
     }

@@ -18,6 +18,7 @@ pub mod logs;
 pub mod part;
 pub mod ready;
 pub mod secrets;
+pub mod sentry;
 pub mod status;
 pub mod supervise;
 pub mod test;

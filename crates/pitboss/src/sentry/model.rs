@@ -36,7 +36,7 @@ pub struct Definitions {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Projects {
-    /// Slug of the team that owns new projects, unless `SENTRY_TEAM` names another one.
+    /// Slug of the team that owns new projects, unless `PITBOSS_SENTRY_TEAM` names another one.
     pub team: String,
     /// The projects, one for each sender of telemetry.
     #[serde(rename = "project")]

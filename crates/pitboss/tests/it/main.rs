@@ -14,6 +14,7 @@ mod launcher_script;
 mod part_launch;
 mod part_lifecycle;
 mod programs;
+mod sentry;
 mod shutdown;
 #[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]
 mod stage;
