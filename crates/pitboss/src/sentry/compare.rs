@@ -90,9 +90,9 @@ pub fn differences(kind: Kind, sent: &Value, returned: &Value) -> Vec<Difference
 
 /// The project is an object in the answer and a slug in the request.
 fn check_ins(returned: &Value) -> Value {
-    let mut view = returned.clone();
-    view["project"] = returned["project"]["slug"].clone();
-    view
+    let mut view = members(returned, &["name", "slug", "status", "config"]);
+    view.insert("project".to_owned(), returned["project"]["slug"].clone());
+    Value::Object(view)
 }
 
 /// The parts of a monitor that the API returns. The query has another place in the answer, and its type is not returned.
