@@ -340,7 +340,7 @@ mod tests {
         let wait = |pairs: &[(&'static str, &str)]| {
             let headers = pairs
                 .iter()
-                .map(|(name, value)| (HeaderName::from_static(*name), HeaderValue::from_str(value).unwrap()));
+                .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
             wait_of(&headers.collect(), UNIX_EPOCH + Duration::from_secs(1_000)).as_secs()
         };
         assert_eq!(wait(&[]), 1);

@@ -1,5 +1,7 @@
-//! Finds what Sentry would accept and what then never shows anything: queries of names that Pitboss does not send, alerts without
-//! a monitor, windows and frequencies that do not exist, widgets that lie over one another.
+//! Finds what Sentry would accept and what then never shows anything.
+//!
+//! That is: queries of names that Pitboss does not send, alerts without a monitor, windows and frequencies that do not exist, and
+//! widgets that lie over one another.
 
 mod names;
 mod widgets;

@@ -188,6 +188,16 @@ async fn long_limit_ends_at_once() {
     assert!(error.is_transient());
 }
 
+/// The token is for one server, whatever that server says.
+#[tokio::test]
+async fn redirect_is_not_followed() {
+    let (sentry, other) = (StandIn::start().await, StandIn::start().await);
+    sentry.store().moved_to = Some(other.url.clone());
+    let error = run(&sentry, Mode::Compare).await.error.expect("an error").to_string();
+    assert!(error.contains("was answered with 302") && error.contains("PITBOSS_SENTRY_URL"), "{error}");
+    assert_eq!((sentry.store().requests, other.store().requests), (1, 0));
+}
+
 #[tokio::test]
 async fn unknown_team_is_named() {
     let sentry = StandIn::start().await;

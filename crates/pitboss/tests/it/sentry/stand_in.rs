@@ -1,5 +1,7 @@
-//! A small Sentry on this machine, as its source describes it: it drops what it does not know without an error, returns lists in
-//! pages, limits the rate of requests, and puts some members elsewhere in its answers.
+//! A small Sentry on this machine, as its source describes it.
+//!
+//! It drops what it does not know without an error, returns lists in pages, limits the rate of requests, and puts some members
+//! elsewhere in its answers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,7 +37,10 @@ pub(crate) struct Store {
     pub(crate) detectors_member: &'static str,
     /// Seconds in the header of a limited request.
     pub(crate) retry_after_s: u32,
-    requests: usize,
+    /// Address to which it redirects every request.
+    pub(crate) moved_to: Option<String>,
+    /// Requests that arrived.
+    pub(crate) requests: usize,
     last_id: u64,
 }
 
@@ -62,6 +67,7 @@ impl StandIn {
             limited: 0,
             detectors_member: "detectorIds",
             retry_after_s: 0,
+            moved_to: None,
             requests: 0,
             last_id: 1_000,
         };
@@ -87,11 +93,15 @@ async fn handle(
     body: Bytes,
 ) -> Response {
     let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+    store.requests += 1;
+    if let Some(address) = &store.moved_to {
+        let location = format!("{address}{}", uri.path());
+        return (StatusCode::FOUND, [(header::LOCATION, location)], "moved").into_response();
+    }
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if token != Some(format!("Bearer {TOKEN}").as_str()) {
         return (StatusCode::UNAUTHORIZED, json!({ "detail": "Invalid token" }).to_string()).into_response();
     }
-    store.requests += 1;
     if store.requests.is_multiple_of(LIMITED_EVERY) {
         store.limited += 1;
         let wait = [(header::RETRY_AFTER, store.retry_after_s.to_string())];
