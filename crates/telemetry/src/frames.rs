@@ -45,9 +45,7 @@ impl Integration for AttachFrames {
     }
 
     fn process_event(&self, mut event: Event<'static>, _: &ClientOptions) -> Option<Event<'static>> {
-        // The client creates an empty event at the start, to collect its default attributes
-        let is_empty = event.message.is_none() && event.logentry.is_none() && event.exception.is_empty();
-        if is_empty || event.level < Level::Error {
+        if !is_error(&event) {
             return Some(event);
         }
         let mut frames = current(&self.in_app);
@@ -64,6 +62,13 @@ impl Integration for AttachFrames {
         }
         Some(event)
     }
+}
+
+/// Returns true for an event about an error.
+pub(crate) fn is_error(event: &Event<'_>) -> bool {
+    // The client creates an empty event at the start, to collect its default attributes
+    let is_empty = event.message.is_none() && event.logentry.is_none() && event.exception.is_empty();
+    !is_empty && event.level >= Level::Error
 }
 
 /// Stores the place where an error was reported, as the SDK's tracing layer does for its events.

@@ -21,7 +21,7 @@ use crate::sampling::{self, Sampler};
 use crate::sampling_context::{self, Identity};
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
-use crate::{attributes, flags, lifecycle, logs, metric, profiler, report, sessions, tls};
+use crate::{attributes, flags, lifecycle, logs, metric, process, profiler, report, sessions, tls};
 
 /// Reason why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,7 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
     if STARTED.swap(true, Ordering::SeqCst) {
         return Err(InitError::AlreadyInitialised);
     }
+    process::started();
     tls::install_crypto();
     sampling_context::set_identity(Identity {
         public_key: parsed.dsn.as_ref().map(|dsn| dsn.public_key().to_owned()),
@@ -144,6 +145,7 @@ fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransp
         .send_default_pii(false)
         .max_breadcrumbs(50)
         .add_integration(AttachFrames { in_app: config.in_app.clone() })
+        .add_integration(process::AttachProcess { release: config.release.clone() })
         .add_integration(ContextIntegration::new().add_os(true).add_rust(true).add_device(false))
         .add_integration(report::LinkErrors)
         .add_integration(flags::AttachFlags)

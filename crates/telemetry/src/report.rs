@@ -3,6 +3,7 @@
 //! The `sentry` crate does not know OpenTelemetry spans, so this module links each item to the active one: errors in an
 //! integration, logs and metrics in their `before_send` hooks, which run on the thread that created them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::panic::PanicHookInfo;
@@ -20,7 +21,7 @@ use tracing::Span;
 use crate::attributes as names;
 use crate::sampling_context::{DSC_CONTEXT, DSC_PREFIX};
 use crate::spans::{self, Status};
-use crate::{frames, propagation, sessions};
+use crate::{exception_group, frames, propagation, sessions, threads};
 
 /// Target of log events whose error is already in Sentry.
 pub(crate) const REPORTED_TARGET: &str = "telemetry::reported";
@@ -51,7 +52,43 @@ const DETAILS_CONTEXT: &str = "pitboss";
 /// event's context `pitboss`, as information for the reader. Returns Sentry's event id.
 #[track_caller]
 pub fn report(error: &(dyn Error + 'static), details: &[(&str, &str)]) -> Option<String> {
+    capture(sentry::event_from_error(error), &chain(error), details)
+}
+
+/// Does the same as [`report`], and groups the event by `fingerprint` instead of by its type and stack. It must have few values.
+#[track_caller]
+pub fn report_as(
+    fingerprint: &[&str],
+    error: &(dyn Error + 'static),
+    details: &[(&str, &str)],
+) -> Option<String> {
     let mut event = sentry::event_from_error(error);
+    event.fingerprint = fingerprint.iter().map(|part| Cow::Owned((*part).to_owned())).collect();
+    capture(event, &chain(error), details)
+}
+
+/// Reports several errors that failed the same work as one event: `error` is that of the whole, and `causes` are linked below it.
+#[track_caller]
+pub fn report_group(
+    error: &(dyn Error + 'static),
+    causes: &[&(dyn Error + 'static)],
+    details: &[(&str, &str)],
+) -> Option<String> {
+    capture(exception_group::event_of(error, causes), &chain(error), details)
+}
+
+/// Id of the latest event in this error scope, such as that of the panic that a layer has caught. `None` without one.
+#[must_use]
+pub fn last_event_id() -> Option<String> {
+    Hub::current().last_event_id().and_then(text_of)
+}
+
+fn text_of(id: sentry::types::Uuid) -> Option<String> {
+    (!id.is_nil()).then(|| id.as_simple().to_string())
+}
+
+#[track_caller]
+fn capture(mut event: Event<'static>, text: &str, details: &[(&str, &str)]) -> Option<String> {
     let mut others = BTreeMap::new();
     for (name, value) in details {
         if TAGS.contains(name) {
@@ -66,8 +103,8 @@ pub fn report(error: &(dyn Error + 'static), details: &[(&str, &str)]) -> Option
     frames::note_location(&mut event, std::panic::Location::caller());
     mark_failed();
     let id = Hub::current().capture_event(event);
-    tracing::error!(target: REPORTED_TARGET, error = %chain(error), "{}", detail_line(details));
-    (!id.is_nil()).then(|| id.as_simple().to_string())
+    tracing::error!(target: REPORTED_TARGET, error = %text, "{}", detail_line(details));
+    text_of(id)
 }
 
 fn chain(error: &(dyn Error + 'static)) -> String {
@@ -167,5 +204,6 @@ fn panic_event(info: &PanicHookInfo<'_>) -> Event<'static> {
     if let Some(location) = info.location() {
         frames::note_location(&mut event, location);
     }
+    threads::add(&mut event);
     event
 }

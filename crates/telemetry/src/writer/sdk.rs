@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::{Writer, lose_all};
 use crate::attributes::{FLAG_CONTEXT, PARENT_SPAN_ID, wire};
 use crate::drop_count::{Category, Reason, lose_named};
+use crate::exception_group;
 use crate::sampling_context::{DSC_CONTEXT, DSC_PREFIX, SamplingContext};
 use crate::scrub;
 use crate::transaction::encode::{Header, SDK, now_rfc3339};
@@ -147,6 +148,7 @@ impl Items {
         }
         self.trace = take_dsc(&mut document).or(self.trace.take());
         remove_type_of_flags(&mut document);
+        exception_group::promote(&mut document);
         scrub::json(&mut document);
         let Ok(text) = serde_json::to_vec(&document) else {
             lose_all(Reason::InternalSdkError, &losses);

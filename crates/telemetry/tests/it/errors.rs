@@ -16,6 +16,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
         "flagged" => Some(flagged),
         "two_requests" => Some(two_requests),
         "panic_while_hung" => Some(panic_while_hung),
+        "several" => Some(several),
         _ => None,
     }
 }
@@ -134,6 +135,14 @@ fn error_event_has_trace_causes_frames_and_user() {
         ours.iter().all(|frame| !frame["function"].as_str().unwrap().contains("telemetry::report")),
         "{ours:#?}"
     );
+    let process = &event.payload["contexts"]["process"];
+    assert_eq!((&process["version"], &process["tokio_workers"]), (&json!("1.2.3"), &json!(2)));
+    for name in ["rss_bytes", "threads"] {
+        assert!(process[name].as_u64().is_some_and(|value| value > 0), "{name}: {process}");
+    }
+    for name in ["cpu_time_ms", "uptime_s", "tokio_alive_tasks"] {
+        assert!(process[name].is_u64(), "{name}: {process}");
+    }
     let crumbs = event.payload["breadcrumbs"].to_string();
     assert!(crumbs.contains("bet accepted"), "{crumbs}");
     assert_eq!(trace_of(&event_with(&receiver, "by macro")), trace_of(&transaction));
@@ -196,6 +205,49 @@ fn logs_and_metrics_have_trace() {
         named("pitboss.bus.publish.count").iter().map(|metric| metric["value"].as_f64().unwrap()).collect();
     assert_eq!(published, [7.0], "published as one sum");
     assert_eq!(scenario::printed(&output, "prometheus"), r#"pitboss_bus_publish_count_total{topic="t"} 7"#);
+}
+
+/// Errors of other forms: linked ones, one with a fingerprint of its own, and the panic of a thread.
+fn several() {
+    let telemetry = scenario::telemetry();
+    let span = spans::background("work", []);
+    span.in_scope(|| {
+        let (closed, not_applied) = (Closed(std::io::Error::other("disk full")), fail_to_apply());
+        let whole = std::io::Error::other("two parts failed");
+        let id = telemetry::report_group(&whole, &[&closed, &not_applied], &[("kind", "async-error")]);
+        assert_eq!(id, telemetry::last_event_id());
+        telemetry::report_as(&["bet", "refused"], &Closed(std::io::Error::other("no space")), &[]);
+        let panics = || panic!("a thread fell over");
+        std::thread::Builder::new().name("settler".to_owned()).spawn(panics).unwrap().join().unwrap_err();
+    });
+    drop(span);
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn linked_errors_fingerprint_and_thread_are_sent() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    scenario::run("several", &receiver.dsn(), &[]);
+    let group = event_with(&receiver, "two parts failed").payload;
+    let values = group["exception"]["values"].as_array().unwrap();
+    let parents: Vec<&Value> = values.iter().map(|value| &value["mechanism"]["parent_id"]).collect();
+    assert_eq!(parents, [&json!(4), &json!(3), &json!(0), &json!(1), &json!(0), &Value::Null]);
+    assert_eq!(values[5]["mechanism"]["is_exception_group"], true);
+    assert!(values[5]["stacktrace"]["frames"].is_array(), "{group}");
+    assert_eq!(group["tags"]["kind"], "async-error");
+    let own = event_with(&receiver, "no space").payload;
+    assert_eq!(own["fingerprint"], json!(["bet", "refused"]));
+    assert!(group.get("fingerprint").is_none(), "the others are grouped by their type and stack");
+    let panic = event_with(&receiver, "a thread fell over").payload;
+    let crashed: Vec<&Value> = panic["threads"]["values"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|thread| thread["crashed"] == true)
+        .collect();
+    assert_eq!((crashed.len(), &crashed[0]["name"]), (1, &json!("settler")));
+    assert_eq!(panic["exception"]["values"][0]["thread_id"], crashed[0]["id"]);
+    assert!(panic["threads"]["values"].as_array().unwrap().len() > 1, "other threads");
 }
 
 /// Two concurrent requests must not mix their data.
