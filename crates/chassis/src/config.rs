@@ -32,7 +32,9 @@ use validator::Validate;
 pub use addresses::{host_and_port, http_url};
 pub use redact::redacted;
 pub use secret::Secret;
-pub use sections::{Budget, Drain, FaultsConfig, Http, Ops, Start, StartBudget, TelemetryConfig};
+pub use sections::{
+    Budget, DebugConfig, Drain, FaultsConfig, Http, Ops, Start, StartBudget, TelemetryConfig,
+};
 
 /// Environment variable that names the optional configuration file.
 pub const FILE_VARIABLE: &str = "PITBOSS_CONFIG";
@@ -60,6 +62,9 @@ pub struct Common {
     #[serde(default)]
     #[validate(nested)]
     pub faults: FaultsConfig,
+    /// Errors that an operator causes on purpose.
+    #[serde(default)]
+    pub debug: DebugConfig,
     /// What the process tells Sentry about itself.
     #[serde(default)]
     #[validate(nested)]

@@ -31,6 +31,7 @@
 
 mod check_ins;
 pub mod config;
+pub mod debug;
 mod descriptors;
 mod failure;
 pub mod faults;

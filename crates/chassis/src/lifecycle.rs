@@ -8,7 +8,7 @@ use std::{convert::Infallible, error::Error, future::Future, pin::Pin, time::Dur
 
 use ::faults::Faults;
 use axum::Router;
-use contracts::{Classify, ErrorClass, topics::Group};
+use contracts::{Classify, ErrorClass, Part, topics::Group};
 use telemetry::{check_in::Monitor, propagation::TrustPolicy};
 use tokio::{
     net::TcpListener,
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure, Listeners, Readiness, ReadyFlag, Shutdown, check_ins,
-    config::{Budget, ConfigErrors, Http},
-    faults, http,
+    config::{Budget, ConfigErrors, DebugConfig, Http},
+    debug, faults, http,
     internal::Internal,
     ops,
 };
@@ -42,6 +42,7 @@ pub struct Lifecycle {
     readiness: Readiness,
     shutdown: Shutdown,
     faults: Faults,
+    debug: DebugConfig,
     http: Http,
     listener: Option<TcpListener>,
     /// Limit of the phases after the listeners, together.
@@ -91,6 +92,7 @@ impl Lifecycle {
             readiness,
             shutdown,
             faults,
+            debug: common.debug,
             http: common.http,
             listener: Some(http),
             start_end: Instant::now() + common.start.budget().resources,
@@ -123,6 +125,15 @@ impl Lifecycle {
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.faults.clone()
+    }
+
+    /// The debug faults of this service ([`crate::debug`]).
+    #[must_use]
+    pub fn debug(&self, service: Part) -> debug::Debug {
+        if self.debug.enabled {
+            tracing::warn!("operators can cause errors on purpose here (debug.enabled)");
+        }
+        debug::Debug::new(service, &self.debug)
     }
 
     /// Runs one phase of the start, which prepares the resource `name`. It logs the limit and the duration, and retries a

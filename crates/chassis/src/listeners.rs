@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     Failure,
-    config::{Common, Drain, FaultsConfig, Http, Ops, ServiceConfig, Start, TelemetryConfig},
+    config::{Common, DebugConfig, Drain, FaultsConfig, Http, Ops, ServiceConfig, Start, TelemetryConfig},
     faults,
 };
 
@@ -67,6 +67,7 @@ impl Listeners {
             start: Start { deadline_ms: 600_000 },
             drain: Drain { deadline_ms: 60_000 },
             faults: FaultsConfig::default(),
+            debug: DebugConfig::default(),
             telemetry: TelemetryConfig::default(),
         };
         Ok(Self { http, ops, more: named, common, faults: Faults::none() })

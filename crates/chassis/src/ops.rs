@@ -1,4 +1,4 @@
-//! Ops listener with `/livez`, `/readyz`, `/metrics` and `/version`. Its port is never published. There are no debug routes yet.
+//! Ops listener with `/livez`, `/readyz`, `/metrics` and `/version`. Its port is never published.
 
 use axum::{
     Router,

@@ -100,6 +100,7 @@ where
     // Before any thread exists, because threads inherit the hub that is current when they first use it.
     let telemetry = telemetry::init(telemetry_config)?;
     let runtime = runtime().map_err(|error| Failure::missing("cannot start the async runtime", error))?;
+    telemetry::set_runtime(runtime.handle().clone());
     let outcome = runtime.block_on(async {
         let outcome = bind_and_run(name, config, run).await;
         if let Err(failure) = &outcome {

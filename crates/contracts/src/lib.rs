@@ -11,6 +11,7 @@
 pub mod address;
 pub mod class;
 mod clock;
+pub mod debug;
 mod decode_error;
 pub mod event;
 mod event_type;
@@ -30,6 +31,7 @@ pub mod versions;
 
 pub use class::{Classify, ErrorClass};
 pub use clock::now_ms;
+pub use debug::{DebugFault, DebugStore};
 pub use decode_error::DecodeError;
 pub use event::{Encoded, Event, Format, Place, RecordView, TraceExtension};
 pub use event_type::{EventType, UnknownEventType};

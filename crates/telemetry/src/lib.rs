@@ -58,4 +58,4 @@ pub use report::{TAGS, last_event_id, report, report_as, report_group, set_user}
 pub use sampling_context::SamplingContext;
 pub use spans::trace_id;
 pub use status::Status;
-pub use task::{spawn, spawn_blocking, with_hub};
+pub use task::{spawn, spawn_blocking, spawn_thread, with_hub};

@@ -1,6 +1,7 @@
 //! Spawning of tasks inside the trace. A bare `tokio::spawn` loses the span and shares the caller's error scope.
 
 use std::future::Future;
+use std::{io, thread};
 
 use sentry::{Hub, SentryFutureExt as _};
 use tokio::task::JoinHandle;
@@ -20,6 +21,17 @@ where
 {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that adds hub and span to it")]
     tokio::spawn(with_hub(future.in_current_span()))
+}
+
+/// A thread with a name that keeps the current span and the error scope of its caller. The caller waits for it, so that the two do
+/// not change the scope at the same time.
+pub fn spawn_thread<F, T>(name: &str, work: F) -> io::Result<thread::JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (span, hub) = (tracing::Span::current(), Hub::current());
+    thread::Builder::new().name(name.to_owned()).spawn(move || Hub::run(hub, || span.in_scope(work)))
 }
 
 /// `tokio::task::spawn_blocking` that keeps the current span and copies the error scope.

@@ -167,6 +167,14 @@ pub struct FaultsConfig {
     pub ineffective: bool,
 }
 
+/// `[debug]`: errors that an operator causes on purpose ([`crate::debug`]).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct DebugConfig {
+    /// The debug endpoints exist. Without it they are answered as any unknown path.
+    #[serde(default)]
+    pub enabled: bool,
+}
+
 /// `[telemetry]`: what a process tells Sentry about itself.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct TelemetryConfig {

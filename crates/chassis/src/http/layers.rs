@@ -38,6 +38,11 @@ pub fn internal(routes: Router, internal: Internal) -> Router {
     with_problems(routes).layer(middleware::from_fn_with_state(internal, require_internal_token))
 }
 
+/// Restricts these routes to our own services, beside other routes that are not. There has to be at least one.
+pub fn with_internal_token(routes: Router, internal: Internal) -> Router {
+    routes.route_layer(middleware::from_fn_with_state(internal, require_internal_token))
+}
+
 /// Paths of a router's routes, for tests that must cover all of them. Parsed from `Debug` output, because axum offers no list.
 #[must_use]
 pub fn paths<S>(routes: &Router<S>) -> Vec<String> {
@@ -99,5 +104,5 @@ async fn within_deadline(State(deadline): State<Duration>, request: Request, nex
 
 /// Answers after a panic, which the hook has already reported with its stack. The payload may hold anything, so it is not shown.
 fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response {
-    Problem::internal().into_response()
+    Problem::internal().sentry_event(telemetry::last_event_id()).into_response()
 }

@@ -2,6 +2,8 @@
 
 mod configuration;
 mod connection_limits;
+mod debug;
+mod debug_page;
 mod descriptors;
 mod faults_of_a_request;
 mod hosts;
