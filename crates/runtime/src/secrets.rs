@@ -158,8 +158,15 @@ impl Secrets {
 }
 
 /// Services that send or receive internal requests.
-const INTERNAL: [Part; 6] =
-    [Part::Gateway, Part::User, Part::Game, Part::Payment, Part::Notification, Part::Partners];
+const INTERNAL: [Part; 7] = [
+    Part::Gateway,
+    Part::User,
+    Part::Game,
+    Part::Payment,
+    Part::Analytics,
+    Part::Notification,
+    Part::Partners,
+];
 /// Services in which faults act, and the gateway, which signs the faults of one request.
 const FAULTY: [Part; 7] = [
     Part::Gateway,
@@ -301,10 +308,9 @@ mod tests {
         assert_eq!(names(Part::Gateway), [OPERATOR_TOKEN, JWT_SECRET, INTERNAL_TOKEN, FAULT_SECRET]);
         assert_eq!(names(Part::Payment), [WEBHOOK_SECRET, INTERNAL_TOKEN, FAULT_SECRET]);
         assert_eq!(names(Part::Recorder), [OPERATOR_TOKEN, FLAG_HOOK_SECRET]);
-        for part in [Part::User, Part::Game, Part::Notification, Part::Partners] {
+        for part in [Part::User, Part::Game, Part::Analytics, Part::Notification, Part::Partners] {
             assert_eq!(names(part), [INTERNAL_TOKEN, FAULT_SECRET], "{part}");
         }
-        assert_eq!(names(Part::Analytics), [FAULT_SECRET]);
         assert!(names(Part::Lagwatch).is_empty() && names(Part::Wire).is_empty());
     }
 

@@ -126,6 +126,8 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
         ("PITBOSS__PEERS__USER", url(ports.http(Part::User))),
         ("PITBOSS__PEERS__GAME", url(ports.http(Part::Game))),
         ("PITBOSS__PEERS__PAYMENT", url(ports.http(Part::Payment))),
+        ("PITBOSS__PEERS__ANALYTICS", url(ports.http(Part::Analytics))),
+        ("PITBOSS__PEERS__NOTIFICATION", url(ports.http(Part::Notification))),
         ("PITBOSS__PEERS__PARTNERS", url(ports.card())),
         ("PITBOSS__PEERS__SMTP", local(ports.smtp())),
         ("PITBOSS__PEERS__RECORDER", url(ports.recorder_query())),

@@ -3,6 +3,7 @@
 mod causal_time;
 mod clock;
 mod collection;
+mod debug_queries;
 pub mod describe;
 mod index;
 mod run;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use causal_time::CausalTime;
 pub use collection::{Batches, Collection, Inserted, ReadAt, Upserted};
+pub use debug_queries::DebugQueries;
 pub use index::Index;
 pub use scanned_rows::{SLOW_MS, ScannedRows, SlowQuery};
 

@@ -5,6 +5,7 @@
 //! never starts a server that other tests share.
 
 pub mod conventions;
+pub mod debug;
 pub mod faults;
 pub mod guard;
 pub mod http;

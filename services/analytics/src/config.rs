@@ -1,6 +1,6 @@
 //! Configuration of analytics. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
-use chassis::config::ServiceConfig;
+use chassis::config::{Secret, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
@@ -17,6 +17,17 @@ pub struct Config {
     /// Active players.
     #[validate(nested)]
     pub players: PlayersConfig,
+    /// Secrets.
+    #[serde(default)]
+    pub security: Security,
+}
+
+/// `[security]`: secrets.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Security {
+    /// Token that the debug endpoints require. While it is empty, they refuse every request. The figures need no token.
+    #[serde(default)]
+    pub internal_token: Secret,
 }
 
 impl ServiceConfig for Config {}

@@ -19,11 +19,12 @@ mod rollups;
 
 use std::sync::{Arc, Mutex};
 
+use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
-use contracts::topics::Group;
+use contracts::{Part, topics::Group};
 use faults::{FaultId, Place};
 use store::StoreError;
-use store::mongo::{Mongo, ScannedRows, SlowQuery};
+use store::mongo::{DebugQueries, Mongo, ScannedRows, SlowQuery};
 use telemetry::propagation::TrustPolicy;
 
 use crate::config::Config;
@@ -37,8 +38,10 @@ use crate::rollups::Rollups;
 /// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let part = contracts::parts::Part::Analytics;
-    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+    chassis::main(
+        chassis::Service::new(Part::Analytics, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")),
+        run,
+    )
 }
 
 /// Runs the service until `shutdown` is triggered or a part fails.
@@ -67,7 +70,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 
     let scanned_rows = ScannedRows::new(&mongo, "slow_aggregation_facts", SlowQuery::Aggregate);
     keep_rows(&mut lifecycle, scanned_rows.clone());
-    let routes = http::routes(facts, active, lifecycle.faults(), scanned_rows);
+    let queries = DebugQueries::new(&mongo).with_rows(scanned_rows.clone());
+    let debug = lifecycle.debug(Part::Analytics).with_store(queries);
+    let debug_routes = debug.guarded_routes(Internal::new(config.security.internal_token.clone()));
+    let routes = http::routes(facts, active, lifecycle.faults(), scanned_rows).merge(debug_routes);
     lifecycle.serve(chassis::http::router(routes, lifecycle.http(), TrustPolicy::inside()));
     let stop_deadline = config.kafka.stop_deadline();
     lifecycle.consume_as(Group::Analytics, stop_deadline, |stop, ready| {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
-use contracts::topics::Group;
+use contracts::{Part, topics::Group};
 use store::mongo::Mongo;
 
 use crate::bets::Bets;
@@ -41,8 +41,10 @@ use crate::sweeper::Sweeper;
 /// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let part = contracts::parts::Part::Game;
-    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+    chassis::main(
+        chassis::Service::new(Part::Game, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")),
+        run,
+    )
 }
 
 /// Runs the service until `shutdown` is triggered or a part fails.
@@ -58,7 +60,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let producer = bus::Producer::new(&config.kafka)?;
     let rules = Rules::new(SlotMachine::published(), config.stakes.limits());
 
-    let routes = http::routes(bets.clone(), &rules);
+    let debug = lifecycle.debug(Part::Game);
+    let routes = http::routes(bets.clone(), &rules).merge(debug.routes());
     let game = Arc::new(Game::new(
         bets.clone(),
         producer.clone(),

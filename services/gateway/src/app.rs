@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{Failure, config::Secret, internal::Internal, operator::Operator};
+use chassis::{Failure, config::Secret, debug::Debug, internal::Internal, operator::Operator};
 use faults::Faults;
 use store::redis::Cache;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) operator: Operator,
     pub(crate) faults: Faults,
+    /// Errors that an operator causes in this process.
+    pub(crate) debug: Debug,
     pub(crate) request_faults: RequestFaults,
     pub(crate) fault_file: FaultFile,
     pub(crate) rate_limits: RateLimits,
@@ -69,6 +71,7 @@ impl App {
         publisher: Arc<dyn Publisher>,
         faults: Faults,
         fault_secret: Secret,
+        debug: Debug,
     ) -> Result<Self, Failure> {
         let operator = Operator::new(config.security.operator_token.clone());
         let inner = Inner {
@@ -76,6 +79,7 @@ impl App {
             request_faults: RequestFaults::new(operator.clone(), fault_secret),
             fault_file: FaultFile::of(&faults),
             faults,
+            debug,
             operator,
             rate_limits: RateLimits::new(&config.limits),
             waiters: Waiters::new(config.bets.waiters_max),

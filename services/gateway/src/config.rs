@@ -41,6 +41,12 @@ pub struct Peers {
     /// The payment service: balances, payments by id, the card provider's webhook.
     #[validate(custom(function = "chassis::config::http_url"))]
     pub payment: Url,
+    /// The analytics service: debug faults.
+    #[validate(custom(function = "chassis::config::http_url"))]
+    pub analytics: Url,
+    /// The notification service: debug faults.
+    #[validate(custom(function = "chassis::config::http_url"))]
+    pub notification: Url,
     /// The recorder's pages as a browser reaches them. The gateway only links to them.
     #[validate(custom(function = "chassis::config::http_url"))]
     pub recorder: Url,
@@ -143,6 +149,12 @@ pub struct Limits {
     /// The same number for all addresses together.
     #[validate(range(min = 1))]
     pub refusals_recorded_per_s: u32,
+    /// Sustained rate of debug faults, of all operators together.
+    #[validate(range(min = 1))]
+    pub debug_per_min: u32,
+    /// Burst of debug faults.
+    #[validate(range(min = 1))]
+    pub debug_burst: u32,
     /// Largest number of keys in each limit's map of players or addresses.
     #[validate(range(min = 1, max = 1_000_000))]
     pub keys_max: usize,

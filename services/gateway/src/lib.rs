@@ -38,8 +38,9 @@ use std::sync::Arc;
 
 use bus::{Producer, Tail};
 use chassis::config::{Http, Secret};
+use chassis::debug::Debug;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
-use contracts::Message;
+use contracts::{Message, Part};
 use faults::Faults;
 use telemetry::propagation::TrustPolicy;
 use tokio_util::sync::CancellationToken;
@@ -53,8 +54,10 @@ pub use routes::docs::Description;
 /// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let part = contracts::parts::Part::Gateway;
-    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+    chassis::main(
+        chassis::Service::new(Part::Gateway, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")),
+        run,
+    )
 }
 
 /// Runs the gateway until shutdown.
@@ -65,7 +68,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let fault_secret = listeners.common.faults.secret.clone();
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let producer = Producer::new(&config.kafka)?;
-    let gateway = app::App::new(&config, Arc::new(producer.clone()), lifecycle.faults(), fault_secret)?;
+    let debug = lifecycle.debug(Part::Gateway);
+    let gateway =
+        app::App::new(&config, Arc::new(producer.clone()), lifecycle.faults(), fault_secret, debug)?;
     let tail = Tail::new(&config.kafka, &handlers::TOPICS, handlers::router(&gateway), producer.clone())?;
     lifecycle.serve(router(&gateway, &config, lifecycle.http()));
     let stop_deadline = config.kafka.stop_deadline();
@@ -107,7 +112,8 @@ pub struct Standalone {
 }
 
 impl Standalone {
-    /// A gateway that publishes through `publisher`. `fault_secret` signs the faults of one request.
+    /// A gateway that publishes through `publisher`. `fault_secret` signs the faults of one request, and
+    /// `debug` has the errors that an operator causes.
     ///
     /// # Errors
     /// When a client for Redis or for the internal services cannot be built from the configuration.
@@ -116,8 +122,9 @@ impl Standalone {
         publisher: Arc<dyn Publisher>,
         faults: Faults,
         fault_secret: Secret,
+        debug: Debug,
     ) -> Result<Self, Failure> {
-        Ok(Self { gateway: app::App::new(config, publisher, faults, fault_secret)? })
+        Ok(Self { gateway: app::App::new(config, publisher, faults, fault_secret, debug)? })
     }
 
     /// The routes with all their layers.

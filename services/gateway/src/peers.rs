@@ -7,12 +7,14 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use chassis::{
     Failure,
+    debug::DebugBody,
     http::IDEMPOTENCY_KEY_HEADER,
     internal::{
         CLIENT_NETWORK_HEADER, INTERNAL_TOKEN_HEADER, INTERNAL_TOKEN_PROBLEM, Internal, SESSION_ID_HEADER,
     },
     problem::Problem,
 };
+use contracts::{DebugFault, Part};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use telemetry::http::{Client, ClientError, Options, RequestBuilder};
@@ -34,6 +36,9 @@ use crate::{
 /// Size limit of a peer's response. A page of history is the largest valid one.
 const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
+/// Time-out of a debug fault. The longest one takes five seconds, and the request to the gateway has eight.
+const DEBUG_TIMEOUT_MS: u64 = 7_000;
+
 /// The clients of all peers.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -42,6 +47,8 @@ pub(crate) struct Peers {
     user: Url,
     game: Url,
     payment: Url,
+    analytics: Url,
+    notification: Url,
 }
 
 /// A session from a log-in: a new one, or the known one of a repeated key.
@@ -102,6 +109,8 @@ impl Peers {
             user: config.user.clone(),
             game: config.game.clone(),
             payment: config.payment.clone(),
+            analytics: config.analytics.clone(),
+            notification: config.notification.clone(),
         })
     }
 
@@ -231,6 +240,26 @@ impl Peers {
         let url = path(&self.payment, &["internal", "v1", "accounts", player_id, "balances"]);
         let call = self.call(Method::GET, &url, "/internal/v1/accounts/{player_id}/balances");
         Ok(optional(send(call).await?)?.unwrap_or_default())
+    }
+
+    /// Causes a debug fault at another service. It may take longer than other calls. Every answer of the service is the answer.
+    pub(crate) async fn debug(
+        &self,
+        service: Part,
+        fault: DebugFault,
+        body: &DebugBody,
+    ) -> Result<PeerResponse, Problem> {
+        let base = match service {
+            Part::User => &self.user,
+            Part::Game => &self.game,
+            Part::Payment => &self.payment,
+            Part::Analytics => &self.analytics,
+            Part::Notification => &self.notification,
+            _ => return Err(Problem::not_found()),
+        };
+        let url = path(base, &["internal", "v1", "debug", fault.as_str()]);
+        let call = self.call(Method::POST, &url, "/internal/v1/debug/{fault}");
+        send(call.timeout_ms(DEBUG_TIMEOUT_MS).json(body)).await
     }
 
     /// Forwards the card provider's call unchanged, because the payment service checks its signature.

@@ -40,6 +40,7 @@ pub(crate) struct RateLimits {
     credentials: Bounded<IpAddr>,
     recorded_of_address: Bounded<IpAddr>,
     recorded: DefaultDirectRateLimiter,
+    debug: Bounded<()>,
     log_lines: DefaultDirectRateLimiter,
     /// Refusals since the last log line.
     unlogged: AtomicU64,
@@ -51,6 +52,7 @@ enum Limit {
     Player,
     Address,
     Credentials,
+    Debug,
 }
 
 impl Limit {
@@ -60,15 +62,17 @@ impl Limit {
             Self::Player => "player",
             Self::Address => "address",
             Self::Credentials => "credentials",
+            Self::Debug => "debug",
         }
     }
 
-    /// Name in answers.
+    /// What the limit counts, in answers.
     const fn scope(self) -> &'static str {
         match self {
-            Self::Player => "player",
-            Self::Address => "address",
-            Self::Credentials => "address for log-ins and registrations",
+            Self::Player => "per player",
+            Self::Address => "per address",
+            Self::Credentials => "per address for log-ins and registrations",
+            Self::Debug => "of debug faults",
         }
     }
 }
@@ -101,6 +105,11 @@ impl RateLimits {
                 limits.refusals_recorded_per_s,
                 limits.refusals_recorded_per_s,
             )),
+            debug: Bounded::with(
+                Quota::per_minute(at_least_one(limits.debug_per_min))
+                    .allow_burst(at_least_one(limits.debug_burst)),
+                limits.keys_max,
+            ),
             log_lines: RateLimiter::direct(Quota::per_minute(NonZeroU32::MIN)),
             unlogged: AtomicU64::new(0),
         }
@@ -120,6 +129,11 @@ impl RateLimits {
         };
         let network = network_of(address);
         limiter.check(network).map_err(|wait_s| Refusal { limit, wait_s, is_recorded: self.records(network) })
+    }
+
+    /// Counts one debug fault.
+    pub(crate) fn check_debug(&self) -> Result<(), Problem> {
+        self.debug.check(()).map_err(|wait_s| refused(Limit::Debug, wait_s))
     }
 
     /// Answers a refused request. It counts the refusal, and logs it together with others.
@@ -168,14 +182,16 @@ fn refused(limit: Limit, wait_s: u64) -> Problem {
     count_refused(limit.as_str());
     let scope = limit.scope();
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
-        .detail(format!("the limit per {scope} is reached"))
+        .detail(format!("the limit {scope} is reached"))
         .header(RETRY_AFTER, HeaderValue::from(wait_s))
 }
 
 fn quota(per_s: u32, burst: u32) -> Quota {
-    let one = NonZeroU32::MIN;
-    Quota::per_second(NonZeroU32::new(per_s).unwrap_or(one))
-        .allow_burst(NonZeroU32::new(burst).unwrap_or(one))
+    Quota::per_second(at_least_one(per_s)).allow_burst(at_least_one(burst))
+}
+
+fn at_least_one(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
 /// A rate limiter by key with a bounded map.
@@ -190,7 +206,10 @@ struct Bounded<K: Hash + Eq + Clone> {
 
 impl<K: Hash + Eq + Clone> Bounded<K> {
     fn new(per_s: u32, burst: u32, keys_max: usize) -> Self {
-        let quota = quota(per_s, burst);
+        Self::with(quota(per_s, burst), keys_max)
+    }
+
+    fn with(quota: Quota, keys_max: usize) -> Self {
         Self {
             by_key: RateLimiter::keyed(quota),
             shared: RateLimiter::direct(quota),
@@ -231,6 +250,18 @@ impl<K: Hash + Eq + Clone> Bounded<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_faults_have_a_limit_of_their_own() {
+        let limits = RateLimits::new(&limits(1));
+        assert!(limits.check_debug().is_ok());
+        let refused = limits.check_debug().expect_err("refused");
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(
+            limits.check_player("p-1").is_ok()
+                && limits.check_address(IpAddr::from([192_u8, 0, 2, 1]), false).is_ok()
+        );
+    }
 
     #[test]
     fn each_key_has_its_own_burst() {
@@ -277,6 +308,8 @@ mod tests {
             credentials_per_address_burst: 1,
             refusals_recorded_per_address_per_s: refusals_recorded,
             refusals_recorded_per_s: refusals_recorded.saturating_mul(2),
+            debug_per_min: 1,
+            debug_burst: 1,
             keys_max: 100,
         }
     }

@@ -2,6 +2,7 @@
 
 mod authentication;
 pub(crate) mod bets;
+pub(crate) mod debug;
 pub(crate) mod docs;
 pub(crate) mod faults;
 pub(crate) mod games;
@@ -30,9 +31,9 @@ use crate::{app::App, rate_limits::Refusal};
 /// Paths whose POST hashes a password.
 const CREDENTIALS: [&str; 2] = ["/api/v1/players", "/api/v1/sessions"];
 
-/// All routes. Every other path is a 404.
-pub(crate) fn table() -> Router<App> {
-    let api = Router::new()
+/// All routes. Every other path is a 404, also that of the debug faults unless they are enabled.
+pub(crate) fn table(has_debug: bool) -> Router<App> {
+    let mut api = Router::new()
         .route("/players", post(players::register))
         .route("/sessions", post(sessions::log_in))
         .route("/sessions/current", delete(sessions::log_out))
@@ -50,6 +51,9 @@ pub(crate) fn table() -> Router<App> {
         .route("/webhooks/card-provider", post(webhooks::card_provider))
         .route("/faults", get(faults::list))
         .route("/faults/{fault_id}", get(faults::find).put(faults::arm).delete(faults::disarm));
+    if has_debug {
+        api = api.route("/{service}/debug/{fault}", post(debug::cause));
+    }
     Router::new()
         .nest("/api/v1", api)
         .route("/openapi.json", get(docs::openapi))
@@ -62,7 +66,7 @@ pub(crate) fn table() -> Router<App> {
 /// The routes with their layers. CORS headers are never sent, so scripts of other sites cannot read an answer.
 pub(crate) fn router(app: &App) -> Router {
     // Unknown paths pass the same layers, so they are rate-limited too.
-    chassis::http::with_problems(table().with_state(app.clone()))
+    chassis::http::with_problems(table(app.debug.is_enabled()).with_state(app.clone()))
         .layer(middleware::from_fn_with_state(app.clone(), check_faults))
         .layer(middleware::from_fn_with_state(app.clone(), answer_refused))
         .layer(middleware::from_fn(security_headers))

@@ -22,11 +22,12 @@ mod notifications;
 
 use std::sync::Arc;
 
+use chassis::debug::Debug;
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
-use contracts::topics::Group;
+use contracts::{Part, topics::Group};
 use store::StoreError;
-use store::mongo::Mongo;
+use store::mongo::{DebugQueries, Mongo, ScannedRows, SlowQuery};
 use tokio::sync::Notify;
 
 use crate::config::Config;
@@ -42,8 +43,10 @@ use crate::notifications::Notifications;
 /// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let part = contracts::parts::Part::Notification;
-    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+    chassis::main(
+        chassis::Service::new(Part::Notification, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")),
+        run,
+    )
 }
 
 /// Runs the service until `shutdown` is triggered or a part fails.
@@ -56,9 +59,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
         let mongo = Mongo::connect(&config.mongo).await?;
         let notifications = Notifications::new(&mongo, config.mail.claim_ms);
         notifications.ensure_indexes().await?;
-        Ok::<_, StoreError>((notifications, Contacts::new(&mongo)))
+        let contacts = Contacts::new(&mongo);
+        Ok::<_, StoreError>((mongo, notifications, contacts))
     };
-    let Some((notifications, contacts)) = lifecycle.start_phase("document store", open).await? else {
+    let Some((mongo, notifications, contacts)) = lifecycle.start_phase("document store", open).await? else {
         return lifecycle.run().await;
     };
     let producer = bus::Producer::new(&config.kafka)?;
@@ -73,7 +77,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
 
     let internal = Internal::new(config.security.internal_token.clone());
-    lifecycle.serve_internal(http::routes(sources), internal);
+    let debug = debug(&mut lifecycle, &mongo);
+    lifecycle.serve_internal(http::routes(sources).merge(debug.routes()), internal);
     let stop_deadline = config.kafka.stop_deadline();
     lifecycle.consume_as(Group::Notification, stop_deadline, |stop, ready| {
         consumer.run(stop, move |is| ready.set(is))
@@ -81,4 +86,19 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     lifecycle.background("courier", |token| courier.run(token));
     lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
     lifecycle.run().await
+}
+
+/// The debug faults. The rows of the slow query are written while somebody asks for it, and dropped afterwards.
+fn debug(lifecycle: &mut Lifecycle, mongo: &Mongo) -> Debug {
+    let debug = lifecycle.debug(Part::Notification);
+    if !debug.is_enabled() {
+        return debug;
+    }
+    let rows = ScannedRows::new(mongo, "debug_slow_query_rows", SlowQuery::Find);
+    let queries = DebugQueries::new(mongo).with_rows(rows.clone());
+    lifecycle.background("rows of a slow query", |stop| async move {
+        stop.run_until_cancelled(rows.keep(|| false)).await;
+        Ok::<(), StoreError>(())
+    });
+    debug.with_store(queries)
 }

@@ -22,9 +22,9 @@ use bus::lag::BacklogReader;
 use bus::{Consumer, Producer};
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, ReadyFlag, Shutdown};
-use contracts::{Group, Topic};
+use contracts::{Group, Part, Topic};
 use store::StoreError;
-use store::mongo::Mongo;
+use store::mongo::{DebugQueries, Mongo};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -42,8 +42,10 @@ const STORE_PROBE_MS: u64 = 1_000;
 /// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let part = contracts::parts::Part::Payment;
-    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+    chassis::main(
+        chassis::Service::new(Part::Payment, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")),
+        run,
+    )
 }
 
 /// Runs payment until `shutdown`. Fails when a required part fails.
@@ -86,6 +88,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
         config: config.provider.clone(),
     };
     lifecycle.background("provider", |stop| pool.run(waiting_payments, stop));
+    let debug = lifecycle.debug(Part::Payment).with_store(DebugQueries::new(&mongo));
     lifecycle.background("store probe", |stop| probe(mongo, store_ready, stop));
 
     // Runs after the consumer has ended. It trims the decisions relayed last, so the next process has nothing to sweep.
@@ -99,7 +102,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
         webhook_secret: config.security.webhook_secret.clone(),
         webhook_secret_old: config.security.webhook_secret_old.clone(),
     };
-    lifecycle.serve_internal(http::routes(app), internal);
+    lifecycle.serve_internal(http::routes(app).merge(debug.routes()), internal);
     lifecycle.on_flush("producer", move |within| async move { flushed.flush(within).await });
     lifecycle.run().await
 }

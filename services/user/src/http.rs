@@ -21,15 +21,16 @@ mod session;
 
 use axum::Router;
 use axum::routing::{get, post, put};
+use chassis::debug::Debug;
 use chassis::internal::Internal;
 
 use self::change::change;
 
 pub(crate) use self::api::Api;
 
-/// All routes, behind the check of the internal token.
-pub(crate) fn routes(api: Api, internal: Internal) -> Router {
-    chassis::http::internal(table().with_state(api), internal)
+/// All routes and those of the debug faults, behind the check of the internal token.
+pub(crate) fn routes(api: Api, debug: &Debug, internal: Internal) -> Router {
+    chassis::http::internal(table().with_state(api).merge(debug.routes()), internal)
 }
 
 /// Every path and its handlers.

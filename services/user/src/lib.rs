@@ -20,10 +20,10 @@ pub mod sessions;
 
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
-use contracts::Group;
+use contracts::{Group, Part};
 use faults::{FaultId, Place};
 use store::StoreError;
-use store::mongo::{Mongo, ScannedRows, SlowQuery};
+use store::mongo::{DebugQueries, Mongo, ScannedRows, SlowQuery};
 use store::redis::Cache;
 use telemetry::propagation::TrustPolicy;
 
@@ -45,8 +45,10 @@ pub fn paths() -> Vec<String> {
 /// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let part = contracts::parts::Part::User;
-    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+    chassis::main(
+        chassis::Service::new(Part::User, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")),
+        run,
+    )
 }
 
 /// Runs the service until `shutdown` or until a part fails.
@@ -78,7 +80,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let faults = lifecycle.faults();
     let scanned_rows = ScannedRows::new(&mongo, "slow_query_rows", SlowQuery::Find);
     keep_rows(&mut lifecycle, scanned_rows.clone());
-    let routes = http::routes(http::Api { players, sessions, history, faults, scanned_rows }, internal);
+    let queries = DebugQueries::new(&mongo).with_rows(scanned_rows.clone());
+    let debug = lifecycle.debug(Part::User).with_store(queries);
+    let api = http::Api { players, sessions, history, faults, scanned_rows };
+    let routes = http::routes(api, &debug, internal);
 
     lifecycle.serve(chassis::http::layered(routes, lifecycle.http(), TrustPolicy::inside()));
     let stop_deadline = config.kafka.stop_deadline();

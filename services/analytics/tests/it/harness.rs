@@ -1,6 +1,7 @@
 //! Test harness: runs the real service in this process, with its own namespace and database.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use analytics::config::Config;
@@ -42,6 +43,11 @@ impl Platform {
     }
 
     pub(crate) async fn start_with_faults(config: Config, faults: Faults) -> Self {
+        let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
+        Self::start_with_listeners(config, listeners).await
+    }
+
+    pub(crate) async fn start_with_listeners(config: Config, listeners: Listeners) -> Self {
         bus::admin::ensure_topics(
             &config.kafka,
             &contracts::topics::catalogue_of(contracts::Group::Analytics),
@@ -50,9 +56,13 @@ impl Platform {
         .unwrap();
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
-        let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
         let service = Running::start(analytics::run, config, listeners).await;
         Self { producer, mongo, service }
+    }
+
+    /// Address of the internal interface.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.service.http
     }
 
     pub(crate) async fn publish(&self, events: &[Event]) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod armed_faults;
+mod debug;
 mod fan_out;
 mod folding;
 mod groups;

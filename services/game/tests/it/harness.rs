@@ -103,11 +103,16 @@ impl Platform {
 
     /// Starts game with armed faults.
     pub(crate) async fn start_with_faults(config: Config, faults: Faults) -> Self {
+        let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
+        Self::start_with_listeners(config, listeners).await
+    }
+
+    /// Starts game on these listeners.
+    pub(crate) async fn start_with_listeners(config: Config, listeners: Listeners) -> Self {
         let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
         let seen = Seen::default();
         watch(&config.kafka, &producer, seen.clone()).await;
-        let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
         let service = Running::start(game::run, config, listeners).await;
         Self { producer, seen, address: service.http, mongo, service }
     }

@@ -6,6 +6,7 @@
 mod armed_faults;
 mod claiming;
 mod clocks;
+mod debug;
 mod endings;
 mod guard;
 mod harness;

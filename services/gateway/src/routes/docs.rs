@@ -7,7 +7,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{bets, faults, games, me, payments, players, sessions, webhooks};
+use super::{bets, debug, faults, games, me, payments, players, sessions, webhooks};
 
 /// The description of the public interface.
 #[derive(OpenApi)]
@@ -42,6 +42,7 @@ use super::{bets, faults, games, me, payments, players, sessions, webhooks};
         faults::find,
         faults::arm,
         faults::disarm,
+        debug::cause,
     ),
     modifiers(&Tokens),
 )]

@@ -26,11 +26,12 @@ const PLAYER_ROUTES: [(&str, &str); 11] = [
 ];
 
 /// Every route that needs the operator's token.
-const OPERATOR_ROUTES: [(&str, &str); 4] = [
+const OPERATOR_ROUTES: [(&str, &str); 5] = [
     ("get", "/api/v1/faults"),
     ("get", "/api/v1/faults/{fault_id}"),
     ("put", "/api/v1/faults/{fault_id}"),
     ("delete", "/api/v1/faults/{fault_id}"),
+    ("post", "/api/v1/{service}/debug/{fault}"),
 ];
 
 /// Every route that needs no token.
@@ -106,10 +107,15 @@ async fn operators_route_needs_operators_token() {
             );
         }
         let concrete = path.replace("{fault_id}", "consumer.slow");
+        let concrete = concrete.replace("{service}", "gateway").replace("{fault}", "error-parse");
         let request = gateway.request(method(name), &concrete).header("x-operator-token", OPERATOR_TOKEN);
         let status = send(request.json(&valid_body(path))).await.status();
-        // This gateway has no file of armed faults, so only reading succeeds.
-        let expected = if name == "get" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        // This gateway has no file of armed faults, so only reading succeeds. A debug fault fails as it should.
+        let expected = match name {
+            "get" => StatusCode::OK,
+            "post" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
         assert_eq!(status, expected, "{name} {path}");
     }
 }

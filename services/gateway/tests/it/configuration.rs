@@ -52,6 +52,8 @@ fn invalid_addresses_are_refused() {
         ("PITBOSS__PEERS__USER", "user:8102", "peers.user"),
         ("PITBOSS__PEERS__GAME", "ftp://game", "peers.game"),
         ("PITBOSS__PEERS__PAYMENT", "payment", "peers.payment"),
+        ("PITBOSS__PEERS__ANALYTICS", "analytics", "peers.analytics"),
+        ("PITBOSS__PEERS__NOTIFICATION", "ftp://notification", "peers.notification"),
         ("PITBOSS__PEERS__RECORDER", "file:///pages", "peers.recorder"),
     ] {
         let refused = errors(name, value).expect(name);

@@ -1,4 +1,4 @@
-//! Fakes of the user, game and payment services. They record calls and return prepared responses.
+//! Fakes of the services that the gateway calls. They record calls and return prepared responses.
 
 use std::{
     collections::HashMap,
@@ -38,6 +38,8 @@ pub(crate) struct Records {
     /// The card provider's calls that reached the payment service.
     pub(crate) webhooks: Vec<(HeaderMap, String)>,
     pub(crate) session_checks: usize,
+    /// The debug faults that reached a service, with their bodies.
+    pub(crate) debug: Vec<(String, Value)>,
     /// Networks of the log-ins and registrations, as sent to the user service.
     pub(crate) networks: Vec<String>,
     /// Path and query of each call.
@@ -51,7 +53,7 @@ pub(crate) struct Records {
 }
 
 impl FakePeers {
-    /// Starts all three on one free port.
+    /// Starts all of them on one free port.
     pub(crate) async fn start() -> (Self, SocketAddr) {
         let peers = Self::default();
         let routes = Router::new()
@@ -68,6 +70,7 @@ impl FakePeers {
             .route("/internal/v1/restrictions/{id}", get(restriction))
             .route("/internal/v1/accounts/{id}/balances", get(balances))
             .route("/internal/v1/webhooks/card-provider", post(webhook))
+            .route("/internal/v1/debug/{fault}", post(debug))
             .layer(middleware::from_fn_with_state(peers.clone(), check_token))
             .with_state(peers.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -126,6 +129,24 @@ async fn check_token(State(peers): State<FakePeers>, request: Request, next: Nex
     peers.records().baggage.push(baggage.unwrap_or_default().to_owned());
     peers.records().targets.push(request.uri().to_string());
     next.run(request).await
+}
+
+/// Fails as a service with the fault does. `memory-leak` succeeds.
+async fn debug(
+    State(peers): State<FakePeers>,
+    Path(fault): Path<String>,
+    Json(body): Json<Value>,
+) -> Response {
+    peers.records().debug.push((fault.clone(), body));
+    if fault == "memory-leak" {
+        let report =
+            json!({ "service": "game", "fault": fault, "detail": "leaked", "sentry_event_id": "e2" });
+        return Json(report).into_response();
+    }
+    let problem =
+        json!({ "type": "/problems/debug-fault", "title": "Failed", "status": 500, "sentry_event_id": "e1" });
+    let content_type = [("content-type", "application/problem+json")];
+    (StatusCode::INTERNAL_SERVER_ERROR, content_type, Json(problem)).into_response()
 }
 
 async fn register(State(peers): State<FakePeers>, headers: HeaderMap, Json(body): Json<Value>) -> Response {

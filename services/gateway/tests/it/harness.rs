@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bus::PublishError;
-use chassis::config::{Http, Secret};
+use chassis::config::{DebugConfig, Http, Secret};
+use chassis::debug::Debug;
 use contracts::{
-    Event, Message,
+    Event, Message, Part,
     proto::{
         bets::v1::{BetConflict, BetRejected, BetSettled},
         common::v1::{Money, RejectReason},
@@ -198,6 +199,8 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
             user: url.clone(),
             game: url.clone(),
             payment: url.clone(),
+            analytics: url.clone(),
+            notification: url.clone(),
             recorder: url,
             deadline_ms: 60_000,
         },
@@ -228,6 +231,8 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
             credentials_per_address_burst: 1_000,
             refusals_recorded_per_address_per_s: 1_000,
             refusals_recorded_per_s: 1_000,
+            debug_per_min: 1_000,
+            debug_burst: 1_000,
             keys_max: 1_000,
         },
     }
@@ -250,6 +255,20 @@ impl TestGateway {
         faults: Faults,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::start_with_all(broker, faults, DebugConfig { enabled: true }, change).await
+    }
+
+    /// Starts without debug faults, as is the default.
+    pub(crate) async fn start_without_debug() -> Self {
+        Self::start_with_all(Broker::Silent, Faults::none(), DebugConfig::default(), |_| {}).await
+    }
+
+    async fn start_with_all(
+        broker: Broker,
+        faults: Faults,
+        debug: DebugConfig,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let (peers, address) = FakePeers::start().await;
         peers.open_session("s-1", "p-1");
         peers.open_session("s-2", "p-2");
@@ -264,7 +283,8 @@ impl TestGateway {
             gateway: OnceLock::new(),
         });
         let publisher: Arc<dyn Publisher> = Arc::clone(&broker) as _;
-        let standalone = Standalone::new(&config, publisher, faults, Secret::from(FAULT_SECRET))
+        let debug = Debug::new(Part::Gateway, &debug);
+        let standalone = Standalone::new(&config, publisher, faults, Secret::from(FAULT_SECRET), debug)
             .map_err(|failure| failure.describe())
             .expect("a gateway");
         broker.gateway.set(standalone.clone()).expect("set once");
@@ -389,6 +409,7 @@ pub(crate) fn valid_body(path: &str) -> Value {
             json!({ "email": "a@players.example", "password": "12345678", "display_name": "A", "currency": "EUR" })
         }
         "/api/v1/sessions" => json!({ "email": "a@players.example", "password": "12345678" }),
+        "/api/v1/{service}/debug/{fault}" => json!({ "player_id": "p-1" }),
         "/api/v1/faults/{fault_id}" => json!({ "values": { "delay_ms": 70 }, "for_s": 60 }),
         _ => json!({ "amount_minor": 100, "currency": "EUR" }),
     }

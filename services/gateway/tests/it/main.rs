@@ -2,6 +2,7 @@
 
 mod auth;
 mod configuration;
+mod debug;
 mod fake_peers;
 mod harness;
 mod history;

@@ -94,6 +94,13 @@ fn assert_described(description: &Value, case: &str, response: &Value, content_t
     assert!(errors.is_empty(), "{case}: {errors:?} in {body}");
 }
 
+/// A path with values that exist.
+fn concrete_path(path: &str) -> String {
+    let path = path.replace("{bet_id}", "b-1").replace("{payment_id}", "d-1");
+    let path = path.replace("{service}", "gateway").replace("{fault}", "error-parse");
+    path.replace("{fault_id}", "consumer.slow")
+}
+
 /// Sends each operation with a body two invalid ones, and compares the responses with their schemas.
 #[tokio::test]
 async fn responses_to_invalid_bodies_are_described() {
@@ -108,7 +115,7 @@ async fn responses_to_invalid_bodies_are_described() {
     for (name, path, operation) in operations {
         for (body, expected) in [("{", "bad-request"), ("\"no object\"", "invalid-body")] {
             let method: Method = name.to_uppercase().parse().expect("a method");
-            let concrete = path.replace("{fault_id}", "consumer.slow");
+            let concrete = concrete_path(path);
             let request = gateway.as_player(method, &concrete).header("content-type", "application/json");
             let request = request.header("idempotency-key", testkit::unique("k"));
             let request = request.header("x-operator-token", OPERATOR_TOKEN).body(body);
@@ -139,8 +146,7 @@ async fn responses_match_their_schemas() {
     // In the order of the paths, so the log-out comes after the requests that need the session.
     for (name, path, operation) in operations(&description) {
         let method: Method = name.to_uppercase().parse().expect("a method");
-        let concrete = path.replace("{bet_id}", "b-1").replace("{payment_id}", "d-1");
-        let concrete = concrete.replace("{fault_id}", "consumer.slow");
+        let concrete = concrete_path(path);
         for token in [token("p-1", "s-1"), "invalid".to_owned()] {
             let mut request = gateway.request(method.clone(), &concrete).bearer_auth(&token);
             if token != "invalid" && operation["security"][0].get("operator").is_some() {

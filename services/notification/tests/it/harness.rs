@@ -80,6 +80,12 @@ impl Platform {
         start_process(config).await
     }
 
+    /// Starts another process with debug faults on the same store and in the same group.
+    pub(crate) async fn start_with_debug(&self) -> Running {
+        let listeners = testkit::debug::listeners().await;
+        Running::start(notification::run, self.config.clone(), listeners).await
+    }
+
     /// Sends a request with the internal token to the service.
     pub(crate) async fn request(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
         let token = [("x-internal-token".to_owned(), INTERNAL_TOKEN.to_owned())];

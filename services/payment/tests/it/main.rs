@@ -8,6 +8,7 @@ mod clash;
 mod contention;
 mod cost;
 mod crash;
+mod debug;
 mod decide;
 mod failing_accounts;
 mod guard;

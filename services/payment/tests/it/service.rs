@@ -53,6 +53,16 @@ impl Running {
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
+        Self::start_with_listeners(world, provider, listeners, change).await
+    }
+
+    /// Starts the service on these listeners.
+    pub(crate) async fn start_with_listeners(
+        world: &World,
+        provider: &Provider,
+        listeners: Listeners,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config {
             kafka: world.kafka.clone(),
             mongo: world.mongo_config.clone(),
@@ -68,6 +78,11 @@ impl Running {
         };
         change(&mut config);
         Self(testkit::service::Running::spawn(payment::run, config, listeners))
+    }
+
+    /// Address of the internal interface.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.0.http
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -5,6 +5,7 @@ mod armed_faults;
 mod attempts;
 mod changes;
 mod configuration;
+mod debug;
 mod history;
 mod passwords;
 mod platform;

@@ -1,5 +1,6 @@
 //! One `user` in this process, with its own names, and a consumer of `casino.players.events.v1`.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,8 +93,14 @@ impl Platform {
         Self::start_with_faults(config, Faults::none()).await
     }
 
-    /// Starts the service, and waits until it and the consumer of events are ready.
+    /// Starts the service with armed faults.
     pub(crate) async fn start_with_faults(config: Config, faults: Faults) -> Self {
+        let listeners = Listeners { faults, ..Listeners::local(&[]).await.expect("free ports") };
+        Self::start_with_listeners(config, listeners).await
+    }
+
+    /// Starts the service, and waits until it and the consumer of events are ready.
+    pub(crate) async fn start_with_listeners(config: Config, listeners: Listeners) -> Self {
         // An earlier test may have installed it, which is fine.
         rustls::crypto::ring::default_provider().install_default().ok();
         create_topics(&config.kafka).await;
@@ -102,12 +109,16 @@ impl Platform {
         let topics = [Topic::PlayersEvents];
         let stop_tail = testkit::tail::start(&config.kafka, &topics, Arc::clone(&received), &producer).await;
 
-        let listeners = Listeners { faults, ..Listeners::local(&[]).await.expect("free ports") };
         let service = Running::start(user::run, config.clone(), listeners).await;
         let base = format!("http://{}", service.http);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let mongo = Mongo::connect(&config.mongo).await.expect("the document store");
         Self { config, producer, mongo, received, client, base, service, stop_tail }
+    }
+
+    /// Address of the internal interface.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.service.http
     }
 
     /// Sends one request. Returns the status and the body.
