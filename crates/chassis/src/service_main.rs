@@ -99,6 +99,8 @@ where
     IDENTITY.get_or_init(|| identity);
     // Before any thread exists, because threads inherit the hub that is current when they first use it.
     let telemetry = telemetry::init(telemetry_config)?;
+    let _watchdog = telemetry::watchdog::start()
+        .map_err(|error| Failure::missing("cannot start the watchdog's thread", error))?;
     let runtime = runtime().map_err(|error| Failure::missing("cannot start the async runtime", error))?;
     telemetry::set_runtime(runtime.handle().clone());
     let outcome = runtime.block_on(async {

@@ -105,7 +105,7 @@ faults! {
     AsyncError "async-error" [Game, Payment], 500 Error, "Three tasks of one request fail, and one event links their errors";
     ThreadError "thread-error" [Game], 500 Panic, "A thread with a name panics, and the event lists the other threads";
     TaskPanic "task-panic" [Payment, User, Gateway, Notification], 202 Panic, "A task that nobody waits for panics, in the trace of the request. The answer does not know the event";
-    RuntimeBlock "runtime-block" [Payment], 200 Error, "A worker of the async runtime is blocked for a second";
+    RuntimeBlock "runtime-block" [Payment], 200 Error, "A worker of the async runtime is blocked until the watchdog reports it, at most six seconds";
     Deadlock "deadlock" [Payment], 500 Error, "Two tasks wait for each other's lock for a second";
     ValidationError "validation-error" [Analytics, User, Gateway, Notification], 422 Error, "Three fields break their rules, and event and answer name them";
     DatabaseError "database-error" [Payment, Analytics, User, Notification], 500 Error, "The document store refuses a query";

@@ -72,7 +72,7 @@ fn rules_by_field(errors: &ValidationErrors) -> Vec<(String, String)> {
         .into_iter()
         .map(|(name, errors)| {
             let rules: Vec<&str> = errors.iter().map(|error| error.code.as_ref()).collect();
-            (name.to_string(), rules.join(", "))
+            (name.into_owned(), rules.join(", "))
         })
         .collect();
     fields.sort();

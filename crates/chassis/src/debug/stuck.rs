@@ -13,16 +13,12 @@ use tracing::Instrument as _;
 use super::answer::{Outcome, problem};
 use crate::problem::Problem;
 
-/// Time for which the worker is blocked.
-const BLOCKED: Duration = Duration::from_secs(1);
+/// Longest time for which the worker is blocked. The watchdog of telemetry needs up to three seconds.
+const BLOCKED_MAX: Duration = Duration::from_secs(6);
+/// Pause between two looks whether the watchdog has reported it.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Time for which two tasks wait for each other.
 const DEADLOCKED: Duration = Duration::from_secs(1);
-
-#[derive(Debug, thiserror::Error)]
-#[error("a worker of the async runtime was blocked for {blocked_ms} ms")]
-struct WorkerBlocked {
-    blocked_ms: u128,
-}
 
 #[derive(Debug, thiserror::Error)]
 #[error("two tasks held one lock each and waited {limit_ms} ms for that of the other")]
@@ -32,14 +28,18 @@ struct Deadlocked {
     source: Elapsed,
 }
 
-/// Blocks the worker that runs this request, as a synchronous call in a handler does.
+/// Blocks the worker that runs this request, as a synchronous call in a handler does, until the watchdog has reported it.
 pub(super) fn block_worker() -> Outcome {
     tracing::info!("a handler calls something that blocks its worker");
     let began_at = Instant::now();
-    spans::function("block_worker").in_scope(|| std::thread::sleep(BLOCKED));
-    let error = WorkerBlocked { blocked_ms: began_at.elapsed().as_millis() };
-    let event_id = telemetry::report(&error, &[("kind", DebugFault::RuntimeBlock.as_str())]);
-    Outcome { detail: error.to_string(), event_id }
+    spans::function("block_worker").in_scope(|| {
+        while telemetry::last_event_id().is_none() && began_at.elapsed() < BLOCKED_MAX {
+            std::thread::sleep(PAUSE);
+        }
+    });
+    let detail =
+        format!("a worker of the async runtime was blocked for {} ms", began_at.elapsed().as_millis());
+    Outcome { detail, event_id: telemetry::last_event_id() }
 }
 
 /// Lets two tasks take two locks in opposite order. The limit ends them, which no lock would do.

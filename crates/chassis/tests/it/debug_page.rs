@@ -32,7 +32,8 @@ errors are real. Code of the service fails, and each failure is bounded in time 
 
 Each event has the log lines that led to it as breadcrumbs, the user, the armed [faults](FAULTS.md) as flags, and the state of the
 process in `contexts.process`: memory, CPU time, threads, workers and tasks of the async runtime, uptime and version. An event of
-kind \"error\" has the tag `kind` with the name of the fault. A \"panic\" is unhandled, and its event lists the threads.
+kind \"error\" has the tag `kind` with the name of the fault (`runtime-block`: `worker-blocked`, because the watchdog reports it). A
+\"panic\" is unhandled, and its event lists the threads.
 
 ";
 

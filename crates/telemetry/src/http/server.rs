@@ -18,6 +18,7 @@ use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::known_method;
+use crate::activity::{Work, observed};
 use crate::attributes as names;
 use crate::metric::{self, Metric};
 use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
@@ -83,7 +84,8 @@ where
             incoming.context = incoming.context.with_value(sampling::Request::Skip);
         }
         let always_recorded = incoming.context.get::<sampling::Request>() == Some(&sampling::Request::Record);
-        let span = request_span(&request, incoming);
+        let name = transaction_name(&request);
+        let span = request_span(&request, incoming, &name);
         // The future takes the ready instance, because the clone may not be ready
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
@@ -92,15 +94,23 @@ where
         let counted = Counted::of(&request, RequestSession::begin(&hub));
         let inner = async move { inner.call(request).await };
         let answer = answer(span.clone(), counted, always_recorded, inner);
-        Box::pin(answer.instrument(span).bind_hub(hub))
+        let work = Work { name: name.into(), span: span.clone(), hub: Arc::clone(&hub) };
+        Box::pin(observed(work, answer.instrument(span).bind_hub(hub)))
     }
 }
 
-fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+fn route_of(request: &Request<Body>) -> Option<&str> {
+    request.extensions().get::<MatchedPath>().map(MatchedPath::as_str)
+}
+
+/// Method and route. An unmatched path is untrusted text, and each one would create another name.
+fn transaction_name(request: &Request<Body>) -> String {
+    format!("{} {}", known_method(request.method()), route_of(request).unwrap_or("<unmatched>"))
+}
+
+fn request_span(request: &Request<Body>, incoming: Incoming, name: &str) -> Span {
+    let route = route_of(request);
     let (method, source) = (known_method(request.method()), if route.is_some() { "route" } else { "custom" });
-    // An unmatched path is untrusted text, and each one would create another transaction name
-    let name = format!("{method} {}", route.unwrap_or("<unmatched>"));
     let span = tracing::info_span!(
         parent: None,
         "http.server",

@@ -27,4 +27,5 @@ mod spans;
 mod stream;
 mod transport;
 mod unresponsive_server;
+mod watchdog;
 mod wire;

@@ -155,6 +155,7 @@ fn child() {
         super::sessions::scenario,
         super::spans::scenario,
         super::transport::scenario,
+        super::watchdog::scenario,
         super::wire::scenario,
     ];
     let work =
