@@ -9,8 +9,8 @@ use runtime::RuntimeError;
 use runtime::control::Action;
 
 use crate::commands::{
-    Context, audit, bench, bet, dlq, doctor, down, drill, fault, issue, kafka, lag, load, logs, part, ready,
-    secrets, sentry, status, supervise, test, topics, trace, up, verify,
+    Context, audit, bench, bet, debug, dlq, doctor, down, drill, fault, issue, kafka, lag, load, logs, part,
+    ready, secrets, sentry, status, supervise, test, topics, trace, up, verify,
 };
 use crate::output::Output;
 
@@ -66,6 +66,8 @@ enum Command {
     Lag(lag::LagArgs),
     /// List faults, arm and disarm them, and show which are armed
     Fault(fault::FaultArgs),
+    /// Cause one error at a service on purpose, to see what becomes of it in Sentry
+    Debug(debug::DebugArgs),
     /// Prove that faults become visible and end, with a control run and a money audit
     Verify(verify::VerifyArgs),
     /// Guide through an incident: load, fault, evidence, end, and a summary for a report
@@ -131,6 +133,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Load(args) => block_on(args.run(context)),
         Command::Lag(args) => block_on(args.run(context)),
         Command::Fault(args) => block_on(args.run(context)),
+        Command::Debug(args) => block_on(args.run(context)),
         Command::Verify(args) => block_on(args.run(context)),
         Command::Drill(args) => block_on(args.run(context)),
         Command::Audit(args) => block_on(args.run(context)),

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod bench;
 pub mod bet;
+pub mod debug;
 pub mod dlq;
 pub mod doctor;
 pub mod down;

@@ -18,6 +18,7 @@ An operator causes one error at one service, to see what becomes of it in Sentry
 errors are real. Code of the service fails, and each failure is bounded in time and memory.
 
     PITBOSS__DEBUG__ENABLED=true ./pitboss up
+    ./pitboss debug payment crash
     curl -X POST -H \"x-operator-token: $(cat .pitboss/secrets/operator-token)\" http://127.0.0.1:8100/api/v1/payment/debug/crash
 
 - **They are off by default.** Without `debug.enabled` the routes do not exist, at the gateway and at the service: 404 as for any

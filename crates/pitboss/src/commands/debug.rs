@@ -1,0 +1,177 @@
+//! `pitboss debug`: lists the debug faults, and causes one at a service of the running platform.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use contracts::debug::{DebugFault, SERVICES};
+use contracts::parts::Part;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::commands::Context;
+use crate::output::{Output, borderless_table};
+use crate::target::TargetArgs;
+
+/// Arguments of `debug`.
+#[derive(Debug, Args)]
+pub struct DebugArgs {
+    /// The service, or `list` to show the faults of all services
+    #[arg(value_name = "SERVICE|list", value_parser = parse_choice)]
+    service: Choice,
+    /// The fault, as `debug list` shows it
+    fault: Option<DebugFault>,
+    /// Player that the event names as its user
+    #[arg(long, value_name = "PLAYER_ID")]
+    player: Option<String>,
+    /// For memory-leak: free what was leaked so far
+    #[arg(long)]
+    release: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// What the first argument selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    List,
+    Service(Part),
+}
+
+fn parse_choice(text: &str) -> Result<Choice, String> {
+    if text == "list" {
+        return Ok(Choice::List);
+    }
+    let service = SERVICES.into_iter().find(|service| service.as_str() == text);
+    service.map(Choice::Service).ok_or_else(|| format!("expected list, or one of {}", names(SERVICES)))
+}
+
+fn names<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
+    all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+impl DebugArgs {
+    /// Shows the list, or causes the fault and shows the answer of the service.
+    ///
+    /// # Errors
+    /// When the service does not have the fault, no platform runs (exit code 69), its debug endpoints are off, or the answer is
+    /// not the one that the fault should have.
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        let output = &context.output;
+        let Choice::Service(service) = self.service else {
+            list(output);
+            return Ok(ExitCode::SUCCESS);
+        };
+        let Some(fault) = self.fault.filter(|fault| fault.is_offered_by(service)) else {
+            bail!("{service} has these debug faults: {}", names(DebugFault::of(service)));
+        };
+        let target = context.target(&self.target).await?;
+        let Some(token) = &target.operator_token else {
+            bail!("this checkout has no operator's token: only the platform's operator can cause a fault");
+        };
+        let url = format!("{}/api/v1/{service}/debug/{fault}", target.gateway_url);
+        let mut body = json!({ "release": self.release });
+        if let Some(player) = &self.player {
+            body["player_id"] = json!(player);
+        }
+        let request = target.http().post(url).header("x-operator-token", token).json(&body);
+        let answer = request.send().await.context("the gateway did not answer")?;
+        let status = answer.status();
+        let body = answer.json().await.context("the gateway's answer is no JSON")?;
+        show(fault, service, status, &body, output)
+    }
+}
+
+/// Shows the answer if it is the one that the fault should have.
+fn show(
+    fault: DebugFault,
+    service: Part,
+    status: StatusCode,
+    body: &Value,
+    output: &Output,
+) -> Result<ExitCode> {
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    if status != fault.definition().status {
+        let reason = text("detail").or_else(|| text("title")).unwrap_or("no reason");
+        if status == StatusCode::NOT_FOUND && text("detail").is_none() {
+            bail!(
+                "its debug endpoints are off: start the platform with PITBOSS__DEBUG__ENABLED=true ./pitboss up"
+            );
+        }
+        bail!("{service} answered {status} instead of {}: {reason}", fault.definition().status);
+    }
+    if output.json {
+        let facts = json!({
+            "service": service.as_str(),
+            "fault": fault.as_str(),
+            "status": status.as_u16(),
+            "detail": text("detail"),
+            "trace_id": text("trace_id"),
+            "sentry_event_id": text("sentry_event_id"),
+        });
+        output.line(&facts.to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    output
+        .line(&format!("{service} answered {status}: {}", text("detail").unwrap_or(fault.definition().does)));
+    if let Some(trace_id) = text("trace_id") {
+        output.line(&format!("trace  {trace_id}   (./pitboss trace {trace_id})"));
+    }
+    output.line(&format!(
+        "event  {}",
+        text("sentry_event_id").unwrap_or("not known, look for it in the trace")
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows every debug fault with its services.
+fn list(output: &Output) {
+    if output.json {
+        let fault = |fault: &DebugFault| {
+            let definition = fault.definition();
+            let services: Vec<&str> = definition.services.iter().map(|service| service.as_str()).collect();
+            json!({
+                "fault": fault.as_str(),
+                "does": definition.does,
+                "status": definition.status,
+                "event": definition.event.as_str(),
+                "services": services,
+            })
+        };
+        let faults: Vec<Value> = DebugFault::ALL.iter().map(fault).collect();
+        return output.line(&json!({ "debug_faults": faults }).to_string());
+    }
+    let mut table = borderless_table(output.columns, &["FAULT", "WHAT HAPPENS", "SERVICES"]);
+    for fault in DebugFault::ALL {
+        let definition = fault.definition();
+        table.add_row([fault.to_string(), definition.does.to_owned(), names(definition.services)]);
+    }
+    output.line(&table.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_argument_is_a_service_or_list() {
+        assert_eq!(parse_choice("list"), Ok(Choice::List));
+        assert_eq!(parse_choice("payment"), Ok(Choice::Service(Part::Payment)));
+        for other in ["recorder", "kafka", "nobody"] {
+            let error = parse_choice(other).unwrap_err();
+            assert!(error.contains("analytics"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_the_status_of_the_fault_is_a_success() {
+        let output = Output { json: true, colours: false, columns: 80 };
+        let show = |status, body: &Value| show(DebugFault::Timeout, Part::User, status, body, &output);
+        let answer = json!({ "detail": "the steps did not end", "trace_id": "t" });
+        assert!(show(StatusCode::GATEWAY_TIMEOUT, &answer).is_ok());
+        let error = show(StatusCode::TOO_MANY_REQUESTS, &json!({ "title": "Too many" })).unwrap_err();
+        assert!(error.to_string().contains("instead of 504: Too many"), "{error}");
+        let error = show(StatusCode::NOT_FOUND, &json!({ "title": "Not found" })).unwrap_err();
+        assert!(error.to_string().contains("PITBOSS__DEBUG__ENABLED"), "{error}");
+    }
+}
