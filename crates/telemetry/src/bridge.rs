@@ -125,6 +125,13 @@ pub(crate) fn discard(span_id: SpanId) {
     }
 }
 
+/// The latest spans that have ended in the transaction of an open span, in the order of their ends, as `convert` shows them.
+pub(crate) fn latest_ended<T>(span_id: SpanId, count_max: usize, convert: impl Fn(&SpanData) -> T) -> Vec<T> {
+    let Some(bridge) = RUNNING.get() else { return Vec::new() };
+    let root = bridge.shard(span_id).get(&key(span_id)).map(|open| Arc::clone(&open.root));
+    root.map_or_else(Vec::new, |root| root.latest_ended(count_max, convert))
+}
+
 fn key(span_id: SpanId) -> u64 {
     u64::from_be_bytes(span_id.to_bytes())
 }

@@ -50,7 +50,11 @@ impl Schedule {
     }
 
     fn new(interval: Duration, runtime_min_max: u64) -> Self {
-        Self { interval_min: interval.as_secs().div_ceil(60).max(1), margin_min: MARGIN_MINUTES, runtime_min_max }
+        Self {
+            interval_min: interval.as_secs().div_ceil(60).max(1),
+            margin_min: MARGIN_MINUTES,
+            runtime_min_max,
+        }
     }
 }
 

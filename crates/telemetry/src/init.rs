@@ -21,7 +21,7 @@ use crate::sampling::{self, Sampler};
 use crate::sampling_context::{self, Identity};
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
-use crate::{attributes, flags, lifecycle, logs, metric, process, profiler, report, sessions, tls};
+use crate::{attributes, flags, lifecycle, logs, metric, process, profiler, report, sessions, steps, tls};
 
 /// Reason why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +149,7 @@ fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransp
         .add_integration(ContextIntegration::new().add_os(true).add_rust(true).add_device(false))
         .add_integration(report::LinkErrors)
         .add_integration(flags::AttachFlags)
+        .add_integration(steps::AttachSteps)
         .before_send_log(report::link_log)
         .before_send_metric(report::link_metric)
         // A session begins with each request and not with the client. Their sums are sent, and the process has one of its own

@@ -43,6 +43,7 @@ pub mod scrub;
 pub mod sessions;
 pub mod spans;
 mod status;
+mod steps;
 mod task;
 mod threads;
 mod tls;

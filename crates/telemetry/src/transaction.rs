@@ -2,7 +2,7 @@
 //! streamed spans of a segment.
 
 pub(crate) mod encode;
-mod parts;
+pub(crate) mod parts;
 pub(crate) mod stream;
 #[cfg(test)]
 mod tests;

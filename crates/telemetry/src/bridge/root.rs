@@ -152,6 +152,13 @@ impl Root {
         Finished { root, children, dsc: Arc::clone(&self.dsc), profile, discarded, _live: live }
     }
 
+    /// The latest spans that have ended below the root.
+    pub(super) fn latest_ended<T>(&self, count_max: usize, convert: impl Fn(&SpanData) -> T) -> Vec<T> {
+        let state = self.state();
+        let earlier = state.children.len().saturating_sub(count_max);
+        state.children.iter().skip(earlier).map(convert).collect()
+    }
+
     /// Sends no span of the transaction from now on.
     pub(super) fn discard(&self) {
         self.state().discarded = true;

@@ -126,14 +126,14 @@ pub(super) fn attribute<'a>(span: &'a SpanData, name: &str) -> Option<&'a Value>
         .map(|attribute| &attribute.value)
 }
 
-pub(super) fn text_attribute<'a>(span: &'a SpanData, name: &str) -> Option<&'a str> {
+pub(crate) fn text_attribute<'a>(span: &'a SpanData, name: &str) -> Option<&'a str> {
     match attribute(span, name)? {
         Value::String(text) => Some(text.as_str()),
         _ => None,
     }
 }
 
-pub(super) fn description(span: &SpanData) -> &str {
+pub(crate) fn description(span: &SpanData) -> &str {
     let text = text_attribute(span, names::SENTRY_DESCRIPTION).unwrap_or(&span.name);
     let mut end = text.len().min(DESCRIPTION_BYTES_MAX);
     while !text.is_char_boundary(end) {
@@ -143,7 +143,7 @@ pub(super) fn description(span: &SpanData) -> &str {
 }
 
 /// The span's Sentry status if set, otherwise OpenTelemetry's status, otherwise from the HTTP status code, otherwise `ok`.
-pub(super) fn status(span: &SpanData) -> &'static str {
+pub(crate) fn status(span: &SpanData) -> &'static str {
     if let Some(status) = text_attribute(span, names::SENTRY_STATUS).and_then(Status::from_name) {
         return status.as_str();
     }

@@ -212,6 +212,11 @@ fn several() {
     let telemetry = scenario::telemetry();
     let span = spans::background("work", []);
     span.in_scope(|| {
+        let query = r#"{"find":"bets","filter":{"_id":"?"}}"#;
+        let failing = spans::db("mongodb", "game", "bets", "find", query);
+        spans::set_error(&failing, spans::Status::DeadlineExceeded);
+        drop(failing);
+        tracing::info!("the query failed");
         let (closed, not_applied) = (Closed(std::io::Error::other("disk full")), fail_to_apply());
         let whole = std::io::Error::other("two parts failed");
         let id = telemetry::report_group(&whole, &[&closed, &not_applied], &[("kind", "async-error")]);
@@ -235,6 +240,14 @@ fn linked_errors_fingerprint_and_thread_are_sent() {
     assert_eq!(values[5]["mechanism"]["is_exception_group"], true);
     assert!(values[5]["stacktrace"]["frames"].is_array(), "{group}");
     assert_eq!(group["tags"]["kind"], "async-error");
+    let crumbs = group["breadcrumbs"]["values"].as_array().unwrap();
+    let query = crumbs.iter().position(|crumb| crumb["category"] == "db").unwrap();
+    assert_eq!(crumbs[query + 1]["message"], "the query failed", "in the order of time");
+    let query = &crumbs[query];
+    assert_eq!(query["level"], "warning");
+    assert_eq!(query["message"], r#"{"find":"bets","filter":{"_id":"?"}}"#);
+    assert_eq!(query["data"]["status"], "deadline_exceeded");
+    assert!(query["data"]["duration_ms"].is_u64(), "{query}");
     let own = event_with(&receiver, "no space").payload;
     assert_eq!(own["fingerprint"], json!(["bet", "refused"]));
     assert!(group.get("fingerprint").is_none(), "the others are grouped by their type and stack");
