@@ -31,9 +31,9 @@ errors are real. Code of the service fails, and each failure is bounded in time 
 - Every answer has `trace_id`, and `sentry_event_id` if the event is known when the answer is sent. A panic is answered by the
   layer that answers all panics. An answer with a status below 400 also has `service`, `fault` and `detail`.
 
-Each event has the log lines and spans that led to it as breadcrumbs, the user, the armed [faults](FAULTS.md) as flags, and the state of the
-process in `contexts.process`: memory, CPU time, threads, workers and tasks of the async runtime, uptime and version. An event of
-kind \"error\" has the tag `kind` with the name of the fault (`runtime-block`: `worker-blocked`, because the watchdog reports it). A
+Each event has the log lines and spans that led to it as breadcrumbs, the user, the armed [faults](FAULTS.md) as flags, and the
+state of the process in `contexts.process`: memory, CPU time, threads, workers and tasks of the async runtime, uptime and version. An
+event of kind \"error\" has the tag `kind` with the name of the fault (`runtime-block`: `worker-blocked`, because the watchdog reports it). A
 \"panic\" is unhandled, and its event lists the threads.
 
 ";
