@@ -132,7 +132,7 @@ impl Debug {
             F::Deadlock => Err(stuck::deadlock().await),
             F::ValidationError => Err(handled::validation()),
             F::Timeout => Err(handled::timeout().await),
-            F::DatabaseError => Err(stored::refused_query(self.store.as_deref()).await),
+            F::DatabaseError => Err(stored::refused_command(self.store.as_deref()).await),
             F::SlowQuery => stored::slow_query(self.store.as_deref()).await,
         }
     }

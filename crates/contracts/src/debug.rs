@@ -108,7 +108,7 @@ faults! {
     RuntimeBlock "runtime-block" [Payment], 200 Error, "A worker of the async runtime is blocked until the watchdog reports it, at most six seconds";
     Deadlock "deadlock" [Payment], 500 Error, "Two tasks wait for each other's lock for a second";
     ValidationError "validation-error" [Analytics, User, Gateway, Notification], 422 Error, "Three fields break their rules, and event and answer name them";
-    DatabaseError "database-error" [Payment, Analytics, User, Notification], 500 Error, "The document store refuses a query";
+    DatabaseError "database-error" [Payment, Analytics, User, Gateway, Notification], 500 Error, "The store of the service refuses a command (of the gateway: the cache)";
     Timeout "timeout" [Payment, Analytics, User, Gateway, Notification], 504 Error, "Two steps exceed their deadline, and their spans are cancelled";
     SlowQuery "slow-query" [Analytics, User, Notification], 200 None, "The document store scans rows for half a second. 503 while the rows are written";
 }
@@ -151,6 +151,9 @@ pub type StoreCall<'a, T> =
 
 /// What debug faults ask of a service's store.
 pub trait DebugStore: Send + Sync {
+    /// The operation of the refused command, such as `find`.
+    fn refused_operation(&self) -> &'static str;
+
     /// Sends a command that the store refuses. It succeeds only if the store unexpectedly accepts it.
     fn fail(&self) -> StoreCall<'_, ()>;
 

@@ -17,6 +17,7 @@ use telemetry::spans::Status;
 use tracing::Instrument as _;
 
 mod connections;
+mod debug_commands;
 use connections::{Connections, Lent, Pool};
 
 /// Address and limits of the cache.

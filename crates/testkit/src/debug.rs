@@ -50,7 +50,7 @@ pub async fn check(service: SocketAddr, part: Part, internal_token: &str) {
     }
     if DebugFault::DatabaseError.is_offered_by(part) {
         let (status, body) = cause(service, "database-error", Some(internal_token)).await;
-        assert_eq!((status, &body["detail"]), (500, &Value::from("the store refused a query")), "{body}");
+        assert_eq!((status, &body["detail"]), (500, &Value::from("the store refused a command")), "{body}");
     }
     if DebugFault::SlowQuery.is_offered_by(part) {
         crate::eventually("a slow query", SLOW_QUERY_MAX, || async {

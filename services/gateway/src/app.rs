@@ -74,18 +74,19 @@ impl App {
         debug: Debug,
     ) -> Result<Self, Failure> {
         let operator = Operator::new(config.security.operator_token.clone());
+        let cache = Cache::new(&config.redis)?;
         let inner = Inner {
             tokens: Tokens::new(&config.security)?,
             request_faults: RequestFaults::new(operator.clone(), fault_secret),
             fault_file: FaultFile::of(&faults),
             faults,
-            debug,
+            debug: debug.with_store(cache.clone()),
             operator,
             rate_limits: RateLimits::new(&config.limits),
             waiters: Waiters::new(config.bets.waiters_max),
             admission: Admission::new(&config.bets),
             recent_restrictions: RecentIds::default(),
-            replies: Replies::new(Cache::new(&config.redis)?, config.bets.reply_ttl_s),
+            replies: Replies::new(cache, config.bets.reply_ttl_s),
             peers: Peers::new(&config.peers, Internal::new(config.security.internal_token.clone()))?,
             sessions: Sessions::new(&config.sessions),
             publisher,

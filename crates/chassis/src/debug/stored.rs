@@ -9,30 +9,30 @@ use crate::problem::Problem;
 
 /// The store's error with the operation that failed.
 #[derive(Debug)]
-struct QueryRefused(Box<dyn Error + Send + Sync>);
+struct CommandRefused(Box<dyn Error + Send + Sync>);
 
-impl fmt::Display for QueryRefused {
+impl fmt::Display for CommandRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the store refused a query")
+        f.write_str("the store refused a command")
     }
 }
 
-impl Error for QueryRefused {
+impl Error for CommandRefused {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
     }
 }
 
-/// Sends a query that the store refuses.
-pub(super) async fn refused_query(store: Option<&dyn DebugStore>) -> Problem {
+/// Sends a command that the store refuses.
+pub(super) async fn refused_command(store: Option<&dyn DebugStore>) -> Problem {
     const FAULT: DebugFault = DebugFault::DatabaseError;
     let Some(store) = store else { return without_store() };
-    tracing::info!("a query is sent that the store does not know");
+    tracing::info!("a command is sent that the store refuses");
     match store.fail().await {
-        Ok(()) => Problem::internal().detail("the store accepted the query"),
+        Ok(()) => Problem::internal().detail("the store accepted the command"),
         Err(error) => {
-            let error = QueryRefused(error);
-            let details = [("kind", FAULT.as_str()), ("operation", "find")];
+            let error = CommandRefused(error);
+            let details = [("kind", FAULT.as_str()), ("operation", store.refused_operation())];
             let event_id = telemetry::report(&error, &details);
             problem(FAULT, &error, event_id)
         }

@@ -36,6 +36,10 @@ struct FakeStore {
 struct UnknownOperator;
 
 impl DebugStore for FakeStore {
+    fn refused_operation(&self) -> &'static str {
+        "find"
+    }
+
     fn fail(&self) -> StoreCall<'_, ()> {
         Box::pin(async move {
             self.begun.notify_one();

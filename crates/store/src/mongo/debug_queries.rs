@@ -30,6 +30,10 @@ impl DebugQueries {
 }
 
 impl DebugStore for DebugQueries {
+    fn refused_operation(&self) -> &'static str {
+        "find"
+    }
+
     fn fail(&self) -> StoreCall<'_, ()> {
         Box::pin(async move {
             // No server knows this operator

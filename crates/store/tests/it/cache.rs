@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use store::redis::{Cache, Config};
+use contracts::DebugStore as _;
+use store::redis::{Cache, CacheError, Config};
 
 /// Returns a cache with long time-outs, because these tests are not about time-outs.
 fn cache() -> Cache {
@@ -20,6 +21,15 @@ async fn stored_value_is_returned_until_removed() {
     cache.remove(&key).await.unwrap();
     assert!(cache.put_if_absent(&key, b"other", 60).await.unwrap());
     assert_eq!(cache.get(&key).await.unwrap().as_deref(), Some(&b"other"[..]));
+}
+
+#[tokio::test]
+async fn command_of_debug_fault_is_refused_and_cache_still_answers() {
+    let cache = cache();
+    let error = cache.fail().await.unwrap_err();
+    assert!(error.downcast_ref::<CacheError>().is_some(), "{error}");
+    assert_eq!(cache.query_slowly().await.unwrap(), None, "there is no slow query");
+    cache.ping().await.unwrap();
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bson::{Document, doc};
-use store::mongo::{Mongo, SLOW_MS, ScannedRows, SlowQuery};
+use contracts::DebugStore as _;
+use store::StoreError;
+use store::mongo::{DebugQueries, Mongo, SLOW_MS, ScannedRows, SlowQuery};
 
 const NAME: &str = "rows_of_this_test";
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -47,5 +49,19 @@ async fn scanned_rows_are_written_until_query_is_slow() {
         (took_ms >= SLOW_MS && found > 0).then_some(())
     };
     testkit::eventually("a slow query over rows", DEADLINE, slow).await;
+    mongo.drop_database().await.unwrap();
+}
+
+#[tokio::test]
+async fn query_of_debug_fault_is_refused_and_a_slow_one_is_slow() {
+    let (mongo, rows, wanted) = rows().await;
+    let without_rows = DebugQueries::new(&mongo);
+    let error = without_rows.fail().await.unwrap_err();
+    assert!(error.downcast_ref::<StoreError>().is_some(), "{error}");
+    assert_eq!(without_rows.query_slowly().await.unwrap(), None, "nobody keeps rows for it");
+    let with_rows = without_rows.with_rows(rows);
+    let slow = || async { with_rows.query_slowly().await.ok().flatten() };
+    testkit::eventually("a query over rows", DEADLINE, slow).await;
+    wanted.store(false, Ordering::Relaxed);
     mongo.drop_database().await.unwrap();
 }
