@@ -174,7 +174,7 @@ impl Ports {
         self.base + part.port_offset()
     }
 
-    /// The ops port (`/livez /readyz /metrics /version`, debug) of a service. Other servers have none.
+    /// The ops port (`/livez /readyz /metrics /version`) of a service. Other servers have none.
     pub const fn ops(self, part: Part) -> Option<u16> {
         if part.is_service() { Some(self.base + 30 + part.port_offset()) } else { None }
     }
