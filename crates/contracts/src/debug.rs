@@ -172,7 +172,7 @@ mod tests {
         let names: BTreeSet<&str> = DebugFault::ALL.iter().map(|fault| fault.as_str()).collect();
         assert_eq!(names.len(), DebugFault::ALL.len());
         for fault in DebugFault::ALL {
-            assert_eq!(fault.as_str().parse(), Ok(*fault));
+            assert_eq!(fault.as_str().parse::<DebugFault>(), Ok(*fault));
         }
         assert_eq!("no-such-fault".parse::<DebugFault>(), Err(UnknownDebugFault));
     }

@@ -138,6 +138,6 @@ mod tests {
         let falls = std::panic::AssertUnwindSafe(observed(work, async { panic!("in the work") }));
         falls.catch_unwind().now_or_never().unwrap().unwrap_err();
         let slot = own();
-        assert!(slot.polls() % 2 == 0 && slot.work().is_none());
+        assert!(slot.polls().is_multiple_of(2) && slot.work().is_none());
     }
 }
