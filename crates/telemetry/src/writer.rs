@@ -182,7 +182,7 @@ fn write(job: Job, segments: &mut Segments, about: &About, transport: &Transport
         Job::Barrier(done) => {
             segments.write(about, transport);
             // The receiver is gone if its time-out is over
-            drop(done.try_send(()));
+            done.try_send(()).ok();
         }
     }
 }
