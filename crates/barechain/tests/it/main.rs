@@ -186,11 +186,12 @@ async fn record_that_comes_twice_is_stored_once() {
 /// The version and the stakes of a player's account, and the number of the player's rows.
 async fn of_player(settings: &Settings, player: &str) -> (i64, i64, u64) {
     let database = Client::with_uri_str(&settings.mongo).await.expect("the store").database(&settings.name);
-    let account = database.collection::<Document>("accounts").find_one(doc! { "_id": player });
-    let account = account.await.expect("a read").expect("the account");
+    let accounts = database.collection::<Document>("accounts");
+    let account = accounts.find_one(doc! { "_id": player }).await.expect("a read").expect("the account");
     let number = |name: &str| account.get_i64(name).expect("a number");
-    let rows = database.collection::<Document>("bets").count_documents(doc! { "player_id": player });
-    (number("version"), number("stakes_minor"), rows.await.expect("a count"))
+    let bets = database.collection::<Document>("bets");
+    let rows = bets.count_documents(doc! { "player_id": player }).await.expect("a count");
+    (number("version"), number("stakes_minor"), rows)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

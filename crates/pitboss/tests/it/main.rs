@@ -5,8 +5,8 @@ mod audit_events;
 mod audit_mails;
 mod audit_page;
 mod commands;
-#[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]
 mod debug_command;
+#[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]
 mod fake_host;
 mod fault_command;
 mod interrupted_fetch;

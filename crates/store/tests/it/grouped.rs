@@ -44,14 +44,14 @@ async fn equal_documents_are_inserted_once() {
 
 /// A collection on a server that never answers, and this server.
 async fn silent() -> (Collection<Counter>, tokio::net::TcpListener) {
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let uri = format!("mongodb://{}/?directConnection=true", silent.local_addr().unwrap());
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let uri = format!("mongodb://{}/?directConnection=true", silent.local_addr().expect("its address"));
     let config = Config {
         server_selection_timeout_ms: 600_000,
         operation_timeout_ms: 300,
         ..Config::new(uri.as_str(), "gone")
     };
-    (Mongo::open(&config).await.unwrap().collection("counters"), silent)
+    (Mongo::open(&config).await.expect("a client").collection("counters"), silent)
 }
 
 async fn found(counters: &Collection<Counter>, ids: &[&str]) -> Result<Vec<String>, StoreError> {

@@ -78,9 +78,12 @@ impl Refusal {
             Self::Encoding | Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BadProject | Self::OtherDsn | Self::Unreadable(_) | Self::CheckIn(_) | Self::Body(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadProject
+            | Self::OtherDsn
+            | Self::Unreadable(_)
+            | Self::CheckIn(_)
+            | Self::Report(_)
+            | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Journal(_) | Self::Worker | Self::Busy | Self::Spool => StatusCode::SERVICE_UNAVAILABLE,
         }

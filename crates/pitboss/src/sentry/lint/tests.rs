@@ -114,7 +114,9 @@ fn monitor_has_the_settings_of_its_check_ins() {
     finds("game differs from what its check-ins bring", |definitions| {
         definitions.monitors[0].margin_min = 1;
     });
-    finds("game needs one monitor and has 0", |definitions| drop(definitions.monitors.remove(0)));
+    finds("game needs one monitor and has 0", |definitions| {
+        definitions.monitors.remove(0);
+    });
 }
 
 #[test]
