@@ -12,17 +12,17 @@ use crate::stage::Stage;
 
 /// Answers one request with this status and JSON body. The thread returns the request.
 fn answer_once(status: u16, body: &'static str) -> (SocketAddr, JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
     let serving = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
+        let (mut stream, _) = listener.accept().expect("a client");
         let request = read_request(&mut stream);
         let length = body.len();
         write!(
             stream,
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         )
-        .unwrap();
+        .expect("the answer is sent");
         request
     });
     (address, serving)
@@ -32,9 +32,9 @@ fn answer_once(status: u16, body: &'static str) -> (SocketAddr, JoinHandle<Strin
 fn read_request(stream: &mut TcpStream) -> String {
     let (mut request, mut chunk) = (String::new(), [0_u8; 1_024]);
     while !request.ends_with('}') {
-        let count = stream.read(&mut chunk).unwrap();
+        let count = stream.read(&mut chunk).expect("a request");
         assert!(count > 0, "incomplete: {request}");
-        request.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
+        request.push_str(std::str::from_utf8(&chunk[..count]).expect("text"));
     }
     request
 }

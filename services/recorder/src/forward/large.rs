@@ -88,8 +88,8 @@ impl Plan {
         let Opened::Skimmed(skimmed) = &opened else { return Err(CopyError::NotLarge) };
         let envelope = opened.envelope()?;
         let selection = Selection::of(&envelope, &options);
-        let places =
-            skimmed.places().zip(&selection.kept).filter_map(|(place, kept)| kept.then(|| place.clone()));
+        let kept = skimmed.places().zip(&selection.kept).filter(|(_, kept)| **kept);
+        let places = kept.map(|(place, _)| place.clone());
         Ok(Self {
             header: serde_json::to_vec(&copy::header(&envelope, &options)?)?,
             places: places.collect(),

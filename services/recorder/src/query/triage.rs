@@ -63,11 +63,13 @@ enum RequestedStatus {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
 enum RequestedSubstatus {
-    ArchivedForever,
-    ArchivedUntilConditionMet,
-    ArchivedUntilEscalating,
+    #[serde(rename = "archived_forever")]
+    Forever,
+    #[serde(rename = "archived_until_condition_met")]
+    UntilConditionMet,
+    #[serde(rename = "archived_until_escalating")]
+    UntilEscalating,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,15 +148,15 @@ impl Update {
         };
         let is_forever = until == Until::Forever;
         match (self.substatus, is_forever) {
-            (Some(RequestedSubstatus::ArchivedUntilEscalating), _) => {
+            (Some(RequestedSubstatus::UntilEscalating), _) => {
                 Err("this recorder forecasts no volume of events, so it cannot archive until an issue escalates: \
                      use ignoreCount or ignoreDuration"
                     .to_owned())
             }
-            (Some(RequestedSubstatus::ArchivedForever), false) => {
+            (Some(RequestedSubstatus::Forever), false) => {
                 Err("archived_forever has no condition".to_owned())
             }
-            (Some(RequestedSubstatus::ArchivedUntilConditionMet), true) => {
+            (Some(RequestedSubstatus::UntilConditionMet), true) => {
                 Err("archived_until_condition_met needs ignoreCount or ignoreDuration".to_owned())
             }
             _ => Ok(until),

@@ -30,11 +30,11 @@ pub(super) fn each_log<'a>(
     each_record(export, &mut |origin, message| each(origin, log_record(message)?))
 }
 
+/// What is done with each record's message.
+type Each<'e, 'a> = dyn FnMut(Origin<'_, 'a>, &'a [u8]) -> Result<(), OtlpError> + 'e;
+
 /// Both exports have the same numbers: a list of groups with a resource, each with a list of groups with a scope.
-fn each_record<'a>(
-    export: &'a [u8],
-    each: &mut dyn FnMut(Origin<'_, 'a>, &'a [u8]) -> Result<(), OtlpError>,
-) -> Result<(), OtlpError> {
+fn each_record<'a>(export: &'a [u8], each: &mut Each<'_, 'a>) -> Result<(), OtlpError> {
     for of_resource in repeated(export, 1) {
         let of_resource = of_resource?;
         let resource = match last(of_resource, 1)? {
