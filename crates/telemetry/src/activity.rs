@@ -1,6 +1,6 @@
 //! What each thread of the async runtime does at this moment: the unit of work that it polls.
 //!
-//! Only the watchdog reads it. A poll costs an uncontended lock and some reference counts, and a thread that does nothing else costs
+//! Only the watchdog reads it. A poll costs two uncontended locks and two reference counts, and a thread that does nothing else costs
 //! nothing.
 
 use std::future::poll_fn;
@@ -13,7 +13,6 @@ use sentry::Hub;
 use tracing::Span;
 
 /// A unit of work: its name, and where its events belong.
-#[derive(Clone)]
 pub(crate) struct Work {
     /// Name with few values, such as method and route.
     pub(crate) name: Arc<str>,
@@ -28,7 +27,7 @@ pub(crate) struct Slot {
     pub(crate) thread_name: String,
     /// Counts beginnings and ends of polls, so an odd number means that the thread is inside of one.
     polls: AtomicU64,
-    work: Mutex<Option<Work>>,
+    work: Mutex<Option<Arc<Work>>>,
 }
 
 static SLOTS: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
@@ -63,14 +62,13 @@ impl Slot {
     }
 
     /// What the thread polls now.
-    pub(crate) fn work(&self) -> Option<Work> {
+    pub(crate) fn work(&self) -> Option<Arc<Work>> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, work: Option<Work>) {
-        let before = std::mem::replace(&mut *self.work.lock().unwrap_or_else(PoisonError::into_inner), work);
-        // Outside of the lock, because the end of a span runs code of the subscriber
-        drop(before);
+    fn set(&self, work: Option<Arc<Work>>) {
+        // Never the last reference, because the future has one: the end of a span would run code of the subscriber
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = work;
     }
 }
 
@@ -79,9 +77,9 @@ struct Polling(Arc<Slot>);
 
 impl Polling {
     /// `None` while the thread ends.
-    fn begin(work: &Work) -> Option<Self> {
+    fn begin(work: &Arc<Work>) -> Option<Self> {
         let slot = OWN.try_with(Arc::clone).ok()?;
-        slot.set(Some(work.clone()));
+        slot.set(Some(Arc::clone(work)));
         slot.polls.fetch_add(1, Ordering::Release);
         Some(Self(slot))
     }
@@ -96,6 +94,7 @@ impl Drop for Polling {
 
 /// Runs `future`, and shows at each of its polls that the thread works on it.
 pub(crate) async fn observed<F: Future>(work: Work, future: F) -> F::Output {
+    let work = Arc::new(work);
     let mut future = pin!(future);
     poll_fn(|cx| {
         let _polling = Polling::begin(&work);
@@ -110,6 +109,10 @@ mod tests {
 
     use super::*;
 
+    fn work(name: &str) -> Work {
+        Work { name: name.into(), span: Span::none(), hub: Hub::current() }
+    }
+
     fn own() -> Arc<Slot> {
         let id = u64::try_from(gettid().as_raw()).unwrap();
         slots().into_iter().find(|slot| slot.thread_id == id).unwrap()
@@ -117,25 +120,23 @@ mod tests {
 
     #[test]
     fn work_is_shown_while_it_is_polled_only() {
-        let work = Work { name: "POST /bets".into(), span: Span::none(), hub: Hub::current() };
         let before = OWN.with(|slot| slot.polls());
         let inside = async {
             let slot = own();
             assert_eq!(slot.polls() % 2, 1);
             slot.work().map(|work| work.name.to_string())
         };
-        let name = observed(work.clone(), inside).now_or_never().unwrap();
+        let name = observed(work("POST /bets"), inside).now_or_never().unwrap();
         assert_eq!(name.as_deref(), Some("POST /bets"));
         let slot = own();
         assert!(slot.polls() == before + 2 && slot.work().is_none());
-        let waits = observed(work, std::future::pending::<()>()).now_or_never();
+        let waits = observed(work("GET /bets"), std::future::pending::<()>()).now_or_never();
         assert!(waits.is_none() && slot.polls() == before + 4 && slot.work().is_none(), "a task that waits");
     }
 
     #[test]
     fn panic_ends_the_poll() {
-        let work = Work { name: "GET /".into(), span: Span::none(), hub: Hub::current() };
-        let falls = std::panic::AssertUnwindSafe(observed(work, async { panic!("in the work") }));
+        let falls = std::panic::AssertUnwindSafe(observed(work("GET /"), async { panic!("in the work") }));
         falls.catch_unwind().now_or_never().unwrap().unwrap_err();
         let slot = own();
         assert!(slot.polls().is_multiple_of(2) && slot.work().is_none());

@@ -3,10 +3,13 @@
 //!
 //! A handler that calls something synchronous stops everything else on its worker, also the code that would report it. The event is
 //! in the trace of the request, with its user and breadcrumbs, and is grouped by its route.
+//!
+//! What is not blocked is not reported: a process that was stopped, a machine that slept, and a worker that only waits for a processor
+//! because the machine is busy.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,10 +19,16 @@ use sentry::Hub;
 use crate::activity::{self, Slot};
 use crate::report;
 
+mod kernel;
+
+use kernel::Thread;
+
 /// Interval of the looks. Each wakes a thread, so they are rare (ADR 7).
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Number of whole intervals that a thread has to be inside of the same poll. A blocked worker is reported in the interval after them.
 const INTERVALS: u32 = 2;
+/// CPU time in one poll after which a thread computes for too long. With less it may just not have got a processor.
+const CPU_MIN: Duration = Duration::from_secs(1);
 
 /// A running watchdog. It ends when this is dropped.
 #[derive(Debug)]
@@ -56,7 +65,8 @@ fn watch(stopped: &Receiver<()>) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
-        // The process was stopped, or got no CPU time: a worker that did not run is not blocked
+        // The process was stopped, or got no CPU time: a worker that did not run is not blocked. The clock of `Instant` stands still
+        // while the machine sleeps
         let was_late = began_at.elapsed() > INTERVAL * 2;
         let slots = activity::slots();
         threads.retain(|id, _| slots.iter().any(|slot| slot.thread_id == *id));
@@ -65,8 +75,10 @@ fn watch(stopped: &Receiver<()>) {
             if was_late {
                 seen.forget();
             }
-            match seen.look(slot.polls()) {
-                Change::Blocked => report_blocked(&slot),
+            let polls = slot.polls();
+            let thread = is_inside(polls).then(|| Thread::now(slot.thread_id)).flatten();
+            match seen.look(polls, thread) {
+                Change::Blocked => report_blocked(&slot, polls),
                 Change::Continues => tracing::warn!("a worker of the async runtime is no longer blocked"),
                 Change::None => {}
             }
@@ -74,11 +86,18 @@ fn watch(stopped: &Receiver<()>) {
     }
 }
 
+/// Returns true if this number of beginnings and ends of polls means that the thread is inside of one.
+fn is_inside(polls: u64) -> bool {
+    polls % 2 == 1
+}
+
 /// What was seen of one thread.
 #[derive(Debug, Default)]
 struct Seen {
     polls: u64,
     looks: u32,
+    /// CPU time of the thread when it was first seen inside of this poll.
+    cpu_before: Option<Duration>,
     is_reported: bool,
 }
 
@@ -93,19 +112,26 @@ enum Change {
 }
 
 impl Seen {
-    fn look(&mut self, polls: u64) -> Change {
-        let is_same_poll = polls == self.polls && polls % 2 == 1;
+    fn look(&mut self, polls: u64, thread: Option<Thread>) -> Change {
+        let is_same_poll = polls == self.polls && is_inside(polls);
         if !is_same_poll {
             let was_reported = self.is_reported;
-            *self = Self { polls, looks: 1, is_reported: false };
+            let cpu_before = thread.map(|thread| thread.cpu);
+            *self = Self { polls, looks: 1, cpu_before, is_reported: false };
             return if was_reported { Change::Continues } else { Change::None };
         }
         self.looks = self.looks.saturating_add(1);
-        if self.is_reported || self.looks <= INTERVALS {
+        if self.is_reported || self.looks <= INTERVALS || self.waits_for_processor(thread) {
             return Change::None;
         }
         self.is_reported = true;
         Change::Blocked
+    }
+
+    /// Returns true if the thread would run and has had little CPU time in this poll. What cannot be read counts as blocked.
+    fn waits_for_processor(&self, thread: Option<Thread>) -> bool {
+        let (Some(cpu_before), Some(thread)) = (self.cpu_before, thread) else { return false };
+        thread.is_runnable && thread.cpu.saturating_sub(cpu_before) < CPU_MIN
     }
 
     /// Begins to count anew.
@@ -115,27 +141,23 @@ impl Seen {
 }
 
 /// Reports in the trace and in the error scope of the work that blocks.
-fn report_blocked(slot: &Slot) {
-    // It may have ended just now
+fn report_blocked(slot: &Slot, polls: u64) {
     let Some(work) = slot.work() else { return };
+    // The poll may have ended just now, and the work may be that of the next one
+    if slot.polls() != polls {
+        return;
+    }
     let blocked_ms = (INTERVAL * INTERVALS).as_millis();
     let error = WorkerBlocked { work: work.name.to_string(), blocked_ms };
-    let kernel = waits_in(slot.thread_id);
+    let waits_in = kernel::waits_in(slot.thread_id);
     let details = [
         ("kind", "worker-blocked"),
         ("thread", slot.thread_name.as_str()),
-        ("thread.waits_in", kernel.as_deref().unwrap_or("not told")),
+        ("thread.waits_in", waits_in.as_deref().unwrap_or("not told")),
     ];
     let fingerprint = ["worker-blocked", &*work.name];
     let send = || report::report_as(&fingerprint, &error, &details);
-    Hub::run(work.hub, || work.span.in_scope(send));
-}
-
-/// The function of the kernel in which a thread waits, such as `hrtimer_nanosleep`. `0` means that it computes.
-fn waits_in(thread_id: u64) -> Option<String> {
-    const NAME_BYTES_MAX: usize = 64;
-    let name = fs::read_to_string(format!("/proc/self/task/{thread_id}/wchan")).ok()?;
-    (!name.is_empty() && name.len() <= NAME_BYTES_MAX).then_some(name)
+    Hub::run(Arc::clone(&work.hub), || work.span.in_scope(send));
 }
 
 #[cfg(test)]
@@ -145,18 +167,18 @@ mod tests {
     #[test]
     fn thread_inside_one_poll_is_reported_once() {
         let mut seen = Seen::default();
-        let looks: Vec<Change> = [1, 1, 1, 1, 1].map(|polls| seen.look(polls)).into();
+        let looks: Vec<Change> = [1, 1, 1, 1, 1].map(|polls| seen.look(polls, None)).into();
         let expected = [Change::None, Change::None, Change::Blocked, Change::None, Change::None];
         assert_eq!(looks, expected);
-        assert_eq!(seen.look(2), Change::Continues);
-        assert_eq!(seen.look(2), Change::None);
+        assert_eq!(seen.look(2, None), Change::Continues);
+        assert_eq!(seen.look(2, None), Change::None);
     }
 
     #[test]
     fn thread_between_polls_or_in_other_polls_is_not_reported() {
         let mut seen = Seen::default();
         for polls in [0, 0, 0, 0, 1, 3, 5, 7, 8, 8, 8, 8] {
-            assert_eq!(seen.look(polls), Change::None, "{polls}");
+            assert_eq!(seen.look(polls, None), Change::None, "{polls}");
         }
     }
 
@@ -165,7 +187,24 @@ mod tests {
         let mut seen = Seen::default();
         for _ in 0..10 {
             seen.forget();
-            assert_eq!(seen.look(1), Change::None);
+            assert_eq!(seen.look(1, None), Change::None);
         }
+    }
+
+    #[test]
+    fn thread_without_a_processor_is_not_blocked() {
+        let thread = |is_runnable, cpu_ms| Some(Thread { is_runnable, cpu: Duration::from_millis(cpu_ms) });
+        let mut starved = Seen::default();
+        for cpu_ms in [5_000, 5_000, 5_010, 5_400, 5_990] {
+            assert_eq!(starved.look(1, thread(true, cpu_ms)), Change::None, "{cpu_ms}");
+        }
+        assert_eq!(
+            starved.look(1, thread(true, 6_000)),
+            Change::Blocked,
+            "a second of computing in one poll"
+        );
+        let mut asleep = Seen::default();
+        let looks: Vec<Change> = [1, 1, 1].map(|polls| asleep.look(polls, thread(false, 5_000))).into();
+        assert_eq!(looks, [Change::None, Change::None, Change::Blocked], "a thread that sleeps needs none");
     }
 }
