@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use chassis::{
     Failure,
@@ -15,7 +16,10 @@ use chassis::{
     problem::Problem,
 };
 use contracts::{DebugFault, Part};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderName, HeaderValue, Method, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use telemetry::http::{Client, ClientError, Options, RequestBuilder};
 use url::Url;
@@ -36,7 +40,7 @@ use crate::{
 /// Size limit of a peer's response. A page of history is the largest valid one.
 const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
-/// Time-out of a debug fault. The longest one takes five seconds, and the request to the gateway has eight.
+/// Time-out of a debug fault. The longest one takes six seconds, and the request to the gateway has eight.
 const DEBUG_TIMEOUT_MS: u64 = 7_000;
 
 /// The clients of all peers.
@@ -72,7 +76,7 @@ struct Change {
 /// Response of a peer.
 pub(crate) struct PeerResponse {
     pub(crate) status: StatusCode,
-    pub(crate) body: Bytes,
+    body: Bytes,
     retry_after: Option<HeaderValue>,
 }
 
@@ -90,6 +94,14 @@ impl PeerResponse {
     /// The problem in the body, if there is one.
     fn problem(&self) -> Option<PeerProblem> {
         serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The peer's own answer, with this status.
+    pub(crate) fn into_answer(self, status: StatusCode) -> Response {
+        let is_problem = status.is_client_error() || status.is_server_error();
+        let content_type = if is_problem { "application/problem+json" } else { "application/json" };
+        let retry_after = self.retry_after.map(|value| [(RETRY_AFTER, value)]);
+        (status, [(CONTENT_TYPE, content_type)], retry_after, self.body).into_response()
     }
 }
 

@@ -1,16 +1,12 @@
 //! Route of the debug faults: errors that an operator causes at one service.
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use chassis::{
     debug::{DebugBody, DebugReport, offered_by},
     http::Path,
     problem::Problem,
 };
 use contracts::{DebugFault, Part, debug::SERVICES};
-use http::header::CONTENT_TYPE;
 
 use super::shared_docs::{BodyProblems, CommonProblems};
 use crate::{app::App, auth::OperatorOnly};
@@ -47,9 +43,8 @@ pub(crate) async fn cause(
         return Ok(app.debug.cause(fault.as_str(), body).await);
     }
     let response = app.peers.debug(service, fault, &body).await?;
-    let content_type =
-        if response.status.as_u16() < 400 { "application/json" } else { "application/problem+json" };
-    Ok((response.status, [(CONTENT_TYPE, content_type)], response.body).into_response())
+    let status = response.status;
+    Ok(response.into_answer(status))
 }
 
 /// Parses the path. The problem lists what exists.

@@ -1,10 +1,6 @@
 //! Webhooks of partners. The gateway only forwards them, because the payment service holds the signature's key.
 
-use axum::{
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::header, response::Response};
 use chassis::{http::RawBody, problem::Problem};
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Serialize;
@@ -56,6 +52,5 @@ pub(crate) async fn card_provider(
         status if status.is_server_error() => StatusCode::SERVICE_UNAVAILABLE,
         status => status,
     };
-    let content_type = if status.is_success() { "application/json" } else { "application/problem+json" };
-    Ok((status, [(header::CONTENT_TYPE, content_type)], response.body).into_response())
+    Ok(response.into_answer(status))
 }

@@ -5,7 +5,9 @@ use jsonwebtoken::Algorithm;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::harness::{Broker, JWT_SECRET, OPERATOR_TOKEN, TestGateway, claims, json_of, problem, send, sign};
+use crate::harness::{
+    Broker, JWT_SECRET, OPERATOR_TOKEN, TestGateway, claims, json_of, problem, send, sign, token,
+};
 
 fn fault(gateway: &TestGateway, service: &str, fault: &str) -> RequestBuilder {
     gateway.request(Method::POST, &format!("/api/v1/{service}/debug/{fault}"))
@@ -44,6 +46,7 @@ async fn every_service_and_fault_needs_operators_token() {
             let request = || fault(&gateway, service.as_str(), name.as_str());
             let refused = [
                 request(),
+                request().bearer_auth(token("p-1", "s-1")),
                 request().bearer_auth(&expired),
                 request().header("x-operator-token", ""),
                 request().header("x-operator-token", "another token of an operator"),
@@ -87,10 +90,15 @@ async fn faults_of_other_services_are_forwarded_and_their_answers_returned() {
     assert_eq!(response.status(), 200);
     assert_eq!(json_of(response).await["sentry_event_id"], "e2");
 
+    let response = send(by_operator(&gateway, "game", "infinite-loop")).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(problem(response).await, (429, "/problems/debug-busy".to_owned()));
+
     let forwarded = gateway.peers.records().debug.clone();
     let expected = [
         ("crash".to_owned(), json!({ "player_id": "p-9", "release": false })),
         ("memory-leak".to_owned(), json!({ "release": false })),
+        ("infinite-loop".to_owned(), json!({ "release": false })),
     ];
     assert_eq!(forwarded, expected);
 }

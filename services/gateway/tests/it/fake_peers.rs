@@ -131,7 +131,7 @@ async fn check_token(State(peers): State<FakePeers>, request: Request, next: Nex
     next.run(request).await
 }
 
-/// Fails as a service with the fault does. `memory-leak` succeeds.
+/// Fails as a service with the fault does. `memory-leak` succeeds, and `infinite-loop` finds another fault running.
 async fn debug(
     State(peers): State<FakePeers>,
     Path(fault): Path<String>,
@@ -142,6 +142,10 @@ async fn debug(
         let report =
             json!({ "service": "game", "fault": fault, "detail": "leaked", "sentry_event_id": "e2" });
         return Json(report).into_response();
+    }
+    if fault == "infinite-loop" {
+        let problem = json!({ "type": "/problems/debug-busy", "title": "Busy", "status": 429 });
+        return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], Json(problem)).into_response();
     }
     let problem =
         json!({ "type": "/problems/debug-fault", "title": "Failed", "status": 500, "sentry_event_id": "e1" });
