@@ -66,9 +66,12 @@ impl Integration for AttachFrames {
 
 /// Returns true for an event about an error.
 pub(crate) fn is_error(event: &Event<'_>) -> bool {
-    // The client creates an empty event at the start, to collect its default attributes
-    let is_empty = event.message.is_none() && event.logentry.is_none() && event.exception.is_empty();
-    !is_empty && event.level >= Level::Error
+    !is_empty(event) && event.level >= Level::Error
+}
+
+/// Returns true for the event that the client creates at its start, to collect its default attributes. Its level is an error's.
+pub(crate) fn is_empty(event: &Event<'_>) -> bool {
+    event.message.is_none() && event.logentry.is_none() && event.exception.is_empty()
 }
 
 /// Stores the place where an error was reported, as the SDK's tracing layer does for its events.

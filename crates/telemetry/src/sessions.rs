@@ -12,6 +12,8 @@ use std::time::{Instant, SystemTime};
 use sentry::protocol::{Event, Level, SessionAttributes, SessionStatus, SessionUpdate};
 use sentry::{Client, Envelope, Hub};
 
+use crate::frames;
+
 /// Set once, if this process sends sessions.
 static ON: AtomicBool = AtomicBool::new(false);
 /// Errors that this process has captured.
@@ -73,7 +75,7 @@ pub fn process_crashed() {
 
 /// Counts an event that is an error, as the SDK does in the sessions of requests.
 pub(crate) fn count(event: &Event<'_>) {
-    if event.level >= Level::Error || !event.exception.values.is_empty() {
+    if !frames::is_empty(event) && (event.level >= Level::Error || !event.exception.values.is_empty()) {
         ERRORS.fetch_add(1, Ordering::Relaxed);
     }
 }
