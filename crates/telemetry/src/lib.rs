@@ -56,7 +56,7 @@ pub use config::{Config, LogFormat};
 pub use drop_count::{Category, Drop, Reason, drops, drops_by_category, sampled_out};
 pub use init::{InitError, Telemetry, init};
 pub use lifecycle::TraceLifecycle;
-pub use process::set_runtime;
+pub use process::{cpu_time_ms, resident_bytes, set_runtime};
 pub use report::{TAGS, last_event_id, report, report_as, report_group, set_user};
 pub use sampling_context::SamplingContext;
 pub use spans::trace_id;

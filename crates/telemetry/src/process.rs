@@ -57,8 +57,8 @@ fn state(release: &str) -> BTreeMap<String, Value> {
             state.insert(name.to_owned(), Value::from(value));
         }
     };
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    add("rss_bytes", number(&status, "VmRSS:").map(|kibibytes| kibibytes.saturating_mul(1_024)));
+    let status = status();
+    add("rss_bytes", resident_bytes_in(&status));
     add("threads", number(&status, "Threads:"));
     add("cpu_time_ms", cpu_time_ms());
     add("uptime_s", STARTED_AT.get().map(|started| started.elapsed().as_secs()));
@@ -73,14 +73,30 @@ fn state(release: &str) -> BTreeMap<String, Value> {
     state
 }
 
+/// Memory of this process that is in RAM. `None` where the kernel does not tell it in the form of Linux.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    resident_bytes_in(&status())
+}
+
+/// The kernel's description of this process, empty where there is none.
+fn status() -> String {
+    std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+fn resident_bytes_in(status: &str) -> Option<u64> {
+    number(status, "VmRSS:")?.checked_mul(1_024)
+}
+
 /// The number in the line of `/proc/self/status` that begins with `name`.
 fn number(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// CPU time of all threads, in the program and in the kernel.
-fn cpu_time_ms() -> Option<u64> {
+/// CPU time of all threads since the start of the process, in the program and in the kernel.
+#[must_use]
+pub fn cpu_time_ms() -> Option<u64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     let spent = usage.user_time().num_milliseconds().saturating_add(usage.system_time().num_milliseconds());
     u64::try_from(spent).ok()
@@ -93,7 +109,8 @@ mod tests {
     #[test]
     fn number_of_a_line_is_read() {
         let status = "Name:\tgame\nVmRSS:\t   12345 kB\nThreads:\t7\n";
-        assert_eq!(number(status, "VmRSS:"), Some(12_345));
+        assert_eq!(resident_bytes_in(status), Some(12_345 * 1_024));
+        assert_eq!(resident_bytes_in("VmRSS:\t99999999999999999999 kB"), None);
         assert_eq!(number(status, "Threads:"), Some(7));
         assert_eq!(number(status, "VmHWM:"), None);
         assert_eq!(number("Threads:\tmany\n", "Threads:"), None);
