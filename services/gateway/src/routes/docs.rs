@@ -4,7 +4,10 @@ use axum::Json;
 use chassis::operator::OPERATOR_TOKEN_HEADER;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        RefOr, Required,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
 use super::{bets, debug, faults, games, me, payments, players, sessions, webhooks};
@@ -44,7 +47,7 @@ use super::{bets, debug, faults, games, me, payments, players, sessions, webhook
         faults::disarm,
         debug::cause,
     ),
-    modifiers(&Tokens),
+    modifiers(&Tokens, &OptionalBody),
 )]
 pub struct Description;
 
@@ -57,6 +60,19 @@ impl Modify for Tokens {
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("player", SecurityScheme::Http(bearer));
         components.add_security_scheme("operator", SecurityScheme::ApiKey(header));
+    }
+}
+
+/// The body of a debug fault may be missing. The attribute of the route has no word for it: an `Option` would allow `null`.
+struct OptionalBody;
+
+impl Modify for OptionalBody {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let path = openapi.paths.paths.get_mut("/api/v1/{service}/debug/{fault}");
+        let operation = path.and_then(|path| path.post.as_mut());
+        if let Some(RefOr::T(body)) = operation.and_then(|operation| operation.request_body.as_mut()) {
+            body.required = Some(Required::False);
+        }
     }
 }
 

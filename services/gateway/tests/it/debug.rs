@@ -85,6 +85,7 @@ async fn faults_of_other_services_are_forwarded_and_their_answers_returned() {
     assert_eq!(response.status(), 500);
     assert_eq!(json_of(response).await["sentry_event_id"], "e1");
 
+    // Without a body, which the description allows.
     let response = send(by_operator(&gateway, "game", "memory-leak")).await;
     assert_eq!(response.headers()["content-type"], "application/json");
     assert_eq!(response.status(), 200);
