@@ -189,7 +189,7 @@ metrics! {
     /// Time from request to response (or until the caller disconnected), in milliseconds, by `route`.
     HttpRequestDuration = "http.server.duration", Distribution, Millisecond, Local;
     /// Requests that a gateway refused because there were too many, by `reason` (player, address, credentials: log-ins and
-    /// registrations of an address; overload: bets).
+    /// registrations of an address; debug: debug faults; overload: bets).
     RequestsRefused = "requests.refused", Counter, None, Summed;
 
     /// Worker threads of the async runtime of a process.
