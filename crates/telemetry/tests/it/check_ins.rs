@@ -11,7 +11,7 @@ use crate::scenario::{self, finish, telemetry};
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "check_in" => Some(check_in),
-        "often" => Some(often),
+        "frequent" => Some(frequent),
         "seldom" => Some(seldom),
         _ => None,
     }
@@ -49,7 +49,7 @@ fn check_in_brings_its_monitor() {
 }
 
 /// Many runs of a job that is meant to run each second.
-fn often() {
+fn frequent() {
     let telemetry = telemetry();
     scenario::block_on(async {
         let mut job = Job::new("game-sweeper", Duration::from_secs(1));
@@ -64,7 +64,7 @@ fn often() {
 #[test]
 fn job_that_runs_often_checks_in_once() {
     let receiver = Receiver::start(Behaviour::Normal);
-    scenario::run("often", &receiver.dsn(), &[]);
+    scenario::run("frequent", &receiver.dsn(), &[]);
     let items = receiver.items_of("check_in");
     assert_eq!(items.len(), 1, "a minute has not passed");
     let payload = &items[0].payload;
