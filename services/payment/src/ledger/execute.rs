@@ -2,7 +2,7 @@
 
 use bus::RawRecord;
 use contracts::proto::payments::v1::CommandConflict;
-use contracts::{Event, EventId, EventType, Format, RequestHash};
+use contracts::{Classify as _, ErrorClass, Event, EventId, EventType, Format, RequestHash};
 use telemetry::propagation;
 
 use super::accounts::{ReadAccount, Write};
@@ -66,10 +66,33 @@ impl Ledger {
         Err(LedgerError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// Makes one attempt: account, then ledger, then compare-and-set, in this order only.
+    /// Makes one attempt with the account as this process last wrote it, or with one that it reads.
+    ///
+    /// Another process may have changed a kept account since. That changes no answer, because a decision needs the compare-and-set,
+    /// and one that was found is final. But an error that makes the command a dead letter has neither, so it counts only if the
+    /// account was read.
     async fn attempt(&self, incoming: &Incoming<'_>, keys: &Keys) -> Result<Attempt, LedgerError> {
         let player_id = incoming.player_id;
-        let ReadAccount { document: account, at } = self.read(player_id).await?;
+        if let Some(kept) = self.kept.take(player_id) {
+            self.hooks.reached(Step::AccountKept, player_id)?;
+            return match self.attempt_with(kept, incoming, keys).await {
+                Err(error) if error.class() == ErrorClass::Poison => Ok(Attempt::Retry),
+                answer => answer,
+            };
+        }
+        let read = self.accounts.read(player_id).await?;
+        self.hooks.reached(Step::AccountRead, player_id)?;
+        self.attempt_with(read, incoming, keys).await
+    }
+
+    /// Makes one attempt with this account: ledger, then compare-and-set, in this order only.
+    async fn attempt_with(
+        &self,
+        ReadAccount { document: account, at }: ReadAccount,
+        incoming: &Incoming<'_>,
+        keys: &Keys,
+    ) -> Result<Attempt, LedgerError> {
+        let player_id = incoming.player_id;
         let mut rows = Vec::new();
         if !keys.are_decided_in(&account.tail) && self.hooks.keeps(Safeguard::LedgerRead) {
             // It sees at least what the account was read, or written, after: the rows of all decisions that had left its tail.
@@ -94,17 +117,6 @@ impl Ledger {
             }
             Known::Undecided { referred } => self.decide(incoming, keys, &account, referred).await,
         }
-    }
-
-    /// Returns the account as this process last wrote it, or reads it.
-    async fn read(&self, player_id: &str) -> Result<ReadAccount, LedgerError> {
-        if let Some(account) = self.kept.take(player_id) {
-            self.hooks.reached(Step::AccountKept, player_id)?;
-            return Ok(account);
-        }
-        let account = self.accounts.read(player_id).await?;
-        self.hooks.reached(Step::AccountRead, player_id)?;
-        Ok(account)
     }
 
     async fn decide(

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use money::Currency;
-use payment::ledger::{Entry, Hooks, Killed, Ledger, Step, Verdict};
+use payment::ledger::{Entry, Hooks, Killed, Ledger, LedgerError, Step, Verdict};
 
 use crate::audit::Audit;
 use crate::clash::{decide_and_die, limits};
 use crate::cost::Counted;
-use crate::world::{WAIT_MAX, World, void, wager};
+use crate::world::{WAIT_MAX, World, deposit, provider_report, void, wager};
 
 /// A process that keeps the account of `p`, which holds 90 after its bet `first`, and the number of its steps.
 async fn keeping(world: &World) -> (Ledger, Arc<Counted>) {
@@ -85,6 +85,22 @@ async fn decision_of_another_process_is_found() {
         decided(wager("next", "p", 10, 0).run(&ledger).await.unwrap());
         assert_sound(world, &ledger, 3).await;
     }
+}
+
+/// The process that decided the payment died before its row, so only the stored account knows the payment.
+#[tokio::test]
+async fn report_about_a_payment_of_another_process_is_no_dead_letter() {
+    let world = World::new().await;
+    let (ledger, counted) = keeping(&world).await;
+    let [request, report] = deposit("theirs", "p", 20);
+    decide_and_die(&world, &request).await;
+    let entry = decided(report.run(&ledger).await.unwrap());
+    assert_eq!(entry.balance_after_minor, Some(110));
+    assert_eq!((counted.steps(Step::AccountKept), counted.steps(Step::AccountRead)), (1, 2));
+    let error = provider_report("unknown", "p", 20, true).run(&ledger).await.unwrap_err();
+    assert!(matches!(error, LedgerError::NoSuchPayment), "{error}");
+    assert_eq!((counted.steps(Step::AccountKept), counted.steps(Step::AccountRead)), (2, 3), "it was read");
+    assert_sound(world, &ledger, 3).await;
 }
 
 #[tokio::test]
