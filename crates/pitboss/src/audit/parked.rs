@@ -105,7 +105,7 @@ impl Parked {
 #[derive(Default)]
 struct Known {
     /// Places of the letters, by group and id of the record.
-    places: BTreeMap<Group, BTreeMap<String, Vec<(LetterId, FirstPlace)>>>,
+    places: BTreeMap<Group, BTreeMap<String, BTreeMap<LetterId, FirstPlace>>>,
     /// Number of those places.
     letters: usize,
     /// What operators did with letters.
@@ -113,6 +113,7 @@ struct Known {
 }
 
 impl Known {
+    /// Adds a letter, unless it is known: the letters of a failed read are read again.
     fn add(&mut self, letter: &Letter) {
         let group = letter.id.group;
         if self.is_full() || !GROUPS.contains(&group) {
@@ -120,8 +121,9 @@ impl Known {
         }
         let of_group = self.places.entry(group).or_default();
         let places = of_group.entry(letter.event_id.as_str().to_owned()).or_default();
-        places.push((letter.id, letter.first.clone()));
-        self.letters += 1;
+        if places.insert(letter.id, letter.first.clone()).is_none() {
+            self.letters += 1;
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -199,6 +201,16 @@ mod tests {
         discard.first.offset = 8;
         known.history.extend([action(group, "replay", 5), discard]);
         assert!(matches!(known.standing(group, "e-1"), Some(Standing::Replayed { .. })));
+    }
+
+    #[test]
+    fn letter_that_is_read_again_counts_once() {
+        let mut known = Known::default();
+        for offset in [5, 6, 5, 6] {
+            known.add(&letter(Group::Payment, offset));
+        }
+        assert_eq!(known.letters, 2);
+        assert_eq!(known.places[&Group::Payment]["e-1"].len(), 2);
     }
 
     #[test]

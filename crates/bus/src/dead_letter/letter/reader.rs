@@ -93,7 +93,8 @@ impl LetterReader {
         Ok(Arc::new(Self { outside: Outside::new(config)?, next: Mutex::default() }))
     }
 
-    /// Reads the letters that arrived since the last successful read and that are `wanted`.
+    /// Reads the letters that arrived since the last successful read and that are `wanted`, which is asked again about those of a
+    /// failed read.
     pub async fn letters(
         self: &Arc<Self>,
         limits: Limits,
