@@ -16,7 +16,7 @@ use crate::rows::{self, Row};
 /// Step in which an account can fail.
 const DOING: &str = "writing an account";
 
-/// The accounts of the players, whose versions are read once. Clones share the versions.
+/// The accounts of the players, whose versions are read once.
 #[derive(Debug)]
 pub(crate) struct Accounts {
     documents: Collection<Document>,

@@ -19,7 +19,7 @@ use super::consumer::Consumer;
 use super::page::PageArgs;
 use super::program::{Launch, Program, Role};
 use super::report::{BenchReport as _, SheetReport as _};
-use super::rounds::rounds_after_a_turn_each;
+use super::rounds::{all_rounds, turn_of_each};
 use super::settler::Settler;
 use super::stage::Stage;
 use crate::actuators::Platform;
@@ -105,9 +105,11 @@ impl DrainArgs {
             print_line(&format!("{name}: {records_per_s:.0} records/s, lag 0 after {to_lag_0_s:.1} s"));
             anyhow::Ok(drained)
         };
-        let (machine, rounds) = rounds_after_a_turn_each(self.rounds, stage.layout.state(), turn).await?;
+        turn_of_each(&turn).await?;
+        // Before the rounds, which would be lost with it if it failed
         let in_batches = chain.turn_in_batches(self.records).await?;
         print_line(&format!("bare consumer in batches: {:.0} records/s", in_batches.records_per_s));
+        let (machine, rounds) = all_rounds(self.rounds, stage.layout.state(), turn).await?;
         Ok(Measured { setup: self.setup(stage), machine, in_batches, rounds })
     }
 

@@ -63,8 +63,35 @@ where
     Ok([turn(0).await?, turn(1).await?, turn(1).await?, turn(0).await?])
 }
 
-/// Measures a turn of each side that does not count, because a broker that was just started still compiles its code, and then rounds,
-/// which write to the disk of `folder`. Says what the machine did meanwhile, and has the turns of all rounds.
+/// Measures a turn of each side that does not count, because a broker that was just started still compiles its code.
+pub(super) async fn turn_of_each<T, F>(turn: impl Fn(usize) -> F) -> Result<()>
+where
+    F: Future<Output = Result<T>>,
+{
+    for side in [0, 1] {
+        turn(side).await?;
+    }
+    Ok(())
+}
+
+/// Measures rounds, which write to the disk of `folder`. Says what the machine did meanwhile, and has the turns of all rounds.
+pub(super) async fn all_rounds<T, F>(
+    rounds: u32,
+    folder: &Path,
+    turn: impl Fn(usize) -> F,
+) -> Result<(Machine, Vec<[T; 4]>)>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut turns = Vec::new();
+    let mut rounds = Rounds::begin(rounds, folder)?;
+    while rounds.begin_next()? {
+        turns.push(round(&turn).await?);
+    }
+    Ok((rounds.end()?, turns))
+}
+
+/// [`turn_of_each`], and then [`all_rounds`].
 pub(super) async fn rounds_after_a_turn_each<T, F>(
     rounds: u32,
     folder: &Path,
@@ -73,15 +100,8 @@ pub(super) async fn rounds_after_a_turn_each<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    for side in [0, 1] {
-        turn(side).await?;
-    }
-    let mut turns = Vec::new();
-    let mut rounds = Rounds::begin(rounds, folder)?;
-    while rounds.begin_next()? {
-        turns.push(round(&turn).await?);
-    }
-    Ok((rounds.end()?, turns))
+    turn_of_each(&turn).await?;
+    all_rounds(rounds, folder, turn).await
 }
 
 /// Order of the turns of a round of several sides beside side 0, such as 0, 1, 2, 2, 1, 0. For each pair it is that of [`round`].
