@@ -46,7 +46,7 @@ pub enum Verdict {
 enum Attempt {
     /// The command has its verdict.
     Done(Verdict),
-    /// The account has changed since it was read, by this process or another one.
+    /// The account has changed since it was read, by this process or another one, or a kept one does not decide this.
     Retry,
 }
 
