@@ -53,6 +53,13 @@ struct At {
     received_at_us: u64,
 }
 
+impl At {
+    /// Returns the time of a decision, in seconds since the epoch.
+    fn now(self) -> f64 {
+        seconds(self.received_at_us)
+    }
+}
+
 impl<'a> Issues<'a> {
     pub(super) fn new(transaction: &'a Transaction<'a>, ongoing_after_s: f64) -> Self {
         let (issues, releases, named) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -139,7 +146,7 @@ impl<'a> Issues<'a> {
         let happened = Happened::Command {
             command,
             by,
-            last_seen: to_microsecond(last_seen.unwrap_or_default()),
+            last_seen: seen_at(last_seen.unwrap_or_default(), at.now()),
             last_release: last_release.as_deref(),
         };
         self.change(project, issue, happened, at)
@@ -165,8 +172,8 @@ impl<'a> Issues<'a> {
         }
         let event_id = error.event_id.map(|id| id.simple().to_string());
         let (release, event_id) = (error.release.as_deref(), event_id.as_deref());
-        let seen_at = to_microsecond(error.at);
-        self.change(project, error.issue, Happened::Event { at: seen_at, release, event_id }, at)
+        let seen = seen_at(error.at, at.now());
+        self.change(project, error.issue, Happened::Event { at: seen, release, event_id }, at)
     }
 
     fn is_repeated(&self, id: u64, error: &ErrorRow) -> rusqlite::Result<bool> {
@@ -183,7 +190,7 @@ impl<'a> Issues<'a> {
             Happened::Event { .. } if !is_compared => Rc::default(),
             _ => self.releases_of(project)?,
         };
-        let clock = Clock { now: seconds(at.received_at_us), ongoing_after_s: self.ongoing_after_s };
+        let clock = Clock { now: at.now(), ongoing_after_s: self.ongoing_after_s };
         let Some(Decision { state, activity, .. }) = decide(state, happened, &releases, clock) else {
             return Ok(());
         };
@@ -269,6 +276,30 @@ pub(super) fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Resu
     Ok(())
 }
 
+/// Returns the time of an event for the states. A sender may send any number, and JSON has no form for one that is not finite. An
+/// issue that became active in the future would not regress until then.
+fn seen_at(at: f64, received_at: f64) -> f64 {
+    to_microsecond(at.clamp(0.0, received_at))
+}
+
 fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_of_an_event_is_between_the_epoch_and_its_receipt() {
+        let received_at = 1_700_000_000.25;
+        for (at, expected) in [
+            (1_600_000_000.123_456_7, 1_600_000_000.123_457),
+            (1_700_000_060.0, received_at),
+            (1e303, received_at),
+            (-1e303, 0.0),
+        ] {
+            assert!((seen_at(at, received_at) - expected).abs() < 1e-9, "{at}");
+        }
+    }
 }

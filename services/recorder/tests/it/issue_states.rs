@@ -16,8 +16,12 @@ fn now() -> f64 {
 
 /// Returns an event of one issue. Events of different minutes are far enough apart to be no races.
 fn event(release: Option<&str>, minute: f64) -> String {
+    event_at(release, now() + minute * 60.0)
+}
+
+fn event_at(release: Option<&str>, timestamp: f64) -> String {
     let event_id = uuid::Uuid::new_v4().simple().to_string();
-    let payload = json!({"event_id": event_id, "timestamp": now() + minute * 60.0, "release": release,
+    let payload = json!({"event_id": event_id, "timestamp": timestamp, "release": release,
         "exception": {"values": [{"type": "ReelError", "value": "stuck"}]}});
     format!("{{\"event_id\":\"{event_id}\"}}\n{{\"type\":\"event\"}}\n{payload}\n")
 }
@@ -196,6 +200,19 @@ async fn old_issue_is_ongoing() {
     let old = issue(&recorder).await;
     assert_eq!(state(&old), ("unresolved", "ongoing"));
     assert_eq!(old["activity"][1]["why"], "it has been known for 1 minute");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absurd_time_of_an_event_stops_nothing() {
+    let recorder = Recorder::start(&[]).await;
+    recorder.store(GAME, event_at(None, 1e303)).await;
+    assert_eq!(state(&issue(&recorder).await), ("unresolved", "new"), "it was first seen when it arrived");
+    recorder.store(GAME, event_at(None, 1e303)).await;
+    assert_eq!(issue(&recorder).await["count"], 2, "its state was read again");
+    recorder.store(GAME, event_at(None, -1e303)).await;
+    let found = issue(&recorder).await;
+    assert_eq!(state(&found), ("unresolved", "ongoing"), "it was first seen long ago");
+    assert_eq!(state(&change(&recorder, json!({"status": "resolved"})).await), ("resolved", ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
