@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// Largest number of releases that become known by one envelope. Each costs a look at the issues that wait for one, and an SDK
+/// names only its own. The events of further ones are of releases that are not known.
+const NEW_RELEASES_MAX: usize = 100;
 /// Value of `resolution` in the table: resolved in a release.
 const IN_RELEASE: u8 = 1;
 /// Value of `resolution` in the table: waits for the next release.
@@ -70,8 +73,12 @@ impl<'a> Issues<'a> {
     pub(super) fn apply(&mut self, indexed: &'a IndexEntry) -> rusqlite::Result<()> {
         let IndexEntry { seq, received_at_us, project, digest, .. } = indexed;
         let at = At { seq: *seq, received_at_us: *received_at_us };
+        let mut new = 0;
         for row in &digest.releases {
-            self.name_release(*project, &row.release, at)?;
+            if new >= NEW_RELEASES_MAX {
+                break;
+            }
+            new += usize::from(self.name_release(*project, &row.release, at)?);
         }
         for action in &digest.actions {
             self.act(action, at)?;
@@ -85,6 +92,10 @@ impl<'a> Issues<'a> {
     /// Stores what changed.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
         self.store()?;
+        self.store_named()
+    }
+
+    fn store_named(&mut self) -> rusqlite::Result<()> {
         let sql = "UPDATE known_releases SET last_seq = ?3 WHERE project = ?1 AND release = ?2";
         let mut statement = self.transaction.prepare_cached(sql)?;
         for ((project, release), last_seq) in self.named.drain() {
@@ -93,33 +104,37 @@ impl<'a> Issues<'a> {
         Ok(())
     }
 
-    fn name_release(&mut self, project: u32, release: &'a str, at: At) -> rusqlite::Result<()> {
+    /// Returns true for a release that was not known.
+    fn name_release(&mut self, project: u32, release: &'a str, at: At) -> rusqlite::Result<bool> {
         if let Some(last_seq) = self.named.get_mut(&(project, release)) {
             *last_seq = at.seq;
-            return Ok(());
+            return Ok(false);
         }
         let sql = "INSERT OR IGNORE INTO known_releases VALUES (?1, ?2, ?3, ?4, ?4)";
         let parameters = params![project, release, signed(at.received_at_us), signed(at.seq)];
         let added = self.transaction.prepare_cached(sql)?.execute(parameters)?;
         self.named.insert((project, release), at.seq);
         if added == 0 {
-            return Ok(());
+            return Ok(false);
         }
-        self.drop_oldest_releases(project)?;
+        if self.drop_oldest_releases(project)? > 0 {
+            // A dropped one that is named again in this batch is new, as it would be in a later one.
+            self.store_named()?;
+        }
         self.releases.remove(&project);
         let added = Release { version: release.to_owned(), added_us: at.received_at_us };
         for issue in self.with_resolution(project, PENDING)? {
             self.change(project, issue, Happened::ReleaseAdded(&added), at)?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn drop_oldest_releases(&self, project: u32) -> rusqlite::Result<()> {
+    /// Returns the number of releases that were dropped.
+    fn drop_oldest_releases(&self, project: u32) -> rusqlite::Result<usize> {
         let sql = "DELETE FROM known_releases WHERE project = ?1 AND release IN (
                        SELECT release FROM known_releases WHERE project = ?1
                        ORDER BY added_us DESC, added_seq DESC, release DESC LIMIT -1 OFFSET ?2)";
-        self.transaction.prepare_cached(sql)?.execute(params![project, signed(RELEASES_MAX as u64)])?;
-        Ok(())
+        self.transaction.prepare_cached(sql)?.execute(params![project, signed(RELEASES_MAX as u64)])
     }
 
     fn act(&mut self, action: &'a OperatorAction, at: At) -> rusqlite::Result<()> {
@@ -288,7 +303,61 @@ fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
+    use crate::{
+        index::schema,
+        journal::Location,
+        protocol::digest::{Digest, ReleaseRow, ReleaseSent},
+    };
+
+    const PROJECT: u32 = 3;
+
+    fn naming(seq: u64, releases: impl Iterator<Item = u64>) -> IndexEntry {
+        let row = |number: u64| ReleaseRow {
+            release: format!("r{number}"),
+            environment: String::new(),
+            sent: ReleaseSent::Session,
+            count: 1,
+        };
+        let digest = Digest { releases: releases.map(row).collect(), ..Digest::default() };
+        let location = Location { segment: 1, offset: seq, bytes: 1 };
+        IndexEntry { seq, received_at_us: seq, project: PROJECT, location, digest }
+    }
+
+    /// Returns the names of the known releases after one batch, newest first.
+    fn known_after(batch: &[IndexEntry]) -> Vec<String> {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        assert!(schema::prepare(&connection).expect("tables"));
+        let transaction = connection.transaction().expect("a transaction");
+        let mut issues = Issues::new(&transaction, 60.0);
+        for indexed in batch {
+            issues.apply(indexed).expect("applied");
+        }
+        issues.finish().expect("stored");
+        let known = read_issues::releases(&transaction, PROJECT).expect("releases");
+        known.iter().map(|release| release.version.clone()).collect()
+    }
+
+    #[test]
+    fn one_envelope_adds_few_releases() {
+        let all = 0..10 * NEW_RELEASES_MAX as u64;
+        assert_eq!(known_after(&[naming(1, all.clone())]).len(), NEW_RELEASES_MAX);
+        let twice = known_after(&[naming(1, all.clone()), naming(2, all)]);
+        assert_eq!(twice.len(), 2 * NEW_RELEASES_MAX, "known ones do not count");
+    }
+
+    #[test]
+    fn dropped_release_that_is_named_again_is_new() {
+        let last = RELEASES_MAX as u64 + 1;
+        let mut batch: Vec<_> = (1..=last).map(|seq| naming(seq, std::iter::once(seq))).collect();
+        let known = known_after(&batch);
+        assert_eq!((known.len(), known.first()), (RELEASES_MAX, Some(&format!("r{last}"))));
+        assert!(!known.contains(&"r1".to_owned()), "it is the oldest");
+        batch.push(naming(last + 1, std::iter::once(1)));
+        assert_eq!(known_after(&batch).first().map(String::as_str), Some("r1"));
+    }
 
     #[test]
     fn time_of_an_event_is_between_the_epoch_and_its_receipt() {
