@@ -21,7 +21,8 @@ pub(super) struct Sender {
     pub(super) key: Option<String>,
 }
 
-/// Checks the key, reads the decompressed body and stores the envelope that is made of it.
+/// Checks the key, reads the decompressed body and stores the envelope that is made of it. `bytes_max` is at most `SMALL_BYTES`, because
+/// the body is in memory.
 pub(super) async fn receive(
     ingest: &Ingest,
     sender: &Sender,

@@ -12,14 +12,15 @@ use serde_json::value::RawValue;
 
 use super::{
     Ingest,
+    admission::SMALL_BYTES,
     derived::{self, Sender},
     otlp::media_type,
     receive::with_seq,
     refusal::Refusal,
 };
 
-/// Largest report in bytes, as for an event.
-const BYTES_MAX: usize = 1024 * 1024;
+/// Largest report in bytes. It is read into memory before the request waits for its turn. Browsers send some hundred bytes.
+const BYTES_MAX: usize = SMALL_BYTES;
 /// Content types of reports.
 const MEDIA_TYPES: [&str; 5] = [
     "application/csp-report",

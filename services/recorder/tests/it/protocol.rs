@@ -88,9 +88,15 @@ async fn security_reports_of_browsers_are_kept() {
     assert_eq!(item["payload"]["csp-report"]["blocked-uri"], "inline");
     assert!(assert_refused(post(&url, "application/csp-report", "{"), 400).await.contains("not JSON"));
     assert!(assert_refused(post(&url, "text/html", report), 415).await.contains("csp-report"));
+    let sized = |bytes: usize| {
+        let report = format!("{{\"csp-report\":\"{}\"}}", "a".repeat(bytes));
+        recorder.client.post(&url).header("content-type", "application/csp-report").body(report)
+    };
+    assert_eq!(fetch(sized(120_000)).await.status(), StatusCode::OK);
+    assert!(assert_refused(sized(140_000), 413).await.contains("131072"));
     let without_key = format!("{}/api/1/security/", recorder.ingest);
     assert_refused(post(&without_key, "application/csp-report", report), 401).await;
-    assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 1);
+    assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
