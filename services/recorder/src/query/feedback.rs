@@ -63,11 +63,17 @@ pub(crate) fn recent(query: &Query, project: Option<u32>) -> Result<Recent, Writ
             }
             with_envelope(query, &mut reader, row, |opened| {
                 limit.count(&opened);
-                let room = ENTRIES_MAX - found.entries.len();
+                // One more than there is room for shows that there are older ones.
+                let room = ENTRIES_MAX + 1 - found.entries.len();
                 let read = opened.envelope.items.iter().filter_map(|item| read_item(&opened, item));
                 found.entries.extend(read.take(room));
                 Ok(())
             })?;
+            if found.entries.len() > ENTRIES_MAX {
+                found.entries.truncate(ENTRIES_MAX);
+                found.truncated = true;
+                return Ok(found);
+            }
         }
         let Some(next) = last.checked_sub(1) else { return Ok(found) };
         upto = next;

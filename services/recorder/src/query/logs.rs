@@ -76,6 +76,13 @@ struct Cursor {
     entry: usize,
 }
 
+impl Cursor {
+    /// Returns the newest envelope with entries before this one.
+    fn last_seq(self) -> u64 {
+        if self.entry == 0 { self.seq.saturating_sub(1) } else { self.seq }
+    }
+}
+
 impl FromStr for Cursor {
     type Err = ParseIntError;
 
@@ -171,7 +178,7 @@ pub(crate) fn find(query: &Query, search: &Search) -> Result<Found, WriteError> 
     let began = Instant::now();
     let mut reader = query.journal.reader();
     let mut found = Found::default();
-    let mut upto = search.before.seq;
+    let mut upto = search.before.last_seq();
     loop {
         let rows = rows(query, search, upto)?;
         for row in &rows {
@@ -297,6 +304,8 @@ mod tests {
     fn cursor_names_an_envelope_and_perhaps_an_entry() {
         assert_eq!("12-3".parse::<Cursor>(), Ok(Cursor { seq: 12, entry: 3 }));
         assert_eq!("12".parse::<Cursor>(), Ok(Cursor { seq: 12, entry: 0 }));
+        let last_seq = |text: &str| text.parse::<Cursor>().expect("a cursor").last_seq();
+        assert_eq!(["12-3", "12", "0"].map(last_seq), [12, 11, 0], "no envelope is read for nothing");
         for wrong in ["", "x", "12-", "-3", "1-2-3"] {
             assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");
         }

@@ -42,6 +42,25 @@ async fn feedback_of_each_form_is_listed_newest_first() {
         place(text);
     }
     assert!(!html.contains("<b>bold</b>") && !html.contains("an error"), "{html}");
+    assert!(!html.contains("older entries"), "{html}");
     let html = recorder.get("/feedback?project=game").await.text().await.expect("text");
     assert!(html.contains("second") && !html.contains("third"), "{html}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn page_says_that_there_are_older_entries() {
+    let recorder = Recorder::start(&[]).await;
+    let report = |number: u32| json!({"event_id": "f".repeat(32), "name": "Ben", "comments": format!("entry {number}.")});
+    let reports = |numbers: std::ops::Range<u32>| -> String {
+        numbers.map(|number| format!("{{\"type\":\"user_report\"}}\n{}\n", report(number))).collect()
+    };
+    recorder.store(1, format!("{{}}\n{}", reports(0..100))).await;
+    let html = recorder.get("/feedback").await.text().await.expect("text");
+    assert!(html.contains("entry 99.") && !html.contains("older entries"), "{html}");
+    recorder.store(3, format!("{{}}\n{}", reports(100..201))).await;
+    for path in ["/feedback", "/feedback?project=game"] {
+        let html = recorder.get(path).await.text().await.expect("text");
+        assert!(html.contains("entry 199.") && !html.contains("entry 200."), "{html}");
+        assert!(html.contains("older entries"), "{path} {html}");
+    }
 }
