@@ -22,6 +22,12 @@ pub fn counted<N: Copy + fmt::Display + PartialEq + From<u8>>(count: N, noun: &s
     format!("{count} {noun}{plural}")
 }
 
+/// Replaces control characters, which a terminal would obey. A sender of telemetry chooses its names and texts.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 /// A table without lines, at most `columns` wide.
 #[must_use]
 pub fn borderless_table(columns: usize, header: &[&str]) -> Table {

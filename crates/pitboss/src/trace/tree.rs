@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use console::{Style, measure_text_width, truncate_str};
 
 use super::{Span, Trace};
+use crate::output::plain;
 
 /// Minimum width of the terminal for a bar behind each line.
 const BAR_FROM_COLUMNS: usize = 110;
@@ -65,11 +66,6 @@ fn without_spans(trace: &Trace) -> String {
         out.push_str(&format!("  {} error: {}\n", text("project"), text("title")));
     }
     out
-}
-
-/// Replaces control characters, which a terminal would obey. The sender of a trace chooses its names.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 struct Page<'a> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::output::{Output, borderless_table};
+use crate::output::{Output, borderless_table, plain};
 
 /// Number of digits of an id in the table. They are enough to name the issue.
 const ID_DIGITS: usize = 8;
@@ -21,11 +21,11 @@ pub(super) fn list(issues: &[Value], output: &Output) -> String {
     for issue in issues {
         table.add_row([
             short_id(issue),
-            state(issue),
+            plain(&state(issue)),
             issue["count"].to_string(),
             clock(&issue["last_seen"]),
-            text(&issue["project"]).to_owned(),
-            text(&issue["title"]).to_owned(),
+            plain(text(&issue["project"])),
+            plain(text(&issue["title"])),
         ]);
     }
     table.to_string()
@@ -34,14 +34,14 @@ pub(super) fn list(issues: &[Value], output: &Output) -> String {
 fn block(issue: &Value) -> [String; 2] {
     let project = text(&issue["project"]);
     let facts = format!("{}  {project}  {}  {} events", short_id(issue), state(issue), issue["count"]);
-    [facts, format!("  {}", text(&issue["title"]))]
+    [plain(&facts), format!("  {}", plain(text(&issue["title"])))]
 }
 
 /// All facts about an issue.
 pub(super) fn show(issue: &Value) -> String {
     let mut shown = String::new();
     let mut line = |name: &str, value: &str| {
-        let _infallible = writeln!(shown, "{name:<11} {value}");
+        let _infallible = writeln!(shown, "{name:<11} {}", plain(value));
     };
     line("issue", text(&issue["id"]));
     line("title", text(&issue["title"]));
@@ -141,6 +141,23 @@ mod tests {
             "outlook     an event of g@1.0.0 leaves it resolved: it is older",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+        }
+    }
+
+    #[test]
+    fn terminal_obeys_no_text_of_a_sender() {
+        let hostile = "a\u{1b}[2Jb\nissue";
+        let mut issue = issue();
+        issue["title"] = hostile.into();
+        issue["statusDetails"]["inRelease"] = hostile.into();
+        issue["activity"][0]["why"] = hostile.into();
+        issue["outlook"][0]["release"] = hostile.into();
+        issue["releases"][0] = hostile.into();
+        let output = |columns| Output { json: false, colours: false, columns };
+        let issues = [issue];
+        for shown in [list(&issues, &output(140)), list(&issues, &output(60)), show(&issues[0])] {
+            assert!(!shown.contains('\u{1b}') && shown.contains("a\u{fffd}[2Jb\u{fffd}"), "{shown}");
+            assert!(!shown.lines().any(|line| line == "issue"), "{shown}");
         }
     }
 
