@@ -55,8 +55,12 @@ impl MonitorsPage {
 }
 
 fn schedule(monitor: &Monitor) -> String {
-    let crontab = || monitor.crontab.clone().unwrap_or_else(|| "–".to_owned());
-    monitor.interval_s.map_or_else(crontab, every)
+    match (monitor.interval_s, &monitor.crontab, &monitor.not_evaluated) {
+        (Some(interval_s), ..) => every(interval_s),
+        (None, Some(crontab), _) => crontab.clone(),
+        (None, None, Some(reason)) => format!("not evaluated: {reason}"),
+        (None, None, None) => "–".to_owned(),
+    }
 }
 
 fn every(interval_s: u64) -> String {

@@ -72,6 +72,8 @@ async fn json_brings_a_crontab_that_is_evaluated() {
     assert!((120.0..=180.0).contains(&(missed_from - last_at)), "the next minute, and two more: {utc}");
     assert!(berlin["missed_from"].is_null() && berlin["crontab"].is_null(), "{berlin}");
     assert!(berlin["not_evaluated"].as_str().is_some_and(|why| why.contains("Europe/Berlin")), "{berlin}");
+    let html = recorder.get("/monitors").await.text().await.expect("text");
+    assert!(html.contains("not evaluated: crontabs are") && html.contains("Europe/Berlin"), "{html}");
     let later = monitors(&recorder, &format!("at={missed_from}")).await;
     assert_eq!([&later[0]["state"], &later[1]["state"]], ["ok", "missed"]);
 }
