@@ -26,6 +26,9 @@ use crate::{
 
 /// Largest number of envelopes in one transaction.
 const BATCH_MAX: usize = 1000;
+/// Number of rows after which a transaction of envelopes from the segments takes no further one. One envelope may need tens of
+/// thousands.
+const BATCH_ROWS_MAX: usize = 16_384;
 
 pub(super) struct Writer {
     options: Options,
@@ -121,9 +124,9 @@ impl Writer {
     /// Reads a batch from the segments, after a start or when digests arrived faster than they were indexed. Also returns
     /// the last durable `seq` when damage has taken the end of the segments, because nothing up to it is left to index.
     fn catch_up_from_segments(&mut self, durable: u64) -> Result<(Vec<IndexEntry>, Option<u64>), IndexError> {
-        let mut batch = Vec::new();
+        let (mut batch, mut rows) = (Vec::new(), 0);
         let mut cursor = self.cursor;
-        while cursor.next_seq <= durable && batch.len() < BATCH_MAX {
+        while cursor.next_seq <= durable && batch.len() < BATCH_MAX && rows < BATCH_ROWS_MAX {
             let Some((stored, location)) = self.reader.next(&mut cursor)? else {
                 // Envelopes that were deleted meanwhile are skipped in the next step.
                 let deleted = self.progress.state().floor > cursor.next_seq;
@@ -131,7 +134,9 @@ impl Writer {
             };
             let digest = digest_of(&stored, self.options.limits);
             let Stored { seq, received_at_us, project, .. } = stored;
-            batch.push(IndexEntry { seq, received_at_us, project, location, digest });
+            let indexed = IndexEntry { seq, received_at_us, project, location, digest };
+            rows += indexed.rows();
+            batch.push(indexed);
         }
         Ok((batch, None))
     }
@@ -344,4 +349,42 @@ fn upsert_releases(
         ])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::journal::{self, Append, BodyKind, Encoding};
+
+    #[tokio::test]
+    async fn batch_from_the_segments_has_a_limit_of_rows() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let segments = journal::Options {
+            directory: directory.path().join("segments"),
+            segment_bytes: 1 << 20,
+            retention_bytes: 1 << 30,
+            sync: journal::sync_data,
+        };
+        let (journal, thread) = Journal::open(segments).expect("a journal");
+        let logs: Vec<String> =
+            (1..=6_000_u32).map(|trace| format!("{{\"trace_id\":\"{trace:032x}\"}}")).collect();
+        let text = format!("{{}}\n{{\"type\":\"log\"}}\n{{\"items\":[{}]}}\n", logs.join(","));
+        for _ in 0..4 {
+            let (kind, encoding, digest) = (BodyKind::Envelope, Encoding::Identity, Digest::default());
+            let body = text.clone().into_bytes().into();
+            let append = Append { received_at_us: 1, project: 1, kind, encoding, body, digest };
+            journal.append(append).await.expect("stored");
+        }
+        let limits = body::Limits { envelope_bytes_max: 1 << 20, memory_bytes_max: 1 << 20 };
+        let path = directory.path().join("index.sqlite");
+        let options = Options { path, gather: Duration::ZERO, limits, ongoing_after_s: 60.0 };
+        let (mut indexer, _) = Writer::open(options, &journal).expect("an index");
+        let (batch, _) = indexer.catch_up_from_segments(4).expect("envelopes");
+        let rows: Vec<usize> = batch.iter().map(IndexEntry::rows).collect();
+        assert_eq!(rows, [6_001; 3], "the fourth is left for the next batch");
+        journal.close().await;
+        thread.join().expect("no panic");
+    }
 }

@@ -40,6 +40,14 @@ pub struct IndexEntry {
     pub digest: Digest,
 }
 
+impl IndexEntry {
+    /// Returns the number of rows that it needs in the index, by which its size in memory is judged.
+    pub(crate) fn rows(&self) -> usize {
+        let Digest { kinds: _, parts, errors, releases, sessions, actions } = &self.digest;
+        1 + parts.len() + errors.len() + releases.len() + sessions.len() + actions.len()
+    }
+}
+
 /// State of the journal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State {
@@ -72,15 +80,9 @@ impl Shared {
 
     fn pop_first(&mut self) -> Option<IndexEntry> {
         let first = self.buffer.pop_front()?;
-        self.buffer_rows -= rows(&first);
+        self.buffer_rows -= first.rows();
         Some(first)
     }
-}
-
-fn rows(indexed: &IndexEntry) -> usize {
-    let digest = &indexed.digest;
-    let issues = digest.errors.len() + digest.actions.len();
-    1 + digest.parts.len() + issues + digest.releases.len() + digest.sessions.len()
 }
 
 /// Shared progress of the journal.
@@ -117,7 +119,7 @@ impl Progress {
         let mut shared = self.lock();
         shared.state = state;
         for indexed in written {
-            shared.buffer_rows += rows(&indexed);
+            shared.buffer_rows += indexed.rows();
             shared.buffer.push_back(indexed);
             while shared.buffer_rows > BUFFER_ROWS_MAX {
                 shared.pop_first();
@@ -161,7 +163,7 @@ impl Progress {
         };
         let (mut shared, _) =
             self.changed.wait_timeout_while(shared, gather, few).unwrap_or_else(PoisonError::into_inner);
-        // It works from now on, and looks again before it waits
+        // It works from now on, and looks again before it waits.
         (shared.wakes_at, shared.query_waits) = (u64::MAX, false);
         while shared.buffer.front().is_some_and(|first| first.seq <= indexed) {
             shared.pop_first();
