@@ -190,9 +190,10 @@ async fn monitor_is_missed_without_check_ins() {
     for text in ["consumer-game", ">missed<", "sweep", "every 1 min"] {
         assert!(html.contains(text), "{text} in {html}");
     }
+    assert!(!html.contains(">late<"), "{html}");
     let html =
         recorder.get(&format!("/monitors?at={}", missed_from - 30.0)).await.text().await.expect("text");
-    assert!(html.contains("late") && !html.contains(">missed<"), "{html}");
+    assert!(html.contains(">late<") && !html.contains(">missed<"), "{html}");
     assert!(monitors("at=1000").await.is_empty(), "nothing had checked in then");
     assert_eq!(monitors("project=payment").await.len(), 1);
 }
