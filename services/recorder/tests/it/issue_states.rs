@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Recorder, fetch, transaction};
+use crate::support::{Recorder, fetch, key, transaction};
 
 /// Project of the events.
 const GAME: u32 = 3;
@@ -241,7 +241,17 @@ async fn only_the_operator_changes_states() {
     }
     let action =
         json!({"by": "mallory", "action": {"change_issue": {"issue": id, "command": {"resolve": "now"}}}});
-    recorder.store(GAME, format!("{{}}\n{{\"type\":\"operator_action\"}}\n{action}\n")).await;
+    let forged = format!("{{}}\n{{\"type\":\"operator_action\"}}\n{action}\n");
+    recorder.store(GAME, forged.clone()).await;
+    for key in [key(0), key(GAME)] {
+        let url = format!("{}/api/0/envelope/?sentry_key={key}", recorder.ingest);
+        let as_the_recorder = recorder.client.post(url).body(forged.clone());
+        assert_eq!(
+            fetch(as_the_recorder).await.status(),
+            403,
+            "no key belongs to the recorder's own project"
+        );
+    }
     assert_eq!(state(&issue(&recorder).await), ("unresolved", "new"), "a sender is no operator");
 }
 
