@@ -141,6 +141,20 @@ pub fn envelopes_down_from(
     collect(connection, sql, &[&signed(upto), &project, &kinds.0, &limit], envelope_row)
 }
 
+/// Returns envelopes up to this `seq`, newest first, with log entries of a trace.
+pub fn trace_logs_down_from(
+    connection: &Connection,
+    trace_id: [u8; 16],
+    upto: u64,
+    limit: u32,
+) -> rusqlite::Result<Vec<EnvelopeRow>> {
+    let sql = "SELECT seq, segment, start, bytes FROM envelopes
+               WHERE seq IN (SELECT id / ?2 FROM parts WHERE trace_id = ?1 AND kind = ?3 AND id < ?4)
+               ORDER BY seq DESC LIMIT ?5";
+    let (kind, end) = (PartKind::Log as u8, signed(upto.saturating_add(1).saturating_mul(PARTS)));
+    collect(connection, sql, &[&trace_id, &signed(PARTS), &kind, &end, &limit], envelope_row)
+}
+
 /// Returns one envelope.
 pub fn envelope(connection: &Connection, seq: u64) -> rusqlite::Result<Option<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes WHERE seq = ?1";

@@ -45,8 +45,6 @@ const READ_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const SEARCH_DEADLINE: Duration = Duration::from_secs(5);
 /// Number of rows that are fetched from the index at a time.
 const ROWS: u32 = 200;
-/// Largest number of envelopes of one trace that are searched. They are the oldest.
-const TRACE_ENVELOPES_MAX: u32 = 5_000;
 /// Longest text of a parameter.
 const TEXT_BYTES_MAX: usize = 1_000;
 
@@ -192,8 +190,7 @@ pub(crate) fn find(query: &Query, search: &Search) -> Result<Found, WriteError> 
                 return Ok(found);
             }
         }
-        // All envelopes of a trace are read at once.
-        match rows.last().filter(|_| search.trace.is_none()) {
+        match rows.last() {
             Some(last) if last.seq > 1 => upto = last.seq - 1,
             _ => return Ok(found),
         }
@@ -203,12 +200,7 @@ pub(crate) fn find(query: &Query, search: &Search) -> Result<Found, WriteError> 
 /// Returns the next envelopes to read, newest first.
 fn rows(query: &Query, search: &Search, upto: u64) -> Result<Vec<EnvelopeRow>, IndexError> {
     query.index.read(|connection| match search.trace {
-        Some(id) => {
-            let mut rows = read::trace_envelopes(connection, id, TRACE_ENVELOPES_MAX)?;
-            rows.retain(|row| row.seq <= upto);
-            rows.reverse();
-            Ok(rows)
-        }
+        Some(id) => read::trace_logs_down_from(connection, id, upto, ROWS),
         None => read::envelopes_down_from(connection, upto, search.project, Kinds::of(LOG), ROWS),
     })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Recorder;
+use crate::support::{Recorder, transaction};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -85,6 +85,24 @@ async fn pages_have_every_entry_once() {
         }
         assert_eq!(paged, bodies(&whole), "{limit} {filter}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newest_entries_of_a_long_trace_are_found() {
+    let recorder = Recorder::start(&[]).await;
+    // More than are fetched from the index at a time.
+    const ENVELOPES: u64 = 201;
+    for number in 0..ENVELOPES {
+        recorder.store(3, logs(&[entry(&number.to_string(), "info", TRACE, number)])).await;
+    }
+    let root = transaction(TRACE, "aaaaaaaaaaaaaaaa", None, "http.server", "GET /", 1.0);
+    recorder.store(3, root).await;
+    let newest = found(&recorder, &format!("trace={TRACE}&limit=1")).await;
+    assert_eq!((bodies(&newest), &newest["envelopes"]), (vec!["200"], &json!(1)), "only logs are read");
+    let all = found(&recorder, &format!("trace={TRACE}&limit=1000")).await;
+    let expected: Vec<String> = (0..ENVELOPES).rev().map(|number| number.to_string()).collect();
+    assert_eq!(bodies(&all), expected);
+    assert_eq!((&all["truncated"], &all["envelopes"]), (&json!(false), &json!(ENVELOPES)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
