@@ -69,13 +69,16 @@ impl<'a> StoredSpan<'_, 'a> {
         ((self.end - self.start) * 1000.0).max(0.0)
     }
 
-    /// Returns the description of the work.
+    /// Returns the description of the work. A streamed span has an attribute with it if it is not its name.
     #[must_use]
     pub fn description(&self) -> Option<String> {
         match self.form {
             Form::Root => self.segment.name.clone(),
             Form::Child => self.fields.text("description"),
-            Form::Streamed => self.fields.text("name"),
+            Form::Streamed => {
+                let described = Attributes::read(self.fields).text("sentry.description");
+                described.or_else(|| self.fields.text("name"))
+            }
         }
     }
 
@@ -309,6 +312,18 @@ mod tests {
         let standalone = spans("span", &json!({"op": "db", "description": "x", "status": "ok"}));
         assert_eq!(standalone, [("db".to_owned(), Some("x".to_owned()), false, None)]);
         assert!(spans("log", &json!({"items": []})).is_empty());
+    }
+
+    #[test]
+    fn description_of_a_streamed_span_is_the_one_in_its_trace() {
+        let typed = |value: &str| json!({"value": value, "type": "string"});
+        let streamed = json!({"items": [
+            {"name": "find bets", "attributes": {"sentry.op": typed("db"), "sentry.description": typed("{\"find\":\"bets\"}")}},
+            {"name": "ping", "attributes": {"sentry.op": typed("db")}},
+        ]});
+        let descriptions: Vec<_> =
+            spans("span", &streamed).into_iter().map(|(_, description, ..)| description).collect();
+        assert_eq!(descriptions, [Some("{\"find\":\"bets\"}".to_owned()), Some("ping".to_owned())]);
     }
 
     #[test]
