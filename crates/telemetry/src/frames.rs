@@ -70,7 +70,7 @@ pub(crate) fn is_error(event: &Event<'_>) -> bool {
 }
 
 /// Returns true for the event that the client creates at its start, to collect its default attributes. Its level is an error's.
-pub(crate) fn is_empty(event: &Event<'_>) -> bool {
+fn is_empty(event: &Event<'_>) -> bool {
     event.message.is_none() && event.logentry.is_none() && event.exception.is_empty()
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use sentry::protocol::{Event, Level, SessionAttributes, SessionStatus, SessionUpdate};
+use sentry::protocol::{Event, SessionAttributes, SessionStatus, SessionUpdate};
 use sentry::{Client, Envelope, Hub};
 
 use crate::frames;
@@ -75,9 +75,15 @@ pub fn process_crashed() {
 
 /// Counts an event that is an error, as the SDK does in the sessions of requests.
 pub(crate) fn count(event: &Event<'_>) {
-    if !frames::is_empty(event) && (event.level >= Level::Error || !event.exception.values.is_empty()) {
+    if is_counted(event) {
         ERRORS.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Returns true for an event about an error, and for one with an exception at any level. The empty event that the client creates at
+/// its start has the level of an error and is none.
+fn is_counted(event: &Event<'_>) -> bool {
+    frames::is_error(event) || !event.exception.values.is_empty()
 }
 
 /// The session of one request. It ends when this is dropped.
@@ -96,5 +102,24 @@ impl RequestSession {
 impl Drop for RequestSession {
     fn drop(&mut self) {
         self.0.end_session();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sentry::Level;
+    use sentry::protocol::Exception;
+
+    use super::*;
+
+    #[test]
+    fn empty_event_of_the_client_is_no_error() {
+        assert!(Event::default().level == Level::Error && !is_counted(&Event::default()));
+        let message =
+            |level| Event { message: Some("the disk is full".to_owned()), level, ..Event::default() };
+        assert!(is_counted(&message(Level::Error)) && is_counted(&message(Level::Fatal)));
+        assert!(!is_counted(&message(Level::Warning)));
+        let exception = vec![Exception::default()].into();
+        assert!(is_counted(&Event { exception, level: Level::Warning, ..Event::default() }));
     }
 }
