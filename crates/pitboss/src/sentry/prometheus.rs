@@ -15,7 +15,8 @@ const HEAD: &str = "\
 # Written from deploy/sentry/rules.toml: UPDATE_SCHEMAS=1 ./pitboss test -p pitboss prometheus
 #
 # The label `job` of a scrape has to be the name of the service. A counter that appears during the window counts with its whole
-# value, which `increase` alone would not see: the first dead letter of a topic is such a counter.
+# value, which `increase` alone would not see: the first dead letter of a topic is such a counter. A counter that is only missing
+# where the window begins, because that scrape failed or Prometheus did not run, is no new one.
 groups:
   - name: pitboss
     rules:
@@ -189,11 +190,15 @@ impl Series {
 }
 
 /// Growth of counters in a window, 0 without any.
+///
+/// Prometheus marks all series of a target as ended when a scrape fails. Without `up`, one failed scrape would make each counter
+/// new a window later, and an old dead letter would fire again.
 fn growth(series: &str, window_s: u32) -> String {
-    let old = format!("{series} offset {window_s}s");
-    format!(
-        "((sum(increase({series}[{window_s}s]) and {old}) or vector(0)) + (sum({series} unless {old}) or vector(0)))"
-    )
+    let then = format!("offset {window_s}s");
+    let new = format!(
+        "({series} unless {series} {then} unless on (job, instance) (up {then} == 0) unless on () absent(up {then}))"
+    );
+    format!("((sum(increase({series}[{window_s}s]) unless {new}) or vector(0)) + (sum({new}) or vector(0)))")
 }
 
 fn camel_case(slug: &str) -> String {
@@ -247,11 +252,20 @@ mod tests {
     fn prometheus_counter_that_is_new_counts_whole() {
         let rule = rendered("payment-failures");
         let failed = "pitboss_payments_ended_total{job=~\"analytics\",outcome=\"failed\"}";
-        assert!(rule.contains(&format!("sum({failed} unless {failed} offset 600s)")), "{rule}");
+        assert!(rule.contains(&format!("sum(({failed} unless {failed} offset 600s ")), "{rule}");
         assert!(
             rule.contains(" / ((sum(increase(pitboss_payments_ended_total{job=~\"analytics\"}[600s])"),
             "{rule}"
         );
+    }
+
+    #[test]
+    fn prometheus_counter_is_not_new_after_a_failed_scrape() {
+        let new = "(c unless c offset 60s unless on (job, instance) (up offset 60s == 0) \
+                   unless on () absent(up offset 60s))";
+        let expected =
+            format!("((sum(increase(c[60s]) unless {new}) or vector(0)) + (sum({new}) or vector(0)))");
+        assert_eq!(growth("c", 60), expected, "what does not count as new counts as it grew");
     }
 
     #[test]
