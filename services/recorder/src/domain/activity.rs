@@ -17,11 +17,11 @@ pub enum ActivityKind {
     SetResolvedInRelease,
     /// An event came after it was resolved.
     SetRegression,
-    /// Somebody opened it again.
+    /// Somebody opened it again, or the time until which it was archived is over.
     SetUnresolved,
     /// Somebody archived it.
     SetIgnored,
-    /// The condition until which it was archived is met.
+    /// The number of events until which it was archived is reached.
     SetEscalating,
     /// It has been known for long enough.
     AutoSetOngoing,

@@ -73,8 +73,9 @@ pub fn due(state: State, clock: Clock) -> Decision {
         && until <= clock.now
     {
         let why = "the time until which it was archived is over";
-        decision.activity.push(Activity::new(until, ActivityKind::SetEscalating, why));
-        decision.state = decision.state.with_status(Status::Unresolved, Some(Substatus::Escalating), until);
+        // Time alone is no sign that it became worse, so it does not escalate.
+        decision.activity.push(Activity::new(until, ActivityKind::SetUnresolved, why));
+        decision.state = decision.state.with_status(Status::Unresolved, Some(Substatus::Ongoing), until);
         why.clone_into(&mut decision.why);
     }
     let state = &decision.state;

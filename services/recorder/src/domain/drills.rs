@@ -368,8 +368,9 @@ fn archived_issue_opens_at_its_condition() {
     let timed = archive(Until::Time(DAY), 1.0);
     assert_eq!(due(timed.clone(), clock(DAY - 1.0)).state, timed);
     let over = due(timed, clock(DAY));
-    assert_eq!((over.state.status, over.state.substatus), (Status::Unresolved, Some(Substatus::Escalating)));
+    assert_eq!((over.state.status, over.state.substatus), (Status::Unresolved, Some(Substatus::Ongoing)));
     assert_eq!((over.activity.len(), over.activity[0].at), (1, DAY));
+    assert_eq!(over.activity[0].kind, ActivityKind::SetUnresolved, "it does not escalate");
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub enum Substatus {
     Ongoing,
     /// It came back after it was resolved.
     Regressed,
-    /// The condition until which it was archived is met.
+    /// The number of events until which it was archived is reached.
     Escalating,
     /// Only a person ends the archiving.
     ArchivedForever,
