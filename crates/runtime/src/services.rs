@@ -28,7 +28,7 @@ pub struct Platform<'a> {
     pub ports: Ports,
     /// The secrets.
     pub secrets: &'a Secrets,
-    /// Release, `pitboss@<version>+<commit>`.
+    /// Release, `pitboss@<version>+<time of the commit>.<commit>`.
     pub release: &'a str,
     /// Variables that the user set, reduced to those for services. They never override an address or a secret.
     pub user_variables: &'a BTreeMap<String, String>,
@@ -36,14 +36,21 @@ pub struct Platform<'a> {
     pub receiver: Receiver,
 }
 
-/// Release of this checkout.
+/// Release of this checkout: `pitboss@<version>+<time of the commit>.<commit>`, or only the version outside of a repository.
+///
+/// Sentry orders the builds of a version as text. A hash alone has no order: whether an event of the next release opened an issue
+/// again would be chance. The time is in UTC and has always 14 digits.
 #[must_use]
 pub fn release(layout: &Layout, version: &str) -> String {
-    let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(layout.root()).output();
-    let hash =
+    let git = Command::new("git")
+        .args(["log", "-1", "--no-show-signature", "--format=%cd.%h", "--date=format-local:%Y%m%d%H%M%S"])
+        .env("TZ", "UTC")
+        .current_dir(layout.root())
+        .output();
+    let build =
         git.ok().filter(|o| o.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
-    match hash.filter(|h| !h.is_empty()) {
-        Some(hash) => format!("pitboss@{version}+{hash}"),
+    match build.filter(|build| !build.is_empty()) {
+        Some(build) => format!("pitboss@{version}+{build}"),
         None => format!("pitboss@{version}"),
     }
 }
@@ -229,6 +236,28 @@ mod tests {
 
     fn all(platform: &Platform<'_>) -> Vec<PartSpec> {
         Part::SERVICES.iter().map(|part| prepare(*part, platform).unwrap()).collect()
+    }
+
+    #[test]
+    fn releases_are_ordered_by_the_times_of_their_commits() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), None, None);
+        let git = |args: &[&str]| {
+            let done = Command::new("git")
+                .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
+                .args(args)
+                .env("GIT_COMMITTER_DATE", "2026-11-30T01:02:03+01:00")
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{done:?}");
+        };
+        git(&["init", "--quiet"]);
+        assert_eq!(release(&layout, "1.2.3"), "pitboss@1.2.3", "there is no commit");
+        git(&["commit", "--quiet", "--allow-empty", "--message=first"]);
+        let of_commit = release(&layout, "1.2.3");
+        let hash = of_commit.strip_prefix("pitboss@1.2.3+20261130000203.").unwrap_or_default();
+        assert!(hash.len() >= 4 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{of_commit}");
     }
 
     #[test]

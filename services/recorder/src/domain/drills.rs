@@ -264,10 +264,38 @@ fn drills_of_the_next_release() -> Vec<Drill> {
     ]
 }
 
+/// Releases of one version that differ by their builds.
+fn drills_of_builds() -> Vec<Drill> {
+    vec![
+        Drill {
+            then: &["g@1.0.0+01287d8"],
+            ..drill(
+                "next release differs by the hash of its commit",
+                &["g@1.0.0+94bcff4"],
+                How::InNextRelease,
+                "g@1.0.0+01287d8",
+                false,
+                "by version, g@1.0.0+01287d8 is not after g@1.0.0+94bcff4",
+            )
+        },
+        Drill {
+            then: &["g@1.0.0+20261201000000.01287d8"],
+            ..drill(
+                "next release differs by the time of its commit",
+                &["g@1.0.0+20261130150321.94bcff4"],
+                How::InNextRelease,
+                "g@1.0.0+20261201000000.01287d8",
+                true,
+                "by version, g@1.0.0+20261201000000.01287d8 is after g@1.0.0+20261130150321.94bcff4",
+            )
+        },
+    ]
+}
+
 #[test]
 fn every_drill_has_the_verdict_of_sentry() {
     let others = drills_of_order().into_iter().chain(drills_of_the_next_release());
-    for drill in drills_of_names().into_iter().chain(others) {
+    for drill in drills_of_names().into_iter().chain(others).chain(drills_of_builds()) {
         let decision = drill.run();
         let name = drill.name;
         assert_eq!(decision.state.status == Status::Unresolved, drill.regresses, "{name}: {}", decision.why);
