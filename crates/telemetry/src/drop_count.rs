@@ -123,6 +123,15 @@ impl Category {
     pub(crate) fn goes_first(self) -> bool {
         matches!(self, Category::Error | Category::Monitor | Category::Session | Category::Feedback)
     }
+
+    /// The category in which Sentry counts the bytes of this one. Its quotas of logs and metrics are in bytes.
+    pub(crate) fn in_bytes(self) -> Option<Self> {
+        match self {
+            Category::LogItem => Some(Category::LogByte),
+            Category::TraceMetric => Some(Category::TraceMetricByte),
+            _ => None,
+        }
+    }
 }
 
 /// One loss or a sum of losses.

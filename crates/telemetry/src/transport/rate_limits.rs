@@ -46,9 +46,10 @@ impl RateLimits {
         }
     }
 
-    /// Returns true if this category must not be sent now.
+    /// Returns true if this category must not be sent now. A limit of the bytes of logs is one of the logs, too. So it is for metrics.
     pub fn is_limited(&self, category: Category, now: Instant) -> bool {
-        let limits = [self.all, self.by_category.get(&category).copied()];
+        let of_category = |category: Category| self.by_category.get(&category).copied();
+        let limits = [self.all, of_category(category), category.in_bytes().and_then(of_category)];
         limits.into_iter().flatten().any(|until| now < until)
     }
 
@@ -92,6 +93,21 @@ mod tests {
         assert!(limits.is_limited(Category::LogItem, after(9)));
         assert!(!limits.is_limited(Category::Error, now));
         assert!(limits.is_limited(Category::Default, after(2_000)));
+    }
+
+    #[test]
+    fn limit_of_bytes_limits_what_they_are_of() {
+        for (limit, limited, free) in [
+            ("60:log_byte:organization", Category::LogItem, Category::TraceMetric),
+            ("60:trace_metric_byte:organization", Category::TraceMetric, Category::LogItem),
+        ] {
+            let (limits, now) = learned(429, "x-sentry-rate-limits", limit);
+            assert!(limits.is_limited(limited, now), "{limit}");
+            assert!(!limits.is_limited(limited, now + Duration::from_secs(61)), "{limit}");
+            assert!(!limits.is_limited(free, now) && !limits.is_limited(Category::Error, now), "{limit}");
+        }
+        let (limits, now) = learned(429, "x-sentry-rate-limits", "60:log_item:organization");
+        assert!(limits.is_limited(Category::LogItem, now));
     }
 
     #[test]
