@@ -102,10 +102,15 @@ fn silence(rule: &Rule) -> Option<String> {
         Signal::Ratio(ratio) => Series::of(ratio.to.0, rule),
         Signal::Transactions(signal) => Series::of(durations(signal)?, rule),
     };
+    // Of a window that Prometheus did not see from its beginning nobody knows.
+    let without_growth = |suffix: &str| {
+        let grown = growth(&series.selector(suffix), window_s);
+        format!("{grown} < 1 unless on () absent(up offset {window_s}s)")
+    };
     Some(match series.metric.kind() {
         Kind::Gauge => format!("absent_over_time({}[{window_s}s])", series.selector("")),
-        Kind::Counter => format!("{} < 1", growth(&series.selector(""), window_s)),
-        Kind::Distribution => format!("{} < 1", growth(&series.selector("_count"), window_s)),
+        Kind::Counter => without_growth(""),
+        Kind::Distribution => without_growth("_count"),
     })
 }
 
@@ -284,7 +289,10 @@ mod tests {
         assert!(text.contains(
             "- alert: LagSecondsNoData\n        expr: 'absent_over_time(pitboss_consumer_lag_seconds{"
         ));
-        assert!(text.contains("- alert: LatencyNotMeasuredNoData\n"));
+        let growth_of_none = "- alert: LatencyNotMeasuredNoData\n        expr: '((sum(increase(";
+        assert!(
+            text.contains(growth_of_none) && text.contains(" < 1 unless on () absent(up offset 900s)'\n")
+        );
         assert!(!text.contains("PaymentFailuresNoData"));
         assert!(text.contains("# Not here, because /metrics does not have it: processing-errors\n"));
     }
