@@ -282,15 +282,39 @@ impl Search {
         let Some((name, value)) = &self.attribute else { return true };
         let attributes = Fields::parse(log.attributes.get());
         match value {
-            Some(value) => attributes.text(name).is_some_and(|known| known == *value),
+            Some(value) => {
+                attributes.text(name).is_some_and(|known| known == *value)
+                    || attributes.get(name).is_some_and(|known| is_same_number(known.get(), value))
+            }
             None => attributes.get(name).is_some(),
         }
     }
 }
 
+/// Returns true if both are the same number and one is written with a fraction or an exponent: a sender may write 1 as 1.0.
+fn is_same_number(json: &str, wanted: &str) -> bool {
+    let has_fraction = [json, wanted].iter().any(|text| text.contains(['.', 'e', 'E']));
+    let number = |text: &str| text.parse::<f64>().ok();
+    has_fraction && number(json).is_some_and(|known| number(wanted) == Some(known))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_compared_as_numbers() {
+        for (json, wanted) in [("1.0", "1"), ("1", "1.0"), ("1e3", "1000"), ("-0.50", "-.5")] {
+            assert!(is_same_number(json, wanted), "{json} {wanted}");
+        }
+        for (json, wanted) in [("1.0", "2"), ("\"1.0\"", "1"), ("true", "1"), ("1.0", "x"), ("1.0", "")] {
+            assert!(!is_same_number(json, wanted), "{json} {wanted}");
+        }
+        assert!(
+            !is_same_number("9007199254740993", "9007199254740992"),
+            "whole numbers are compared as text"
+        );
+    }
 
     #[test]
     fn cursor_names_an_envelope_and_perhaps_an_entry() {
