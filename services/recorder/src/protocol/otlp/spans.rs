@@ -19,6 +19,8 @@ const SAMPLED: u32 = 1;
 const STATUS_NO_ERROR: [u64; 2] = [0, 1];
 /// Names of the kinds 1 to 5.
 const KINDS: [&str; 5] = ["internal", "server", "client", "producer", "consumer"];
+/// Attributes from which Sentry takes the environment of a span that does not name it, the first one first.
+const ENVIRONMENTS: [&str; 2] = ["resource.deployment.environment", "resource.deployment.environment.name"];
 /// Op of a span that nothing else is known of.
 const DEFAULT_OP: &str = "default";
 
@@ -103,6 +105,10 @@ pub(super) fn write(origin: Origin<'_, '_>, span: &Span<'_>, out: &mut Batches) 
     }
     if !span.status_message.is_empty() {
         attributes.insert("sentry.status.message", Typed::Text(&span.status_message));
+    }
+    let environment = ENVIRONMENTS.iter().find_map(|name| attributes.get(*name).copied());
+    if let Some(environment) = environment {
+        attributes.entry("sentry.environment").or_insert(environment);
     }
     let is_remote = (span.flags & HAS_IS_REMOTE != 0).then_some(span.flags & IS_REMOTE != 0);
     if let Some(is_remote) = is_remote {

@@ -185,6 +185,24 @@ fn op_is_what_sentry_derives() {
 }
 
 #[test]
+fn environment_of_the_resource_is_that_of_its_spans() {
+    let environment_of = |resource: &[(&str, &str)], own: Option<&str>| {
+        let resource = resource.iter().map(|(name, value)| attribute(name, text(value))).collect();
+        let mut span = consumer_span();
+        span.attributes.extend(own.map(|value| attribute("sentry.environment", text(value))));
+        let bytes = messages::traces(resource, vec![span]).encode_to_vec();
+        let envelope = to_envelope(Traces, Protobuf, &bytes, BYTES_MAX).expect("an envelope");
+        entries(&envelope).1[0]["attributes"]["sentry.environment"]["value"].clone()
+    };
+    let (old, new) = ("deployment.environment", "deployment.environment.name");
+    assert_eq!(environment_of(&[(old, "prod")], None), "prod");
+    assert_eq!(environment_of(&[(new, "prod")], None), "prod");
+    assert_eq!(environment_of(&[(new, "new"), (old, "old")], None), "old");
+    assert_eq!(environment_of(&[(new, "prod")], Some("its own")), "its own");
+    assert_eq!(environment_of(&[("service.version", "1.0")], None), Value::Null);
+}
+
+#[test]
 fn span_without_a_parent_in_its_process_is_a_segment() {
     let parent = "02".repeat(8);
     let spans = spans_of_json(&json!([
