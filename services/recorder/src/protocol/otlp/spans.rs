@@ -19,7 +19,7 @@ const SAMPLED: u32 = 1;
 const STATUS_NO_ERROR: [u64; 2] = [0, 1];
 /// Names of the kinds 1 to 5.
 const KINDS: [&str; 5] = ["internal", "server", "client", "producer", "consumer"];
-/// Attributes from which Sentry takes the environment of a span that does not name it, the first one first.
+/// Attributes from which Sentry takes the environment of a span or log that does not name it, the first one first.
 const ENVIRONMENTS: [&str; 2] = ["resource.deployment.environment", "resource.deployment.environment.name"];
 /// Op of a span that nothing else is known of.
 const DEFAULT_OP: &str = "default";
@@ -106,10 +106,6 @@ pub(super) fn write(origin: Origin<'_, '_>, span: &Span<'_>, out: &mut Batches) 
     if !span.status_message.is_empty() {
         attributes.insert("sentry.status.message", Typed::Text(&span.status_message));
     }
-    let environment = ENVIRONMENTS.iter().find_map(|name| attributes.get(*name).copied());
-    if let Some(environment) = environment {
-        attributes.entry("sentry.environment").or_insert(environment);
-    }
     let is_remote = (span.flags & HAS_IS_REMOTE != 0).then_some(span.flags & IS_REMOTE != 0);
     if let Some(is_remote) = is_remote {
         attributes.insert("sentry.is_remote", Typed::Bool(is_remote));
@@ -131,7 +127,7 @@ pub(super) fn write(origin: Origin<'_, '_>, span: &Span<'_>, out: &mut Batches) 
     })
 }
 
-/// Returns the attributes of resource, scope and record. Those of the record count when a name is there twice.
+/// Returns the attributes of resource, scope and record, and the environment. Those of the record count when a name is there twice.
 pub(super) fn typed<'r>(
     origin: Origin<'r, '_>,
     sentry_origin: &'static str,
@@ -146,6 +142,10 @@ pub(super) fn typed<'r>(
         attributes.insert("sentry.platform", Typed::Text(platform(language)));
     }
     attributes.extend(own.iter().map(entry));
+    let environment = ENVIRONMENTS.iter().find_map(|name| attributes.get(*name).copied());
+    if let Some(environment) = environment {
+        attributes.entry("sentry.environment").or_insert(environment);
+    }
     attributes
 }
 

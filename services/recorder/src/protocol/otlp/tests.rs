@@ -185,7 +185,7 @@ fn op_is_what_sentry_derives() {
 }
 
 #[test]
-fn environment_of_the_resource_is_that_of_its_spans() {
+fn environment_of_the_resource_is_that_of_its_records() {
     let environment_of = |resource: &[(&str, &str)], own: Option<&str>| {
         let resource = resource.iter().map(|(name, value)| attribute(name, text(value))).collect();
         let mut span = consumer_span();
@@ -200,6 +200,13 @@ fn environment_of_the_resource_is_that_of_its_spans() {
     assert_eq!(environment_of(&[(new, "new"), (old, "old")], None), "old");
     assert_eq!(environment_of(&[(new, "prod")], Some("its own")), "its own");
     assert_eq!(environment_of(&[("service.version", "1.0")], None), Value::Null);
+
+    let attributes = vec![attribute(new, text("prod"))];
+    let resource = Some(messages::Resource { attributes, ..messages::Resource::default() });
+    let scope_logs = vec![messages::ScopeLogs { scope: None, log_records: vec![LogRecord::default()] }];
+    let export = messages::Logs { resource_logs: vec![messages::ResourceLogs { resource, scope_logs }] };
+    let envelope = to_envelope(Logs, Protobuf, &export.encode_to_vec(), BYTES_MAX).expect("an envelope");
+    assert_eq!(entries(&envelope).1[0]["attributes"]["sentry.environment"]["value"], "prod", "of a log, too");
 }
 
 #[test]
