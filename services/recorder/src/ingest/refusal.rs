@@ -42,6 +42,9 @@ pub(crate) enum Refusal {
     /// The report of a browser is not JSON.
     #[error("bad request: the report is not JSON: {0}")]
     Report(String),
+    /// A list of reports is empty or too long.
+    #[error("bad request: the list has {count} reports, and may have 1 to {max}")]
+    ReportCount { count: usize, max: usize },
     /// The received body exceeds the limit before decompression.
     #[error("payload too large: the limit is {0} bytes")]
     TooLarge(usize),
@@ -83,6 +86,7 @@ impl Refusal {
             | Self::Unreadable(_)
             | Self::CheckIn(_)
             | Self::Report(_)
+            | Self::ReportCount { .. }
             | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Journal(_) | Self::Worker | Self::Busy | Self::Spool => StatusCode::SERVICE_UNAVAILABLE,

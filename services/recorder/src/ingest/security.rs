@@ -1,6 +1,6 @@
 //! Reports of browsers about a page's security policy (CSP and the like).
 //!
-//! The stored envelope is the one that Sentry makes of such a report. It is listed, and no issue is made of it.
+//! The stored envelope is the one that Sentry makes of such reports: each is an item. They are listed, and no issue is made of them.
 
 use axum::{
     extract::{Path, Request, State},
@@ -21,9 +21,12 @@ use super::{
 
 /// Largest report in bytes. It is read into memory before the request waits for its turn. Browsers send some hundred bytes.
 const BYTES_MAX: usize = SMALL_BYTES;
+/// Largest number of reports of one request. The Reporting API of browsers (`report-to`) sends those of about a minute as one list.
+const REPORTS_MAX: usize = 100;
 /// Content types of reports.
-const MEDIA_TYPES: [&str; 5] = [
+const MEDIA_TYPES: [&str; 6] = [
     "application/csp-report",
+    "application/reports+json",
     "application/json",
     "application/expect-ct-report",
     "application/expect-ct-report+json",
@@ -41,7 +44,7 @@ struct Header<'a> {
     sentry_environment: Option<&'a str>,
 }
 
-/// `POST /api/{project}/security/?sentry_key=&sentry_release=&sentry_environment=`
+/// `POST /api/{project}/security/?sentry_key=&sentry_release=&sentry_environment=`, also at `/csp-report/`
 pub(super) async fn report(
     State(ingest): State<Ingest>,
     Path(project): Path<String>,
@@ -59,22 +62,44 @@ pub(super) async fn report(
     }
 }
 
-fn envelope(query: &str, report: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let malformed = |error: serde_json::Error| Refusal::Report(error.to_string());
-    let report: &RawValue = serde_json::from_slice(report).map_err(malformed)?;
-    let report = report.get().as_bytes();
+fn envelope(query: &str, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let parameter = |wanted: &str| {
         let mut parameters = url::form_urlencoded::parse(query.as_bytes());
         parameters.find(|(name, value)| name == wanted && !value.is_empty()).map(|(_, value)| value)
     };
     let (release, environment) = (parameter("sentry_release"), parameter("sentry_environment"));
-    let header = serde_json::to_vec(&Header {
-        item_type: "raw_security",
-        length: report.len(),
-        sentry_release: release.as_deref(),
-        sentry_environment: environment.as_deref(),
-    });
-    Ok([&b"{}\n"[..], &header.map_err(malformed)?, b"\n", report, b"\n"].concat())
+    let mut made = b"{}\n".to_vec();
+    for report in reports(body)? {
+        let report = report.get().as_bytes();
+        let header = serde_json::to_vec(&Header {
+            item_type: "raw_security",
+            length: report.len(),
+            sentry_release: release.as_deref(),
+            sentry_environment: environment.as_deref(),
+        });
+        for part in [header.map_err(malformed)?.as_slice(), b"\n", report, b"\n"] {
+            made.extend_from_slice(part);
+        }
+    }
+    Ok(made)
+}
+
+/// Returns the reports of a body: those of a list, otherwise the whole body.
+fn reports(body: &[u8]) -> Result<Vec<&RawValue>, Refusal> {
+    let whole: &RawValue = serde_json::from_slice(body).map_err(malformed)?;
+    if !whole.get().starts_with('[') {
+        return Ok(vec![whole]);
+    }
+    let reports: Vec<&RawValue> = serde_json::from_str(whole.get()).map_err(malformed)?;
+    if (1..=REPORTS_MAX).contains(&reports.len()) {
+        Ok(reports)
+    } else {
+        Err(Refusal::ReportCount { count: reports.len(), max: REPORTS_MAX })
+    }
+}
+
+fn malformed(error: serde_json::Error) -> Refusal {
+    Refusal::Report(error.to_string())
 }
 
 #[cfg(test)]
@@ -94,6 +119,29 @@ mod tests {
         assert_eq!(made(""), "{}\n{\"type\":\"raw_security\",\"length\":17}\n{\"csp-report\":{}}\n");
         for report in [&b""[..], b"{", b"<xml/>", b"\xff"] {
             assert!(matches!(envelope("", report), Err(Refusal::Report(_))), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn each_report_of_a_list_is_an_item_of_its_own() {
+        let made = envelope("sentry_release=1", b"[ {\"type\":\"csp-violation\"} ,{\"age\":1}]")
+            .expect("an envelope");
+        assert_eq!(
+            String::from_utf8(made).expect("text"),
+            concat!(
+                "{}\n",
+                "{\"type\":\"raw_security\",\"length\":24,\"sentry_release\":\"1\"}\n{\"type\":\"csp-violation\"}\n",
+                "{\"type\":\"raw_security\",\"length\":9,\"sentry_release\":\"1\"}\n{\"age\":1}\n",
+            )
+        );
+        let list = |reports: usize| format!("[{}]", vec!["{}"; reports].join(","));
+        assert!(envelope("", list(REPORTS_MAX).as_bytes()).is_ok());
+        for reports in [0, REPORTS_MAX + 1] {
+            let refused = envelope("", list(reports).as_bytes());
+            assert!(
+                matches!(refused, Err(Refusal::ReportCount { count, .. }) if count == reports),
+                "{reports}"
+            );
         }
     }
 }
