@@ -31,6 +31,8 @@ pub(crate) const PERIOD_S: u64 = 24 * 60 * 60;
 const MONITORS_MAX: usize = 1_000;
 /// Largest number of runs of one monitor that are remembered. The oldest is forgotten first.
 const RUNS_MAX: usize = 100;
+/// Environment of a check-in that names none, as in Sentry.
+const ENVIRONMENT: &str = "production";
 /// Status of a run that has not ended.
 const IN_PROGRESS: &str = "in_progress";
 
@@ -131,22 +133,45 @@ fn add(all: &mut BTreeMap<Key, Known>, opened: &ListedEnvelope<'_>) -> u64 {
     for item in opened.envelope.items.iter().filter(|item| item.item_type() == CHECK_IN) {
         let Some(check_in) = item.json().map(Fields::parse) else { continue };
         let short = |name: &str| check_in.short(name, LABEL_BYTES_MAX).unwrap_or_default();
-        let key = (opened.source.name.to_owned(), short("monitor_slug"), short("environment"));
-        let (status, at) = (short("status"), opened.source.received_at);
-        let is_full = all.len() >= MONITORS_MAX;
-        match all.entry(key) {
-            Entry::Vacant(_) if is_full => left_out += 1,
-            entry => {
-                let known = entry.or_default();
-                // It is judged by the settings of before. Without settings of its own it keeps them.
-                known.check_in(&short("check_in_id"), status, at);
-                if check_in.get("monitor_config").is_some() {
-                    known.schedule = Schedule::read(&check_in.object("monitor_config"));
-                }
+        let environment = Some(short("environment")).filter(|name| !name.is_empty());
+        let environment = environment.unwrap_or_else(|| ENVIRONMENT.to_owned());
+        let key = (opened.source.name.to_owned(), short("monitor_slug"), environment);
+        let Some(known) = known_or_new(all, &key) else {
+            left_out += 1;
+            continue;
+        };
+        // It is judged by the settings of before. Without settings of its own it keeps them.
+        known.check_in(&short("check_in_id"), short("status"), opened.source.received_at);
+        if check_in.get("monitor_config").is_some() {
+            let schedule = Schedule::read(&check_in.object("monitor_config"));
+            if known.schedule != schedule {
+                environments(all, &key).for_each(|known| known.schedule = schedule.clone());
             }
         }
     }
     left_out
+}
+
+/// Returns a monitor in an environment. A new one begins with the settings of the others. `None` if there are too many.
+fn known_or_new<'a>(all: &'a mut BTreeMap<Key, Known>, key: &Key) -> Option<&'a mut Known> {
+    let is_full = all.len() >= MONITORS_MAX;
+    let schedule = environments(all, key).next().map(|known| known.schedule.clone());
+    match all.entry(key.clone()) {
+        Entry::Vacant(_) if is_full => None,
+        entry => {
+            let schedule = schedule.unwrap_or_default();
+            Some(entry.or_insert_with(|| Known { schedule, ..Known::default() }))
+        }
+    }
+}
+
+/// Returns a monitor in all its environments, which share its settings as in Sentry.
+fn environments<'a>(all: &'a mut BTreeMap<Key, Known>, key: &'a Key) -> impl Iterator<Item = &'a mut Known> {
+    let (project, slug, _) = key;
+    let first = (project.clone(), slug.clone(), String::new());
+    let of_monitor =
+        all.range_mut(first..).take_while(move |(other, _)| (&other.0, &other.1) == (project, slug));
+    of_monitor.map(|(_, known)| known)
 }
 
 impl Known {

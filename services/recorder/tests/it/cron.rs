@@ -51,6 +51,31 @@ async fn check_ins_by_url_are_listed_with_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn environments_of_a_monitor_share_its_settings() {
+    let recorder = Recorder::start(&[]).await;
+    let with_config = |minutes: u32| {
+        let schedule = json!({"type": "interval", "value": minutes, "unit": "minute"});
+        let body = json!({"status": "ok", "environment": "test", "monitor_config": {"schedule": schedule}});
+        let request = check_in(&recorder, Method::POST, &format!("nightly/{}/", key(3)));
+        request.header("content-type", "application/json").body(body.to_string())
+    };
+    let without = |environment: &str| {
+        check_in(&recorder, Method::GET, &format!("nightly/{}/?status=ok{environment}", key(3)))
+    };
+    for request in [with_config(5), without(""), without("&environment=production")] {
+        assert_eq!(fetch(request).await.status(), 202);
+    }
+    let facts = |row: &Value| (row["environment"].clone(), row["interval_s"].clone());
+    let of_both =
+        |interval_s: u32| ["production", "test"].map(|environment| (json!(environment), json!(interval_s)));
+    let listed: Vec<_> = monitors(&recorder, "").await.iter().map(facts).collect();
+    assert_eq!(listed, of_both(300), "production, which the second one does not name, is new");
+    assert_eq!(fetch(with_config(7)).await.status(), 202);
+    let listed: Vec<_> = monitors(&recorder, "").await.iter().map(facts).collect();
+    assert_eq!(listed, of_both(420), "a change counts in both");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn json_brings_a_crontab_that_is_evaluated() {
     let recorder = Recorder::start(&[]).await;
     let config = |zone: &str| json!({"schedule": {"type": "crontab", "value": "* * * * *"}, "checkin_margin": 2, "max_runtime": 5, "timezone": zone});
