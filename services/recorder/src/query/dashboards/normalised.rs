@@ -3,6 +3,11 @@
 //! A query of a document database is shown only when its span names system, operation and collection, and when its description
 //! is JSON. Redis commands are not shown. Literals of any other query are replaced as Sentry's ingestion replaces them.
 
+use std::{
+    iter::{self, Peekable},
+    str::Chars,
+};
+
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
@@ -110,15 +115,18 @@ fn write_value(value: &RawValue, depth: usize, out: &mut String) {
     }
 }
 
-/// Replaces quoted texts and numbers of a query.
+/// Replaces quoted texts, numbers and placeholders of a query.
 fn without_literals(query: &str) -> String {
     let mut out = String::with_capacity(query.len());
     let mut characters = query.chars().peekable();
     let mut before = ' ';
     while let Some(character) = characters.next() {
-        let begins_word = !before.is_alphanumeric() && before != '_';
+        let begins_word = !is_of_word(&before);
+        let is_placeholder = skip_placeholder(before, character, &mut characters);
         before = character;
-        if character == '\'' {
+        if is_placeholder {
+            out.push_str(LITERAL);
+        } else if character == '\'' {
             // A doubled quote inside a text is read as two texts, whose replacements are equal.
             for inside in characters.by_ref() {
                 if inside == '\'' {
@@ -136,6 +144,35 @@ fn without_literals(query: &str) -> String {
         }
     }
     out
+}
+
+/// Skips the rest of a placeholder, if this character begins one: `?`, `$1`, `:name` or `%(name)s`. Two colons are a cast.
+fn skip_placeholder(before: char, first: char, rest: &mut Peekable<Chars<'_>>) -> bool {
+    let mut ahead = rest.clone();
+    let is_placeholder = match first {
+        '?' => true,
+        '$' => skip(&mut ahead, char::is_ascii_digit) > 0,
+        ':' => before != ':' && skip(&mut ahead, is_of_word) > 0,
+        '%' => {
+            ahead.next_if_eq(&'(').is_some()
+                && skip(&mut ahead, is_of_word) > 0
+                && [ahead.next(), ahead.next()] == [Some(')'), Some('s')]
+        }
+        _ => false,
+    };
+    if is_placeholder {
+        *rest = ahead;
+    }
+    is_placeholder
+}
+
+/// Skips characters as long as they are wanted. Returns their number.
+fn skip(rest: &mut Peekable<Chars<'_>>, is_wanted: fn(&char) -> bool) -> usize {
+    iter::from_fn(|| rest.next_if(is_wanted)).count()
+}
+
+fn is_of_word(character: &char) -> bool {
+    character.is_alphanumeric() || *character == '_'
 }
 
 #[cfg(test)]
@@ -178,6 +215,12 @@ mod tests {
             ("SELECT a1 FROM t WHERE b = 'x y' AND c > 1.5", "SELECT a1 FROM t WHERE b = %s AND c > %s"),
             ("SELECT * FROM t2 LIMIT 10", "SELECT * FROM t2 LIMIT %s"),
             ("INSERT INTO t VALUES ('open", "INSERT INTO t VALUES (%s"),
+            (
+                "SELECT a FROM v$t WHERE b=$12 AND c::int = :c_1",
+                "SELECT a FROM v$t WHERE b=%s AND c::int = %s",
+            ),
+            ("UPDATE t SET a = ?, b=%(b)s, c = %s", "UPDATE t SET a = %s, b=%s, c = %s"),
+            ("SELECT a %(b) FROM t WHERE d LIKE '$1 ?'", "SELECT a %(b) FROM t WHERE d LIKE %s"),
         ] {
             assert_eq!(normalised("db.sql.query", description, &sql).as_deref(), Some(expected));
         }
