@@ -1,5 +1,7 @@
 //! Makes a Sentry log of an OTLP log record, by the rules of Sentry's ingestion (`relay-ourlogs` of getsentry/relay).
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{
@@ -19,11 +21,11 @@ struct SentryLog<'r> {
     span_id: Option<String>,
     level: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'r str>,
+    body: Option<Cow<'r, str>>,
     attributes: TypedAttributes<'r>,
 }
 
-/// Writes a log. A body that is a list or a map is the text of its JSON, for which Sentry shows nothing.
+/// Writes a log. A body that is no text is that of its JSON. Sentry shows nothing for it.
 pub(super) fn write(
     origin: Origin<'_, '_>,
     record: &LogRecord<'_>,
@@ -34,7 +36,7 @@ pub(super) fn write(
         trace_id: record.trace_id.map(hex::encode),
         span_id: record.span_id.map(hex::encode),
         level: level(record.severity_number, &record.severity_text),
-        body: record.body.as_ref().and_then(Value::text),
+        body: record.body.as_ref().and_then(Value::shown),
         attributes: typed(origin, "auto.otlp.logs", &record.attributes),
     })
 }

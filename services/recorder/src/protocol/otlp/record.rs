@@ -41,6 +41,16 @@ impl Value<'_> {
             Self::Bool(_) | Self::Int(_) | Self::Double(_) => None,
         }
     }
+
+    /// Returns the text, or that of the JSON of another value.
+    pub(super) fn shown(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(&**text)),
+            Self::Bool(_) | Self::Int(_) | Self::Double(_) => {
+                serde_json::to_string(self).ok().map(Cow::Owned)
+            }
+        }
+    }
 }
 
 /// Name and value of an attribute.

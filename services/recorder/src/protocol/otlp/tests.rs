@@ -270,6 +270,19 @@ fn log_records_become_logs() {
 }
 
 #[test]
+fn body_of_a_log_is_shown_whatever_its_type() {
+    let bodies = json!([
+        {"boolValue": true}, {"intValue": "-7"}, {"doubleValue": 12.5}, {"arrayValue": {"values": [{"intValue": 1}]}}, {},
+    ]);
+    let bodies = bodies.as_array().expect("a list");
+    let records: Vec<Value> = bodies.iter().map(|body| json!({"body": body})).collect();
+    let export = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).to_string();
+    let (_, logs) = entries(&to_envelope(Logs, Json, export.as_bytes(), BYTES_MAX).expect("an envelope"));
+    let shown: Vec<Option<&str>> = logs.iter().map(|log| log["body"].as_str()).collect();
+    assert_eq!(shown, [Some("true"), Some("-7"), Some("12.5"), Some("[1]"), None]);
+}
+
+#[test]
 fn large_export_is_split_into_items() {
     let spans: Vec<Value> = (0..2_001).map(|number| json!({"name": number.to_string()})).collect();
     let export = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).to_string();
