@@ -91,6 +91,9 @@ pub fn router(ingest: Ingest) -> Router {
         .route("/api/{project}/store", post(receive::store))
         .route("/api/{project}/integration/otlp/v1/traces", post(otlp::traces))
         .route("/api/{project}/integration/otlp/v1/traces/", post(otlp::traces))
+        // Sentry's first path of traces, which collectors that were set up then still use.
+        .route("/api/{project}/otlp/v1/traces", post(otlp::traces))
+        .route("/api/{project}/otlp/v1/traces/", post(otlp::traces))
         .route("/api/{project}/integration/otlp/v1/logs", post(otlp::logs))
         .route("/api/{project}/integration/otlp/v1/logs/", post(otlp::logs))
         .route("/api/{project}/cron/{slug}/{key}", get(cron::with_key).post(cron::with_key))

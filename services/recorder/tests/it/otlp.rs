@@ -65,6 +65,21 @@ async fn json_of(recorder: &Recorder, path: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn first_path_of_traces_still_takes_them() {
+    let recorder = Recorder::start(&[]).await;
+    for path in ["otlp/v1/traces", "otlp/v1/traces/"] {
+        let request = recorder
+            .client
+            .post(format!("{}/api/3/{path}", recorder.ingest))
+            .header("x-sentry-auth", format!("sentry sentry_key={}", key(3)))
+            .header("content-type", "application/json")
+            .body(spans().to_string());
+        assert_eq!(fetch(request).await.status(), 200, "{path}");
+    }
+    assert_eq!(recorder.lines("/api/v1/traces").await[0]["trace_id"], TRACE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spans_and_logs_are_in_their_trace() {
     let recorder = Recorder::start(&[]).await;
     for (signal, body) in [("traces", spans()), ("logs", logs())] {
