@@ -16,13 +16,10 @@ use crate::{
     },
     query::{
         lines::stream,
-        logs::{self, Found, SearchParams},
+        logs::{self, Found, LEVELS, SearchParams},
         state::Query,
     },
 };
-
-/// Levels that the form offers.
-const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "fatal"];
 
 /// One entry, formatted.
 struct LogLine {

@@ -45,11 +45,16 @@ const READ_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const SEARCH_DEADLINE: Duration = Duration::from_secs(5);
 /// Number of rows that are fetched from the index at a time.
 const ROWS: u32 = 200;
+/// Levels of entries, as SDKs send them.
+pub(crate) const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "fatal"];
 /// Longest text of a parameter.
 const TEXT_BYTES_MAX: usize = 1_000;
 
 /// Parameters: `?trace=&level=&attribute=&text=&project=&before=&limit=`. An empty one is as none, because forms send it.
+///
+/// One with another name is refused: without the filter that was meant, the entries found would be wrong.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SearchParams {
     #[serde(default)]
     pub(crate) trace: String,
@@ -146,6 +151,9 @@ pub(crate) fn search(query: &Query, params: &SearchParams) -> Result<Search, Pro
         Some(id) => Some(digest::trace_id(&id).ok_or_else(|| bad("trace must be 32 hexadecimal digits"))?),
         None => None,
     };
+    if !level.is_empty() && !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+        return Err(Problem::bad_request(format!("level must be one of {}", LEVELS.join(", "))));
+    }
     let before = match given(before) {
         Some(cursor) => {
             cursor.parse::<Cursor>().map_err(|_| bad("before must be the next of an earlier page"))?

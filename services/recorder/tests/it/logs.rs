@@ -61,8 +61,19 @@ async fn entries_are_found_by_each_filter_newest_first() {
         assert_eq!(bodies(&found), expected, "{parameters}");
         assert_eq!((&found["truncated"], found.get("next")), (&json!(false), None), "{parameters}");
     }
-    for wrong in ["trace=nonsense", "before=x", "project=unknown", &format!("text={}", "x".repeat(1_001))] {
-        assert_eq!(recorder.get(&format!("/api/v1/logs/search?{wrong}")).await.status(), 400, "{wrong}");
+    let long = format!("text={}", "x".repeat(1_001));
+    for (wrong, why) in [
+        ("trace=nonsense", "32 hexadecimal digits"),
+        ("before=x", "next"),
+        ("project=unknown", "unknown"),
+        (long.as_str(), "1000 bytes"),
+        ("level=warning", "trace, debug, info, warn, error, fatal"),
+        ("trace_id=0af7651916cd43dd8448eb211c80319c", "`trace_id`"),
+    ] {
+        let response = recorder.get(&format!("/api/v1/logs/search?{wrong}")).await;
+        assert_eq!(response.status(), 400, "{wrong}");
+        let problem: Value = response.json().await.expect("JSON");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{problem}");
     }
 }
 
