@@ -4,6 +4,7 @@
 //! `x-recorder-index-lag` gives the number of envelopes that are still missing. No large response is in memory as a whole.
 
 mod admin;
+pub(crate) mod attachments;
 pub(crate) mod dashboards;
 mod envelopes;
 pub(crate) mod feedback;

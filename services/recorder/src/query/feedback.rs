@@ -1,6 +1,7 @@
 //! What users wrote, newest first, whatever the item type in which an SDK sent it.
 
 use super::{
+    attachments::{Attachment, attachments},
     lines::{ListedEnvelope, WriteError, with_envelope},
     read_limit::ReadLimit,
     state::Query,
@@ -36,6 +37,8 @@ pub(crate) struct Feedback {
     /// Event that the entry is about.
     pub(crate) event_id: String,
     pub(crate) trace_id: String,
+    /// Files that were sent with it, such as a screenshot.
+    pub(crate) attachments: Vec<Attachment>,
 }
 
 /// The newest entries.
@@ -106,5 +109,6 @@ fn read_item(opened: &ListedEnvelope<'_>, item: &Item<'_>) -> Option<Feedback> {
         url: short("url", TEXT_BYTES_MAX),
         event_id: short(event, LABEL_BYTES_MAX),
         trace_id: contexts.object("trace").short("trace_id", LABEL_BYTES_MAX).unwrap_or_default(),
+        attachments: attachments(opened.envelope),
     })
 }

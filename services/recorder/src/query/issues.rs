@@ -11,6 +11,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    attachments::{Attachment, attachments},
     issue_states::{IssueState, state_now},
     lines::{NDJSON, WriteError, stream, with_envelope, write_line},
     read_limit::ReadLimit,
@@ -95,6 +96,8 @@ pub(crate) struct IssueEvent {
     pub(crate) trace_id: Option<String>,
     pub(crate) environment: Option<String>,
     pub(crate) user: Option<String>,
+    /// Of the first event of an envelope, as an SDK sends one in each.
+    pub(crate) attachments: Vec<Attachment>,
     #[serde(skip)]
     pub(crate) event: ErrorEvent,
 }
@@ -160,6 +163,7 @@ fn events(query: &Query, id: Uuid, envelopes_max: u32, limit: &mut ReadLimit) ->
         let mut ids: HashSet<String> = HashSet::new();
         with_envelope(query, &mut reader, row, |opened| {
             limit.count(&opened);
+            let mut attached = attachments(opened.envelope);
             let items = opened.envelope.items.iter().filter(|item| item.item_type() == "event");
             for json in items.filter_map(Item::json) {
                 let mut event = ErrorEvent::parse(json);
@@ -182,6 +186,7 @@ fn events(query: &Query, id: Uuid, envelopes_max: u32, limit: &mut ReadLimit) ->
                     trace_id: event.trace_id.clone(),
                     environment: event.environment.clone(),
                     user: event.user.clone(),
+                    attachments: std::mem::take(&mut attached),
                     event,
                 });
             }

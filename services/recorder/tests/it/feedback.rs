@@ -18,10 +18,11 @@ async fn feedback_of_each_form_is_listed_newest_first() {
     let of_event = json!({"type": "feedback", "contexts": {"trace": {"trace_id": TRACE},
         "feedback": {"message": "first <b>bold</b>", "name": "Anna", "url": "http://127.0.0.1/spin"}}});
     let own = json!({"contexts": {"feedback": {"message": "second", "associated_event_id": "e".repeat(32)}}});
+    let screenshot = "{\"type\":\"attachment\",\"length\":3,\"filename\":\"shot.png\"}\nabc\n";
     let old = json!({"event_id": "f".repeat(32), "name": "Ben", "comments": "third"});
     recorder.store(1, item("event", &of_event)).await;
     recorder.store(1, item("event", &json!({"message": "an error"}))).await;
-    recorder.store(3, item("feedback", &own)).await;
+    recorder.store(3, item("feedback", &own) + screenshot).await;
     recorder.store(1, item("user_report", &old)).await;
 
     assert_eq!(recorder.lines("/api/v1/feedback").await.len(), 3);
@@ -35,6 +36,7 @@ async fn feedback_of_each_form_is_listed_newest_first() {
     for text in [
         "Anna",
         "Ben",
+        "shot.png (3 bytes)",
         "http://127.0.0.1/spin",
         &format!("/traces/{TRACE}"),
         &"e".repeat(32),

@@ -89,6 +89,22 @@ async fn issues_have_counts_releases_and_users() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn attachments_are_listed_with_their_event() {
+    let recorder = Recorder::start(&[]).await;
+    let event = error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "ParseError", "bad", "anna");
+    let file = "{\"type\":\"attachment\",\"length\":4,\"filename\":\"a<b>.txt\",\"content_type\":\"text/plain\"}\nabcd\n";
+    recorder.store(3, event + file).await;
+    recorder.store(3, error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "ParseError", "bad", "anna")).await;
+    let id = recorder.lines("/api/v1/issues").await[0]["id"].as_str().expect("an id").to_owned();
+    let detail: Value = recorder.get(&format!("/api/v1/issues/{id}")).await.json().await.expect("JSON");
+    let listed = |event: usize| detail["events"][event]["attachments"].clone();
+    assert_eq!(listed(0), json!([]), "the newer event has none");
+    assert_eq!(listed(1), json!([{"filename": "a<b>.txt", "content_type": "text/plain", "bytes": 4}]));
+    let html = recorder.get(&format!("/issues/{id}")).await.text().await.expect("text");
+    assert!(html.contains(".txt (4 bytes)") && !html.contains("a<b>"), "{html}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn event_that_is_sent_again_is_counted_once() {
     let recorder = Recorder::start(&[]).await;
     let failed = |user: &str| error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "ParseError", "bad", user);
