@@ -8,6 +8,7 @@ pub mod assembly;
 pub mod auth;
 pub mod check_in;
 pub mod crontab;
+mod derived_op;
 pub mod digest;
 pub mod envelope;
 pub mod event;

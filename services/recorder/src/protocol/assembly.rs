@@ -324,7 +324,7 @@ fn span_v2(source: Source<'_>, payload: SpanV2<'_>) -> Span {
         parent_span_id: payload.parent_span_id,
         project: source.name.to_owned(),
         release: payload.attributes.text("sentry.release"),
-        op: payload.attributes.text("sentry.op").unwrap_or_default(),
+        op: payload.attributes.op(),
         description: payload.attributes.text("sentry.description").or(payload.name),
         status: payload.status,
         start: payload.start_timestamp.or(end),

@@ -417,7 +417,7 @@ impl Part {
         }
         let is_first_root = is_root && (!self.root || is_earliest);
         if self.label.is_none() || is_first_root || (span.is_segment && !self.root) {
-            self.label = label(span.attributes.text("sentry.op"), span.name.clone());
+            self.label = label(Some(span.attributes.op()), span.name.clone());
         }
         self.root |= is_root;
     }

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use telemetry::Status;
 
 use super::{
+    derived_op::{DEFAULT_OP, derived_op},
     event::LABEL_BYTES_MAX,
     fields::{self, Fields},
     strict::strict,
@@ -47,6 +48,17 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         self.0.get(name).and_then(value).and_then(fields::text)
+    }
+
+    /// Returns the op of a streamed span. Sentry derives it if it was not sent.
+    #[must_use]
+    pub fn op(&self) -> String {
+        let derived = || {
+            let kind = self.text("sentry.kind");
+            let by_names = derived_op(kind.as_deref(), |name| self.0.get(name).and_then(value).is_some());
+            by_names.map(str::to_owned).or_else(|| self.text("faas.trigger"))
+        };
+        self.text("sentry.op").or_else(derived).unwrap_or_else(|| DEFAULT_OP.to_owned())
     }
 
     /// Returns the names.
@@ -220,6 +232,27 @@ mod tests {
         ] {
             assert_eq!(status(&entry).as_deref(), expected, "{entry}");
         }
+    }
+
+    #[test]
+    fn op_of_a_streamed_span_is_derived_if_it_was_not_sent() {
+        let op = |attributes: &[(&str, &str)]| {
+            let attributes: serde_json::Map<_, _> = attributes
+                .iter()
+                .map(|(name, text)| {
+                    ((*name).to_owned(), serde_json::json!({"value": text, "type": "string"}))
+                })
+                .collect();
+            let entry = serde_json::json!({"attributes": attributes}).to_string();
+            SpanV2::read(&Fields::parse(&entry)).attributes.op()
+        };
+        assert_eq!(op(&[]), "default");
+        assert_eq!(op(&[("sentry.op", "task"), ("db.system.name", "redis")]), "task");
+        assert_eq!(op(&[("db.system.name", "postgresql")]), "db");
+        assert_eq!(op(&[("http.request.method", "GET"), ("sentry.kind", "server")]), "http.server");
+        assert_eq!(op(&[("http.request.method", "GET")]), "http");
+        assert_eq!(op(&[("messaging.system", "kafka")]), "message");
+        assert_eq!(op(&[("faas.trigger", "timer")]), "timer");
     }
 
     #[test]

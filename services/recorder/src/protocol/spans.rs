@@ -39,7 +39,7 @@ impl Segment {
 /// One span, which reads the rest of its members when asked.
 #[derive(Debug)]
 pub struct StoredSpan<'s, 'a> {
-    /// Kind of work, such as `db` or `queue.publish`. Empty when it was not sent.
+    /// Kind of work, such as `db` or `queue.publish`. Empty when it was not sent with a transaction.
     pub op: String,
     /// Start, in seconds since the epoch.
     pub start: f64,
@@ -186,7 +186,7 @@ fn span_item(json: &str, received_at: f64, each: &mut impl FnMut(&StoredSpan<'_,
         };
         let end = fields.time("end_timestamp").or(received_at);
         each(&StoredSpan {
-            op: attributes.text("sentry.op").unwrap_or_default(),
+            op: attributes.op(),
             start: fields.time("start_timestamp").or(end),
             end,
             segment,
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(
             spans("span", &streamed),
             [
-                (String::new(), Some("bets".to_owned()), true, Some(3.0)),
+                ("default".to_owned(), Some("bets".to_owned()), true, Some(3.0)),
                 ("db".to_owned(), Some("find".to_owned()), false, None),
             ]
         );

@@ -169,7 +169,7 @@ async fn earliest_streamed_root_names_the_trace() {
     let spans =
         json!({"items": [root("b", "second", 2.0), root("a", "first", 1.0), root("c", "third", 3.0)]});
     recorder.store(1, format!("{{}}\n{{\"type\":\"span\"}}\n{spans}\n")).await;
-    assert_eq!(recorder.lines("/api/v1/traces").await[0]["root"], "first");
+    assert_eq!(recorder.lines("/api/v1/traces").await[0]["root"], "default first");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use super::{
     batches::Batches,
     record::{Attribute, Link, Origin, Shared, Span, Value, find, seconds},
 };
+use crate::protocol::derived_op::{DEFAULT_OP, derived_op};
 
 /// Flags of a span: whether it is known that its parent is in another process, and whether it is.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -21,8 +22,6 @@ const STATUS_NO_ERROR: [u64; 2] = [0, 1];
 const KINDS: [&str; 5] = ["internal", "server", "client", "producer", "consumer"];
 /// Attributes from which Sentry takes the environment of a span or log that does not name it, the first one first.
 const ENVIRONMENTS: [&str; 2] = ["resource.deployment.environment", "resource.deployment.environment.name"];
-/// Op of a span that nothing else is known of.
-const DEFAULT_OP: &str = "default";
 
 /// A value with its type.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -168,28 +167,11 @@ fn kind(kind: u64) -> Option<&'static str> {
     KINDS.get(position).copied()
 }
 
-/// Returns the op of a span that does not name its own. A messaging span is a `message`, which Sentry's queues dashboard does
-/// not count: a sender that wants to be there has to send `sentry.op`.
+/// Returns the op of a span that does not name its own.
 fn op<'r>(attributes: &'r [Attribute<'_>], span_kind: u64) -> &'r str {
-    let has = |names: &[&str]| names.iter().any(|name| find(attributes, name).is_some());
-    if has(&["http.request.method", "http.method"]) {
-        return match kind(span_kind) {
-            Some("client") => "http.client",
-            Some("server") => "http.server",
-            _ if has(&["sentry.http.prefetch"]) => "http.prefetch",
-            _ => "http",
-        };
-    }
-    let ops: [(&[&str], &'static str); 4] = [
-        (&["db.system.name", "db.system"], "db"),
-        (&["gen_ai.provider.name", "gen_ai.system"], "gen_ai"),
-        (&["rpc.service"], "rpc"),
-        (&["messaging.system"], "message"),
-    ];
-    match ops.into_iter().find(|&(names, _)| has(names)) {
-        Some((_, op)) => op,
-        None => find(attributes, "faas.trigger").and_then(Value::text).unwrap_or(DEFAULT_OP),
-    }
+    let by_names = derived_op(kind(span_kind), |name| find(attributes, name).is_some());
+    let trigger = || find(attributes, "faas.trigger").and_then(Value::text);
+    by_names.or_else(trigger).unwrap_or(DEFAULT_OP)
 }
 
 /// Returns the description, for which Sentry shows the name if there is none.
