@@ -57,6 +57,7 @@ struct ListArgs {
 enum Status {
     Unresolved,
     Resolved,
+    #[value(alias = "archived")]
     Ignored,
     All,
 }
@@ -135,7 +136,7 @@ impl IssueArgs {
             Action::Show(args) => {
                 let client = Client::of(&args.target, context).await?;
                 let issue = client.one(&client.full_id(&args.id).await?).await?;
-                show(&issue, output);
+                show(&issue, &client, output);
                 Ok(ExitCode::SUCCESS)
             }
             Action::Resolve(args) => change(&args.change, args.body(), context).await,
@@ -193,15 +194,15 @@ async fn change(args: &ChangeArgs, mut body: Value, context: &Context) -> Result
     let client = Client::of(&args.target, context).await?;
     body["by"] = args.by.as_str().into();
     let issue = client.change(&client.full_id(&args.id).await?, &body).await?;
-    show(&issue, &context.output);
+    show(&issue, &client, &context.output);
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(issue: &Value, output: &Output) {
+fn show(issue: &Value, client: &Client, output: &Output) {
     if output.json {
         output.line(&issue.to_string());
     } else {
-        output.text(&render::show(issue));
+        output.text(&render::show(issue, client.pages()));
     }
 }
 
@@ -257,6 +258,10 @@ mod tests {
         let included = [Status::All, Status::Unresolved, Status::Resolved, Status::Ignored]
             .map(|status| status.includes(&issue));
         assert_eq!(included, [true, false, true, false]);
+        for name in ["ignored", "archived"] {
+            let Action::List(list) = parse(&["list", "--status", name]).unwrap() else { panic!("{name}") };
+            assert_eq!(list.status, Status::Ignored, "{name}");
+        }
         assert!(matches!(
             parse(&["list"]).unwrap(),
             Action::List(ListArgs { status: Status::Unresolved, .. })

@@ -113,4 +113,9 @@ fn refusals_are_told_with_their_reason() {
     }
     let text = run(&stage, "http://127.0.0.1:9", &["issue", "show", "no-id"], 1);
     assert!(text.contains("is not the id of an issue"), "{text}");
+    let text = run(&stage, "http://127.0.0.1:9", &["issue", "show", ID], 69);
+    assert!(
+        text.contains("does not answer at http://127.0.0.1:9") && text.contains("./pitboss up"),
+        "{text}"
+    );
 }

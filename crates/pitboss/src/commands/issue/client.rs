@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use runtime::RuntimeError;
 use serde_json::Value;
 
 use crate::commands::Context;
@@ -20,20 +21,25 @@ impl Client {
         Ok(Self { target: context.target(args).await? })
     }
 
+    /// Address of the recorder's pages, without a slash at the end.
+    pub(super) fn pages(&self) -> &str {
+        &self.target.recorder_url
+    }
+
     /// Fetches the issues of a service, or all, the most recent first.
     pub(super) async fn list(&self, project: Option<&str>) -> Result<Vec<Value>> {
         let url = format!("{}/api/v1/issues", self.target.recorder_url);
         let parameters = project.map(|project| ("project", project));
         let url =
             Url::parse_with_params(&url, parameters).with_context(|| format!("`{url}` is not a URL"))?;
-        let answer = checked(self.target.http().get(url)).await?.text().await?;
+        let answer = self.checked(self.target.http().get(url)).await?.text().await?;
         let lines = answer.lines().map(serde_json::from_str::<Value>);
         lines.collect::<Result<Vec<Value>, _>>().context("the recorder's answer is not a list of issues")
     }
 
     /// Fetches one issue by its whole id.
     pub(super) async fn one(&self, id: &str) -> Result<Value> {
-        let answer = checked(self.target.http().get(self.url_of(id))).await?;
+        let answer = self.checked(self.target.http().get(self.url_of(id))).await?;
         answer.json().await.context("the recorder's answer is not an issue")
     }
 
@@ -43,7 +49,7 @@ impl Client {
             bail!("this checkout does not have the operator's token of the platform");
         };
         let request = self.target.http().put(self.url_of(id)).header("x-operator-token", token).json(body);
-        checked(request).await?.json().await.context("the recorder's answer is not an issue")
+        self.checked(request).await?.json().await.context("the recorder's answer is not an issue")
     }
 
     /// Returns the id that begins with this text. Hyphens and capital letters do not matter.
@@ -63,6 +69,31 @@ impl Client {
     fn url_of(&self, id: &str) -> String {
         format!("{}/api/v1/issues/{id}", self.target.recorder_url)
     }
+
+    /// Sends a request. An answer that is no success becomes an error with the recorder's reason.
+    async fn checked(&self, request: RequestBuilder) -> Result<Response> {
+        let answer = request.send().await.map_err(|error| {
+            silent(self.pages(), &format!("{:#}", anyhow::Error::from(error.without_url())))
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        if status == StatusCode::NOT_FOUND {
+            bail!("there is no such issue: ./pitboss issue list --status all shows the ids");
+        }
+        let problem: Value = answer.json().await.unwrap_or_default();
+        let reason = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("it gave no reason");
+        bail!("the recorder refused with {status}: {reason}")
+    }
+}
+
+/// The error for a recorder that does not answer (exit code 69).
+fn silent(address: &str, reason: &str) -> RuntimeError {
+    RuntimeError::Missing {
+        what: format!("the recorder does not answer at {address}: {reason}"),
+        advice: "start it with ./pitboss up, or select another with --recorder URL".to_owned(),
+    }
 }
 
 /// Returns the only id that begins with this text.
@@ -73,21 +104,6 @@ fn the_one<'a>(beginning: &str, ids: impl Iterator<Item = &'a str>) -> Result<St
         [] => bail!("there is no issue {beginning}: ./pitboss issue list --status all shows the ids"),
         several => bail!("{} issues begin with {beginning}: give more of the id", several.len()),
     }
-}
-
-/// Sends a request. An answer that is no success becomes an error with the recorder's reason.
-async fn checked(request: RequestBuilder) -> Result<Response> {
-    let answer = request.send().await.context("the recorder does not answer")?;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(answer);
-    }
-    if status == StatusCode::NOT_FOUND {
-        bail!("there is no such issue: ./pitboss issue list --status all shows the ids");
-    }
-    let problem: Value = answer.json().await.unwrap_or_default();
-    let reason = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("it gave no reason");
-    bail!("the recorder refused with {status}: {reason}")
 }
 
 #[cfg(test)]
@@ -101,5 +117,15 @@ mod tests {
         assert_eq!(of("f"), Ok("ffff".to_owned()));
         assert!(of("abc").unwrap_err().contains("2 issues begin with abc"));
         assert!(of("1").unwrap_err().contains("there is no issue 1"));
+    }
+
+    #[test]
+    fn recorder_without_an_answer_is_named_with_what_to_do() {
+        let error = silent("http://127.0.0.1:8110", "connection refused");
+        assert_eq!(error.exit_code(), 69);
+        let text = error.to_string();
+        for part in ["http://127.0.0.1:8110", "connection refused", "./pitboss up", "--recorder URL"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }

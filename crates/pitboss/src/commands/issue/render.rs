@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::output::{Output, borderless_table, plain};
+use crate::output::{Output, borderless_table, counted, plain};
 
 /// Number of digits of an id in the table. They are enough to name the issue.
 const ID_DIGITS: usize = 8;
@@ -33,12 +33,12 @@ pub(super) fn list(issues: &[Value], output: &Output) -> String {
 
 fn block(issue: &Value) -> [String; 2] {
     let project = text(&issue["project"]);
-    let facts = format!("{}  {project}  {}  {} events", short_id(issue), state(issue), issue["count"]);
+    let facts = format!("{}  {project}  {}  {}", short_id(issue), state(issue), events(&issue["count"]));
     [plain(&facts), format!("  {}", plain(text(&issue["title"])))]
 }
 
-/// All facts about an issue.
-pub(super) fn show(issue: &Value) -> String {
+/// All facts about an issue. `pages` is the address of the recorder's pages.
+pub(super) fn show(issue: &Value, pages: &str) -> String {
     let mut shown = String::new();
     let mut line = |name: &str, value: &str| {
         let _infallible = writeln!(shown, "{name:<11} {}", plain(value));
@@ -51,6 +51,10 @@ pub(super) fn show(issue: &Value) -> String {
     line("first seen", &format!("{} UTC", clock(&issue["first_seen"])));
     line("last seen", &format!("{} UTC", clock(&issue["last_seen"])));
     line("releases", &texts(&issue["releases"]).join(", "));
+    line("page", &format!("{pages}/issues/{}", text(&issue["id"])));
+    if let Some(trace_id) = issue["last_trace_id"].as_str() {
+        line("last trace", trace_id);
+    }
     for entry in list_of(&issue["activity"]) {
         let by = entry["by"].as_str().map(|by| format!(" by {by}")).unwrap_or_default();
         let kind = text(&entry["type"]).replace('_', " ");
@@ -73,12 +77,17 @@ fn state(issue: &Value) -> String {
         ("resolved", None, Some(after)) => format!("resolved after {after}"),
         ("resolved", None, None) => "resolved".to_owned(),
         ("ignored", ..) => match (details["ignoreCount"].as_u64(), &details["ignoreUntil"]) {
-            (Some(count), _) => format!("archived for {count} events"),
+            (Some(_), _) => format!("archived for {}", events(&details["ignoreCount"])),
             (None, Value::Null) => "archived".to_owned(),
             (None, until) => format!("archived until {}", clock(until)),
         },
         _ => text(&issue["substatus"]).to_owned(),
     }
+}
+
+/// A number of events.
+fn events(count: &Value) -> String {
+    counted(count.as_u64().unwrap_or_default(), "event")
 }
 
 fn short_id(issue: &Value) -> String {
@@ -114,6 +123,7 @@ mod tests {
         json!({
             "id": "0123456789abcdef0123456789abcdef", "title": "ReelError: stuck", "project": "game",
             "status": "resolved", "substatus": null, "statusDetails": { "inRelease": "g@1.1.0" }, "count": 7,
+            "last_trace_id": "0af7651916cd43dd8448eb211c80319c",
             "first_seen": 0.5, "last_seen": 86_400.0, "releases": ["g@1.0.0", "g@1.1.0"],
             "activity": [{ "at": 60.0, "type": "set_resolved_in_release", "by": "anna", "why": "resolved in g@1.1.0" }],
             "outlook": [{ "release": "g@1.0.0", "regresses": false, "why": "it is older" }],
@@ -128,15 +138,17 @@ mod tests {
         assert!(table.contains("1970-01-02 00:00:00") && !table.contains("012345678"), "{table}");
         let lines = list(&[issue()], &output(60));
         assert_eq!(lines.lines().count(), 2, "{lines}");
-        assert!(lines.contains("  ReelError: stuck"), "{lines}");
+        assert!(lines.contains("  ReelError: stuck") && lines.contains("  7 events"), "{lines}");
     }
 
     #[test]
     fn all_facts_are_shown() {
-        let shown = show(&issue());
+        let shown = show(&issue(), "http://127.0.0.1:8110");
         for line in [
             "issue       0123456789abcdef0123456789abcdef",
             "releases    g@1.0.0, g@1.1.0",
+            "page        http://127.0.0.1:8110/issues/0123456789abcdef0123456789abcdef",
+            "last trace  0af7651916cd43dd8448eb211c80319c",
             "activity    1970-01-01 00:01:00  set resolved in release by anna: resolved in g@1.1.0",
             "outlook     an event of g@1.0.0 leaves it resolved: it is older",
         ] {
@@ -155,7 +167,7 @@ mod tests {
         issue["releases"][0] = hostile.into();
         let output = |columns| Output { json: false, colours: false, columns };
         let issues = [issue];
-        for shown in [list(&issues, &output(140)), list(&issues, &output(60)), show(&issues[0])] {
+        for shown in [list(&issues, &output(140)), list(&issues, &output(60)), show(&issues[0], "")] {
             assert!(!shown.contains('\u{1b}') && shown.contains("a\u{fffd}[2Jb\u{fffd}"), "{shown}");
             assert!(!shown.lines().any(|line| line == "issue"), "{shown}");
         }
@@ -172,6 +184,7 @@ mod tests {
         assert_eq!(of("resolved", Value::Null, next), "resolved after g@1");
         assert_eq!(of("ignored", Value::Null, json!({})), "archived");
         assert_eq!(of("ignored", Value::Null, json!({ "ignoreCount": 5 })), "archived for 5 events");
+        assert_eq!(of("ignored", Value::Null, json!({ "ignoreCount": 1 })), "archived for 1 event");
         let until = json!({ "ignoreUntil": 0.0 });
         assert_eq!(of("ignored", Value::Null, until), "archived until 1970-01-01 00:00:00");
     }
