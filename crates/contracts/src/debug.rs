@@ -134,7 +134,7 @@ impl fmt::Display for DebugFault {
 
 /// The text is not the name of a debug fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no such debug fault")]
+#[error("there is no such debug fault: ./pitboss debug list shows all of them")]
 pub struct UnknownDebugFault;
 
 impl FromStr for DebugFault {

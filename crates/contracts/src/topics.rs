@@ -206,8 +206,12 @@ impl fmt::Display for Group {
 
 /// The text is not the id of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown consumer group")]
+#[error("there is no such consumer group: expected one of {}", known_groups())]
 pub struct UnknownGroup;
+
+fn known_groups() -> String {
+    Group::ALL.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(", ")
+}
 
 impl FromStr for Group {
     type Err = UnknownGroup;

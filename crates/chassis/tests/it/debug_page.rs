@@ -27,7 +27,8 @@ errors are real. Code of the service fails, and each failure is bounded in time 
   internal listener of the service, where it needs the internal token. It passes on the answer.
 - A service or a fault that does not exist is a 404, whose detail lists those that do.
 - The gateway has a rate limit for them (`limits.debug_per_min`, `limits.debug_burst`), and a process runs one at a time: 429.
-- The body is optional: `{\"player_id\": \"p-1\"}` names the user of the event, which is `operator` otherwise.
+- The body is optional: `{\"player_id\": \"p-1\"}` names the user of the event, which is `operator` otherwise. A body needs the header
+  `content-type: application/json`. `./pitboss debug` sends it for `--player` and `--release`.
 - Every answer has `trace_id`, and `sentry_event_id` if the event is known when the answer is sent. A panic is answered by the
   layer that answers all panics. An answer with a status below 400 also has `service`, `fault` and `detail`.
 

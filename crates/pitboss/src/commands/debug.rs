@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use contracts::debug::{DebugFault, SERVICES};
+use contracts::debug::{DebugEvent, DebugFault, SERVICES};
 use contracts::parts::Part;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl DebugArgs {
         let answer = request.send().await.context("the gateway did not answer")?;
         let status = answer.status();
         let body = answer.json().await.context("the gateway's answer is no JSON")?;
-        show(fault, service, status, &body, output)
+        show(fault, service, self.release, status, &body, output)
     }
 }
 
@@ -86,6 +86,7 @@ impl DebugArgs {
 fn show(
     fault: DebugFault,
     service: Part,
+    is_release: bool,
     status: StatusCode,
     body: &Value,
     output: &Output,
@@ -117,11 +118,20 @@ fn show(
     if let Some(trace_id) = text("trace_id") {
         output.line(&format!("trace  {trace_id}   (./pitboss trace {trace_id})"));
     }
-    output.line(&format!(
-        "event  {}",
-        text("sentry_event_id").unwrap_or("not known, look for it in the trace")
-    ));
+    let event = text("sentry_event_id").unwrap_or_else(|| without_event(fault, is_release));
+    output.line(&format!("event  {event}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is said of the event if the answer names none.
+fn without_event(fault: DebugFault, is_release: bool) -> &'static str {
+    if fault.definition().event == DebugEvent::None {
+        "none, the trace shows the fault"
+    } else if is_release && fault == DebugFault::MemoryLeak {
+        "none, because nothing failed"
+    } else {
+        "not known, look for it in the trace"
+    }
 }
 
 /// Shows every debug fault with its services.
@@ -164,9 +174,24 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_sent_to_look_for_an_event_that_was_not_sent() {
+        assert!(without_event(DebugFault::SlowQuery, false).starts_with("none"));
+        assert!(without_event(DebugFault::MemoryLeak, true).starts_with("none"));
+        for (fault, is_release) in [(DebugFault::MemoryLeak, false), (DebugFault::TaskPanic, true)] {
+            assert!(without_event(fault, is_release).contains("look for it"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn unknown_fault_is_answered_with_where_the_list_is() {
+        let error = "nope".parse::<DebugFault>().unwrap_err().to_string();
+        assert!(error.contains("./pitboss debug list"), "{error}");
+    }
+
+    #[test]
     fn only_the_status_of_the_fault_is_a_success() {
         let output = Output { json: true, colours: false, columns: 80 };
-        let show = |status, body: &Value| show(DebugFault::Timeout, Part::User, status, body, &output);
+        let show = |status, body: &Value| show(DebugFault::Timeout, Part::User, false, status, body, &output);
         let answer = json!({ "detail": "the steps did not end", "trace_id": "t" });
         assert!(show(StatusCode::GATEWAY_TIMEOUT, &answer).is_ok());
         let error = show(StatusCode::TOO_MANY_REQUESTS, &json!({ "title": "Too many" })).unwrap_err();
