@@ -67,7 +67,10 @@ impl SentryArgs {
         }
         let mode = if self.action == Action::Apply { Mode::Apply } else { Mode::Compare };
         let outcome = sync::run(&target(&checkout, &definitions)?, &definitions, mode).await;
-        show(&outcome, output);
+        // Counts of nothing would look like a Sentry in which nothing is to be done.
+        if outcome.error.is_none() || !outcome.steps.is_empty() {
+            show(&outcome, output);
+        }
         let is_good = self.is_good(&outcome);
         match outcome.error {
             Some(error) => Err(error.into()),

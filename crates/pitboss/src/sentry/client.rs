@@ -51,10 +51,14 @@ pub enum ApiError {
     #[error("{0}")]
     Setting(String),
     /// There was no answer.
-    #[error("no answer to {request}: {reason}")]
+    #[error(
+        "no answer to {request}: {reason}\n  check the network and PITBOSS_SENTRY_URL, which is {address}"
+    )]
     Unreachable {
         /// Method and path.
         request: String,
+        /// Scheme, host and port.
+        address: String,
         /// Reason.
         reason: String,
     },
@@ -118,10 +122,16 @@ impl Api {
     /// When the address is not one of HTTPS (or of HTTP on this machine), or the token is empty or no text of a header.
     pub fn new(address: &str, token: &Token) -> Result<Self, ApiError> {
         let base = Url::parse(address).ok().filter(|url| url.has_host() && !url.cannot_be_a_base());
-        let base = base.ok_or_else(|| ApiError::Setting(format!("`{address}` is not an address of HTTP")))?;
+        let base = base.ok_or_else(|| {
+            let problem =
+                format!("PITBOSS_SENTRY_URL: `{address}` is no address such as https://us.sentry.io");
+            ApiError::Setting(problem)
+        })?;
         let is_local = matches!(base.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
         if base.scheme() != "https" && !(base.scheme() == "http" && is_local) {
-            let problem = format!("`{address}`: the token is sent over HTTPS only, except to this machine");
+            let problem = format!(
+                "PITBOSS_SENTRY_URL: `{address}`: the token is sent over HTTPS only, except to this machine"
+            );
             return Err(ApiError::Setting(problem));
         }
         if token.0.is_empty() {
@@ -209,6 +219,7 @@ impl Api {
             }
             let response = request.send().await.map_err(|error| ApiError::Unreachable {
                 request: named(&method, &url),
+                address: url.origin().ascii_serialization(),
                 reason: format!("{:#}", anyhow::Error::from(error.without_url())),
             })?;
             let status = response.status();
@@ -260,7 +271,10 @@ async fn finish(method: &Method, url: &Url, mut response: reqwest::Response) -> 
         });
     }
     let body = serde_json::from_slice(&bytes);
-    let body = body.map_err(|error| unusable(method, url, format!("it is no JSON: {error}")))?;
+    let body = body.map_err(|error| {
+        let advice = "\n  check that PITBOSS_SENTRY_URL is the address of a Sentry";
+        unusable(method, url, format!("it is no JSON: {error}{advice}"))
+    })?;
     Ok(Answer { body, next })
 }
 
@@ -315,7 +329,8 @@ mod tests {
         }
         for bad in ["http://sentry.example", "sentry.io", "ftp://127.0.0.1", "data:text"] {
             let error = Api::new(bad, &token).unwrap_err().to_string();
-            assert!(error.contains(bad) && !error.contains("secret"), "{error}");
+            assert!(error.contains(bad) && error.contains("PITBOSS_SENTRY_URL"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
         }
         assert!(Api::new("https://sentry.io", &Token::new(" ")).is_err());
         assert!(Api::new("https://sentry.io", &Token::new("a\nb")).is_err());

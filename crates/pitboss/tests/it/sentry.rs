@@ -241,6 +241,19 @@ async fn command_line_plans_applies_and_verifies() {
     assert!(text.contains("NOT STORED detectorIds: declared ["), "{text}");
 }
 
+#[test]
+fn sentry_that_does_not_answer_is_named_and_nothing_is_counted() {
+    let stage = Stage::empty();
+    let mut command = stage.command(&["sentry", "plan"]);
+    command
+        .env("PITBOSS_SENTRY_URL", "http://127.0.0.1:9/a/path")
+        .env("PITBOSS_SENTRY_ORG", ORGANIZATION)
+        .env("PITBOSS_SENTRY_TOKEN", TOKEN);
+    let text = expect_exit(&command.output().expect("the command line runs"), 1);
+    assert!(text.contains("PITBOSS_SENTRY_URL, which is http://127.0.0.1:9"), "{text}");
+    assert!(!text.contains("0 create"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn token_is_never_printed() {
     let (stage, sentry) = (Stage::empty(), StandIn::start().await);
