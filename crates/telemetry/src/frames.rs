@@ -34,6 +34,11 @@ const MACHINERY: [&str; 9] = [
     "backtrace",
 ];
 
+/// Crates of the standard library, whose frames stand between those of the machinery in a program that is not optimised.
+const GLUE: [&str; 4] = ["core", "alloc", "std", "__rustc"];
+/// Most frames of [`GLUE`] in a row between two frames of the machinery.
+const GLUE_FRAMES_MAX: usize = 3;
+
 /// Attaches the current stack to every error event.
 pub(crate) struct AttachFrames {
     pub(crate) in_app: Vec<&'static str>,
@@ -99,11 +104,11 @@ fn current(in_app: &[&str]) -> Vec<Frame> {
         addresses.push((frame.ip() as usize as u64).saturating_sub(1));
         addresses.len() < FRAMES_MAX * 2
     });
-    let names = addresses.into_iter().filter_map(|address| symbols.name(address));
+    let names: Vec<String> = addresses.into_iter().filter_map(|address| symbols.name(address)).collect();
+    let top = machinery_at_the_top(&names);
     names
-        .skip_while(|name| {
-            crate_of(name).is_some_and(|origin| MACHINERY.contains(&origin) || is_panicking(name))
-        })
+        .into_iter()
+        .skip(top)
         .take(FRAMES_MAX)
         .map(|function| {
             let in_app = crate_of(&function).is_some_and(|origin| in_app.contains(&origin));
@@ -111,6 +116,26 @@ fn current(in_app: &[&str]) -> Vec<Frame> {
             Frame { function: Some(function), package, in_app: Some(in_app), ..Default::default() }
         })
         .collect()
+}
+
+/// Number of frames, innermost first, that report the error: those of the machinery, and the glue between them.
+fn machinery_at_the_top(names: &[String]) -> usize {
+    let mut count = 0;
+    loop {
+        let rest = names.get(count..).unwrap_or_default();
+        match rest.iter().take(GLUE_FRAMES_MAX + 1).position(|name| is_machinery(name)) {
+            Some(glue) if rest.iter().take(glue).all(|name| is_glue(name)) => count += glue + 1,
+            _ => return count,
+        }
+    }
+}
+
+fn is_machinery(name: &str) -> bool {
+    crate_of(name).is_some_and(|origin| MACHINERY.contains(&origin) || is_panicking(name))
+}
+
+fn is_glue(name: &str) -> bool {
+    crate_of(name).is_some_and(|origin| GLUE.contains(&origin))
 }
 
 fn is_panicking(name: &str) -> bool {
@@ -161,6 +186,27 @@ mod tests {
         ] {
             assert_eq!(crate_of(function), origin, "{function}");
         }
+    }
+
+    #[test]
+    fn stack_begins_with_what_panicked_also_when_nothing_was_inlined() {
+        let names = [
+            "core::option::Option<T>::and_then",
+            "sentry_core::client::Client::capture_event",
+            "telemetry::report::install_panic_hook::{{closure}}",
+            "std::panicking::panic_with_hook",
+            "std::sys::backtrace::__rust_end_short_backtrace",
+            "__rustc::rust_begin_unwind",
+            "core::panicking::panic_fmt",
+            "core::iter::traits::iterator::Iterator::map",
+            "game::reels::spin",
+            "telemetry::task::poll",
+        ];
+        let names = names.map(str::to_owned);
+        assert_eq!(machinery_at_the_top(&names), 7, "glue of the program stays");
+        let of = |names: &[String]| machinery_at_the_top(names);
+        assert_eq!((of(&names[7..]), of(&names[8..]), of(&names[..1]), of(&[])), (0, 0, 0, 0));
+        assert_eq!(of(&names[..3]), 3, "a stack of nothing else ends");
     }
 
     #[inline(never)]
