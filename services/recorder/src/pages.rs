@@ -18,7 +18,7 @@ use askama::Template;
 use axum::{
     Router,
     extract::State,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::get,
 };
 use chassis::{
@@ -60,6 +60,7 @@ pub fn router() -> Router<Query> {
     Router::new()
         .route("/", get(recent))
         .route("/traces/{trace_id}", get(trace))
+        .route("/issues", get(|| async { Redirect::to("/#issues") }))
         .route("/issues/{issue_id}", get(issue))
         .route("/feedback", get(feedback::page))
         .route("/logs", get(logs::page))

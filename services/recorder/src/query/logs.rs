@@ -151,7 +151,8 @@ pub(crate) fn search(query: &Query, params: &SearchParams) -> Result<Search, Pro
         Some(id) => Some(digest::trace_id(&id).ok_or_else(|| bad("trace must be 32 hexadecimal digits"))?),
         None => None,
     };
-    if !level.is_empty() && !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+    let level = given(level);
+    if level.as_ref().is_some_and(|level| !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))) {
         return Err(Problem::bad_request(format!("level must be one of {}", LEVELS.join(", "))));
     }
     let before = match given(before) {
@@ -166,7 +167,7 @@ pub(crate) fn search(query: &Query, params: &SearchParams) -> Result<Search, Pro
     });
     Ok(Search {
         trace,
-        level: given(level),
+        level,
         attribute,
         text: given(text).map(|text| text.to_lowercase()),
         project: page(query, &ListParams::of(None, given(project)), 0)?.project,

@@ -182,7 +182,11 @@ async fn with_known_release(query: &Query, issue: Uuid, command: Command) -> Res
     let releases = known.ok_or_else(Problem::not_found)?;
     let Command::Resolve(How::InRelease(version)) = command else { return Ok(command) };
     let found = if version == LATEST { releases.newest() } else { releases.find(&version) };
-    let missing = || Problem::bad_request(format!("the issue's project has no release \"{version}\""));
+    let missing = || {
+        let problem =
+            format!("the issue's project has no release \"{version}\": GET /api/v1/releases lists them");
+        Problem::bad_request(problem)
+    };
     let release = found.ok_or_else(missing)?;
     Ok(Command::Resolve(How::InRelease(release.version.clone())))
 }

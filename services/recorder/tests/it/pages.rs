@@ -53,6 +53,8 @@ async fn trace_shows_errors_logs_and_missing_parents() {
     assert!(place("id=\"cccccccccccccccc\"") < place("reels spun"), "a log stands below its span");
     assert!(place("is missing") < place("id=\"eeeeeeeeeeeeeeee\""), "and an orphan below what is missing");
     let issue = recorder.lines("/api/v1/issues").await[0]["id"].as_str().expect("an id").to_owned();
+    let html = page(&recorder, "/issues").await;
+    assert!(html.contains("id=\"issues\"") && html.contains(&format!("href=\"/issues/{issue}\"")), "{html}");
     let html = page(&recorder, &format!("/issues/{issue}")).await;
     assert!(html.contains("spin") && html.contains("Armed at the newest event: <code>a.on</code>"), "{html}");
     for nothing in [
