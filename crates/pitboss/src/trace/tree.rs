@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use console::{Style, measure_text_width, truncate_str};
 
 use super::{Span, Trace};
-use crate::output::plain;
+use crate::output::{counted, plain};
 
 /// Minimum width of the terminal for a bar behind each line.
 const BAR_FROM_COLUMNS: usize = 110;
@@ -37,8 +37,11 @@ pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
     let drawn = RefCell::default();
     let page = Page { children, drawn, begin, length_ms: (end - begin).max(0.0) * 1000.0, columns, colours };
     let mut out = format!(
-        "trace {} · {spans} spans · {services} services · {:.1} ms\n",
-        trace.trace_id, page.length_ms
+        "trace {} · {} · {} · {:.1} ms\n",
+        trace.trace_id,
+        counted(spans, "span"),
+        counted(services, "service"),
+        page.length_ms
     );
     out.push_str(&format!("{:>10} {:>10}\n", "at ms", "took ms"));
     for root in page.children.get(&None).into_iter().flatten() {
@@ -56,10 +59,10 @@ pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
 /// Renders a trace for which only errors or logs were recorded.
 fn without_spans(trace: &Trace) -> String {
     let mut out = format!(
-        "trace {} · no span was recorded · {} errors · {} logs\n",
+        "trace {} · no span was recorded · {} · {}\n",
         trace.trace_id,
-        trace.errors.len(),
-        trace.logs.len()
+        counted(trace.errors.len(), "error"),
+        counted(trace.logs.len(), "log")
     );
     for error in &trace.errors {
         let text = |field: &str| plain(error[field].as_str().unwrap_or_default());
@@ -183,6 +186,7 @@ mod tests {
         for columns in [40, 80, 160] {
             let text = render(&trace(), columns, false);
             let lines: Vec<&str> = text.lines().collect();
+            assert!(lines[0].contains(" · 3 spans · 1 service · 10.0 ms"), "{text}");
             assert!(lines[2].contains("http.server"), "{text}");
             // At 40 columns there is room for 20 characters of text, branches included.
             assert!(lines[3].contains("└─ game queue.pub"), "{text}");

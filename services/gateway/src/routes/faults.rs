@@ -88,5 +88,5 @@ pub(crate) async fn disarm(
 }
 
 fn known(fault_id: &str) -> Result<FaultId, Problem> {
-    fault_id.parse().map_err(|_| Problem::not_found())
+    fault_id.parse::<FaultId>().map_err(|error| Problem::not_found().detail(error.to_string()))
 }

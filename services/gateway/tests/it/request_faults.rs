@@ -189,6 +189,9 @@ async fn fault_that_cannot_be_armed_changes_nothing() {
         assert_eq!((status, kind.as_str()), refused, "{path} {body}");
     }
     assert_eq!(State::read(&flags.file()).unwrap(), before);
+    let unknown = gateway.request(Method::PUT, "/api/v1/faults/consumer.fast").json(&json!({}));
+    let answer = send(unknown.header("x-operator-token", OPERATOR_TOKEN)).await.text().await.unwrap();
+    assert!(answer.contains("./pitboss fault list"), "{answer}");
     std::fs::write(flags.file(), "{").unwrap();
     let request = gateway.request(Method::PUT, "/api/v1/faults/consumer.slow").json(&json!({}));
     let (status, _) = problem(send(request.header("x-operator-token", OPERATOR_TOKEN)).await).await;

@@ -56,6 +56,7 @@ async fn trace_shows_errors_logs_and_missing_parents() {
     let html = page(&recorder, "/issues").await;
     assert!(html.contains("id=\"issues\"") && html.contains(&format!("href=\"/issues/{issue}\"")), "{html}");
     let html = page(&recorder, &format!("/issues/{issue}")).await;
+    assert!(html.contains("<b>1</b> event</span>"), "{html}");
     assert!(html.contains("spin") && html.contains("Armed at the newest event: <code>a.on</code>"), "{html}");
     for nothing in [
         "/traces/nonsense",
