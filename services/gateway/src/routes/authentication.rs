@@ -26,7 +26,8 @@ impl FromRequestParts<App> for OperatorOnly {
         if app.operator.is(&parts.headers) {
             return Ok(Self);
         }
-        Err(Problem::unauthorized(format!("send the operator's token in {OPERATOR_TOKEN_HEADER}")))
+        let detail = format!("send the operator's token in {OPERATOR_TOKEN_HEADER}: it is missing or wrong");
+        Err(Problem::unauthorized(detail))
     }
 }
 

@@ -131,11 +131,19 @@ pub(crate) fn page(query: &Query, params: &ListParams, limit: u32) -> Result<Pag
     let project = match params.project.as_deref().filter(|name| !name.is_empty()) {
         Some(name) => {
             let known = query.projects.find(name);
-            Some(known.ok_or_else(|| Problem::bad_request(format!("unknown project \"{name}\"")))?)
+            Some(known.ok_or_else(|| unknown_project(query, name))?)
         }
         None => None,
     };
     Ok(Page { since: params.since.unwrap_or(0), project, limit: params.limit.unwrap_or(limit) })
+}
+
+/// The error for a project that does not exist. It names those that do.
+pub(super) fn unknown_project(query: &Query, name: &str) -> Problem {
+    let mut known: Vec<_> = query.projects.all().collect();
+    known.sort_by_key(|project| project.id);
+    let names: Vec<&str> = known.iter().map(|project| project.name.as_str()).collect();
+    Problem::bad_request(format!("unknown project \"{name}\": there are {}", names.join(", ")))
 }
 
 /// Runs a blocking query after the index has caught up. Also returns the number of envelopes that the result lacks.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     admin::authorise,
     issues, own_items,
-    state::{Query, run_query, with_lag},
+    state::{Query, run_query, unknown_project, with_lag},
 };
 use crate::{
     domain::{Command, How, Until},
@@ -212,8 +212,7 @@ pub(super) async fn delete_release(
     authorise(&query, &headers)?;
     let ReleaseParams { project: name, release, by } = params;
     check_author(&by)?;
-    let unknown = || Problem::bad_request(format!("unknown project \"{name}\""));
-    let project = query.projects.find(&name).ok_or_else(unknown)?;
+    let project = query.projects.find(&name).ok_or_else(|| unknown_project(&query, &name))?;
     let version = release.clone();
     let (refusal, _) = run_query(&query, move |query| {
         query.read_index(|connection| {

@@ -75,6 +75,8 @@ async fn entries_are_found_by_each_filter_newest_first() {
         let problem: Value = response.json().await.expect("JSON");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{problem}");
     }
+    let unknown = recorder.get("/api/v1/logs/search?project=unknown").await.text().await.expect("text");
+    assert!(unknown.contains("there are gateway, user, game"), "{unknown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
