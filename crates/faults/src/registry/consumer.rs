@@ -190,7 +190,7 @@ pub(crate) static DEAD: LazyLock<Definition> = LazyLock::new(|| Definition {
              broker, within their retention, and its offsets stay committed.",
     evidence: &[
         "`consumer.lag.messages` and `consumer.lag.seconds` of the group grow, seen by lagwatch from outside.",
-        "No `queue.process` of the service, and no telemetry of the process at all. Two minutes after its \
+        "No `queue.process` of the service, and no telemetry of the process at all. Two to three minutes after its \
          last check-in the monitor `consumer-<group>` is missed.",
         "No process measures the latency of the group any more, although records are published and wait. The \
          missing figure is a separate alert.",
