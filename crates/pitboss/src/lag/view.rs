@@ -12,6 +12,8 @@ use crate::output::{Output, borderless_table, counted};
 
 /// Text for a value that is not known.
 const UNKNOWN: &str = "–";
+/// What is said below groups whose signature is not known. It fits a narrow output.
+const FEW_READINGS: &str = "unknown: a signature needs three readings, without --once";
 
 /// A reading as text: a line for each group, and one for each partition, by default only those with lag. `watcher` remembers when
 /// records were first seen.
@@ -35,9 +37,11 @@ pub fn text(
         rows if output.is_narrow() => partition_lines(rows, output),
         rows => partition_table(rows, output).to_string(),
     };
+    let is_unknown = |status: &GroupStatus| signature_of(status, signatures) == Signature::Unknown;
+    let few = if reading.states.iter().any(is_unknown) { format!("\n{FEW_READINGS}") } else { String::new() };
     let LagReading { number, watched_s, age_ms, .. } = reading;
     format!(
-        "{groups}\n\n{partitions}\n\nreading {number}, {age_ms} ms old, watched for {watched_s} s by {watcher}"
+        "{groups}{few}\n\n{partitions}\n\nreading {number}, {age_ms} ms old, watched for {watched_s} s by {watcher}"
     )
 }
 
@@ -235,6 +239,18 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn unknown_signature_is_explained() {
+        let output = Output { json: false, colours: false, columns: 60 };
+        let of = |signatures: BTreeMap<String, Signature>| {
+            text(&reading(), &signatures, false, "lagwatch", &output)
+        };
+        let unknown = of(BTreeMap::new());
+        assert!(unknown.contains("game  stable  unknown") && unknown.contains(FEW_READINGS), "{unknown}");
+        assert!(unknown.lines().all(|line| line.chars().count() <= 60), "{unknown}");
+        assert!(!of(signatures()).contains(FEW_READINGS));
     }
 
     #[test]
