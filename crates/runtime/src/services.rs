@@ -4,6 +4,7 @@
 //! parts, and one list is easier to compare with the compose file than nine. A secret goes only to the services that read it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use contracts::parts::{Part, Ports, sentry_project_id};
@@ -39,13 +40,13 @@ pub struct Platform<'a> {
 /// Release of this checkout: `pitboss@<version>+<time of the commit>.<commit>`, or only the version outside of a repository.
 ///
 /// Sentry orders the builds of a version as text. A hash alone has no order: whether an event of the next release opened an issue
-/// again would be chance. The time is in UTC and has always 14 digits.
+/// again would be chance. The time is in UTC and has always the same length. Its `T` keeps it from being taken for a card number,
+/// which would be removed from telemetry.
 #[must_use]
 pub fn release(layout: &Layout, version: &str) -> String {
-    let git = Command::new("git")
-        .args(["log", "-1", "--no-show-signature", "--format=%cd.%h", "--date=format-local:%Y%m%d%H%M%S"])
+    let git = git(layout.root())
+        .args(["log", "-1", "--no-show-signature", "--format=%cd.%h", "--date=format-local:%Y%m%dT%H%M%S"])
         .env("TZ", "UTC")
-        .current_dir(layout.root())
         .output();
     let build =
         git.ok().filter(|o| o.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
@@ -53,6 +54,16 @@ pub fn release(layout: &Layout, version: &str) -> String {
         Some(build) => format!("pitboss@{version}+{build}"),
         None => format!("pitboss@{version}"),
     }
+}
+
+/// Git for the repository of a folder. Variables that a hook of git sets for its programs would name another repository.
+fn git(folder: &Path) -> Command {
+    let mut git = Command::new("git");
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        git.env_remove(variable);
+    }
+    git.current_dir(folder);
+    git
 }
 
 /// Describes one service.
@@ -242,21 +253,23 @@ mod tests {
     fn releases_are_ordered_by_the_times_of_their_commits() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path(), None, None);
-        let git = |args: &[&str]| {
-            let done = Command::new("git")
+        let run = |args: &[&str]| {
+            let done = git(folder.path())
                 .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
                 .args(args)
                 .env("GIT_COMMITTER_DATE", "2026-11-30T01:02:03+01:00")
-                .current_dir(folder.path())
+                // Settings of this machine may add hooks.
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .env("GIT_CONFIG_NOSYSTEM", "1")
                 .output()
                 .unwrap();
             assert!(done.status.success(), "{done:?}");
         };
-        git(&["init", "--quiet"]);
+        run(&["init", "--quiet"]);
         assert_eq!(release(&layout, "1.2.3"), "pitboss@1.2.3", "there is no commit");
-        git(&["commit", "--quiet", "--allow-empty", "--message=first"]);
+        run(&["commit", "--quiet", "--allow-empty", "--message=first"]);
         let of_commit = release(&layout, "1.2.3");
-        let hash = of_commit.strip_prefix("pitboss@1.2.3+20261130000203.").unwrap_or_default();
+        let hash = of_commit.strip_prefix("pitboss@1.2.3+20261130T000203.").unwrap_or_default();
         assert!(hash.len() >= 4 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{of_commit}");
     }
 

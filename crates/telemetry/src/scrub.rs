@@ -191,6 +191,7 @@ mod tests {
             "ratio 3.14159 @ 12",
             "game@1.2.3 follows web@2 and web@1.2.34, web@1.2.3-rc10, web@1.2.3-rc.alpha",
             "built from game@4f1c5a2b",
+            "version 0.1.0+20261130T142858.94bcff4",
             "the session: expired, sessions 12, session:?",
             "/internal/v1/sessions/{session_id}",
         ] {

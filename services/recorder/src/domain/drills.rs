@@ -279,14 +279,14 @@ fn drills_of_builds() -> Vec<Drill> {
             )
         },
         Drill {
-            then: &["g@1.0.0+20261201000000.01287d8"],
+            then: &["g@1.0.0+20261201T000000.01287d8"],
             ..drill(
                 "next release differs by the time of its commit",
-                &["g@1.0.0+20261130150321.94bcff4"],
+                &["g@1.0.0+20261130T150321.94bcff4"],
                 How::InNextRelease,
-                "g@1.0.0+20261201000000.01287d8",
+                "g@1.0.0+20261201T000000.01287d8",
                 true,
-                "by version, g@1.0.0+20261201000000.01287d8 is after g@1.0.0+20261130150321.94bcff4",
+                "by version, g@1.0.0+20261201T000000.01287d8 is after g@1.0.0+20261130T150321.94bcff4",
             )
         },
     ]
