@@ -131,7 +131,9 @@ fn machinery_at_the_top(names: &[String]) -> usize {
 }
 
 fn is_machinery(name: &str) -> bool {
-    crate_of(name).is_some_and(|origin| MACHINERY.contains(&origin) || is_panicking(name))
+    // A function of an application or a dependency may have such a name, too, and stays.
+    let is_of_std = |origin: &str| GLUE.contains(&origin) && is_panicking(name);
+    crate_of(name).is_some_and(|origin| MACHINERY.contains(&origin) || is_of_std(origin))
 }
 
 fn is_glue(name: &str) -> bool {
@@ -207,6 +209,14 @@ mod tests {
         let of = |names: &[String]| machinery_at_the_top(names);
         assert_eq!((of(&names[7..]), of(&names[8..]), of(&names[..1]), of(&[])), (0, 0, 0, 0));
         assert_eq!(of(&names[..3]), 3, "a stack of nothing else ends");
+
+        let named =
+            ["std::panic::panic_any", "bus::record_task::hooked::panic_at", "std::panicking::catch_unwind"];
+        assert_eq!(
+            of(&named.map(str::to_owned)),
+            1,
+            "the word in the name of an own function does not count"
+        );
     }
 
     #[inline(never)]
