@@ -103,6 +103,7 @@ pub fn router(ingest: Ingest) -> Router {
         .route("/api/{project}/security/", post(security::report))
         .route("/api/{project}/security", post(security::report))
         .route("/api/{project}/csp-report/", post(security::report))
+        .route("/api/{project}/csp-report", post(security::report))
         .with_state(ingest)
         // The recorder enforces its own limits, which bound memory more strictly than a single number.
         .layer(DefaultBodyLimit::disable())

@@ -104,14 +104,16 @@ async fn each_report_of_the_reporting_api_is_kept_as_an_item() {
     let recorder = Recorder::start(&[]).await;
     let list = r#"[{"age":5,"type":"csp-violation","body":{"blockedURL":"inline"}},{"age":1,"type":"deprecation","body":{}}]"#;
     let post = |path: &str, body: &'static str| {
-        let url = format!("{}/api/1/{path}/?sentry_key={}", recorder.ingest, key(1));
+        let url = format!("{}/api/1/{path}?sentry_key={}", recorder.ingest, key(1));
         recorder.client.post(url).header("content-type", "application/reports+json").body(body)
     };
     assert_eq!(fetch(post("security", list)).await.status(), StatusCode::OK);
-    assert_eq!(fetch(post("csp-report", list)).await.status(), StatusCode::OK, "Sentry has both paths");
+    for path in ["csp-report/", "csp-report"] {
+        assert_eq!(fetch(post(path, list)).await.status(), StatusCode::OK, "Sentry has {path}, too");
+    }
     assert!(assert_refused(post("security", "[]"), 400).await.contains("0 reports"));
     let listed = recorder.lines("/api/v1/envelopes?type=raw_security").await;
-    assert_eq!(listed.len(), 2);
+    assert_eq!(listed.len(), 3);
     for envelope in listed {
         let items = envelope["items"].as_array().expect("items");
         let types: Vec<&Value> = items.iter().map(|item| &item["payload"]["type"]).collect();
