@@ -29,7 +29,7 @@ pub struct Platform<'a> {
     pub ports: Ports,
     /// The secrets.
     pub secrets: &'a Secrets,
-    /// Release, `pitboss@<version>+<time of the commit>.<commit>`.
+    /// What [`release`] returned.
     pub release: &'a str,
     /// Variables that the user set, reduced to those for services. They never override an address or a secret.
     pub user_variables: &'a BTreeMap<String, String>,
@@ -37,13 +37,23 @@ pub struct Platform<'a> {
     pub receiver: Receiver,
 }
 
-/// Release of this checkout: `pitboss@<version>+<time of the commit>.<commit>`, or only the version outside of a repository.
+/// Variable by which the user names the release of the services.
+const RELEASE_VARIABLE: &str = "SENTRY_RELEASE";
+
+/// Release that the services report: the one that the user named, otherwise that of this checkout.
+///
+/// That is `pitboss@<version>+<time of the commit>.<commit>`, or only the version outside of a repository.
 ///
 /// Sentry orders the builds of a version as text. A hash alone has no order: whether an event of the next release opened an issue
 /// again would be chance. The time is in UTC and has always the same length. Its `T` keeps it from being taken for a card number,
 /// which would be removed from telemetry.
 #[must_use]
-pub fn release(layout: &Layout, version: &str) -> String {
+pub fn release(layout: &Layout, version: &str, user_variables: &BTreeMap<String, String>) -> String {
+    let named =
+        user_variables.get(RELEASE_VARIABLE).map(|named| named.trim()).filter(|named| !named.is_empty());
+    if let Some(named) = named {
+        return named.to_owned();
+    }
     let git = git(layout.root())
         .args(["log", "-1", "--no-show-signature", "--format=%cd.%h", "--date=format-local:%Y%m%dT%H%M%S"])
         .env("TZ", "UTC")
@@ -166,7 +176,7 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
     let defaults = [
         // Reached at 127.0.0.1 only.
         ("PITBOSS__HTTP__HOSTS", String::new()),
-        ("SENTRY_RELEASE", (*release).to_owned()),
+        (RELEASE_VARIABLE, (*release).to_owned()),
         ("SENTRY_ENVIRONMENT", "local".to_owned()),
         ("SENTRY_TRACES_SAMPLE_RATE", "1.0".to_owned()),
         ("RUST_LOG", "info".to_owned()),
@@ -266,11 +276,14 @@ mod tests {
             assert!(done.status.success(), "{done:?}");
         };
         run(&["init", "--quiet"]);
-        assert_eq!(release(&layout, "1.2.3"), "pitboss@1.2.3", "there is no commit");
+        let mut variables = BTreeMap::new();
+        assert_eq!(release(&layout, "1.2.3", &variables), "pitboss@1.2.3", "there is no commit");
         run(&["commit", "--quiet", "--allow-empty", "--message=first"]);
-        let of_commit = release(&layout, "1.2.3");
+        let of_commit = release(&layout, "1.2.3", &variables);
         let hash = of_commit.strip_prefix("pitboss@1.2.3+20261130T000203.").unwrap_or_default();
         assert!(hash.len() >= 4 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{of_commit}");
+        variables.insert(RELEASE_VARIABLE.to_owned(), "pitboss@2".to_owned());
+        assert_eq!(release(&layout, "1.2.3", &variables), "pitboss@2");
     }
 
     #[test]

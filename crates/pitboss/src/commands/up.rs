@@ -110,7 +110,7 @@ async fn bring_up(
         prepare::programs(layout, steps).await?;
     }
     let was_complete = checkout.running().is_some_and(|r| r.complete);
-    let release = release(layout, env!("CARGO_PKG_VERSION"));
+    let release = release(layout, env!("CARGO_PKG_VERSION"), &checkout.service_variables());
     let mut running = Running { port_base: ports.base(), release, complete: false };
     checkout.set_running(&running)?;
     let applied = start::start(checkout, &running, &parts, !args.only.is_empty(), steps, started).await?;
