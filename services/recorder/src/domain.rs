@@ -20,4 +20,5 @@ pub use decide::{Decision, decide, due};
 pub use happened::{Clock, Command, Happened, How, Until};
 pub use releases::{RELEASES_MAX, Release, Releases};
 pub use resolution::{Outlook, Resolution, outlook};
+pub(crate) use state::further_events;
 pub use state::{Snooze, State, Status, Substatus};

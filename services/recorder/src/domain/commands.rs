@@ -2,7 +2,7 @@
 
 use super::{
     Activity, ActivityKind, Clock, Decision, How, Releases, Resolution, Snooze, State, Status, Substatus,
-    Until, decide::length,
+    Until, decide::length, further_events,
 };
 
 /// Who asked, time of the last event, and its release.
@@ -80,7 +80,7 @@ pub(super) fn archive(state: State, until: &Until, by: &str, now: f64) -> Decisi
         Until::Forever => (Substatus::ArchivedForever, None, "archived until somebody opens it".to_owned()),
         Until::Events(events) => {
             let snooze = Snooze { events_left: Some(*events), until: None };
-            (condition, Some(snooze), format!("archived until {events} further events"))
+            (condition, Some(snooze), format!("archived until {}", further_events(*events)))
         }
         Until::Time(until) => {
             let snooze = Snooze { events_left: None, until: Some(*until) };

@@ -4,6 +4,7 @@ use super::{
     Activity, ActivityKind, Clock, Command, Happened, Release, Releases, Resolution, Snooze, State, Status,
     Substatus,
     commands::{archive, reopen, resolve},
+    further_events,
     resolution::{Verdict, verdict},
 };
 
@@ -148,7 +149,7 @@ fn count_down(state: State, (_, release, event_id): Event<'_>, now: f64) -> Deci
     let left = left.saturating_sub(1);
     if left > 0 {
         let snooze = Some(Snooze { events_left: Some(left), until });
-        let why = format!("the issue is archived, and {left} further events open it");
+        let why = format!("the issue is archived until {}", further_events(left));
         return Decision::unchanged(State { snooze, ..state }, why);
     }
     let why = "the number of events until which it was archived is reached";

@@ -66,6 +66,12 @@ pub struct State {
     pub snooze: Option<Snooze>,
 }
 
+/// Writes a number of events that an archived issue waits for.
+pub(crate) fn further_events(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} further event{plural}")
+}
+
 impl State {
     /// Returns the state of an issue whose first event is of this time and release.
     #[must_use]

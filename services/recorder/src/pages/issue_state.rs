@@ -2,7 +2,7 @@
 
 use super::format::clock;
 use crate::{
-    domain::{Activity, ActivityKind, Status, Substatus},
+    domain::{Activity, ActivityKind, Status, Substatus, further_events},
     query::issue_states::IssueState,
 };
 
@@ -42,7 +42,7 @@ pub(super) fn words(state: &IssueState) -> String {
             (None, None) => "resolved".to_owned(),
         },
         (Status::Ignored, _) => match (details.ignore_count, details.ignore_until) {
-            (Some(count), _) => format!("archived until {count} further events"),
+            (Some(count), _) => format!("archived until {}", further_events(count)),
             (None, Some(until)) => format!("archived until {}", clock(until)),
             (None, None) => "archived".to_owned(),
         },
@@ -75,6 +75,7 @@ mod tests {
             (resolved(in_release(None, true)), "resolved in the next release after g@2"),
             (archived(None), "archived"),
             (archived(Some(Snooze { events_left: Some(5), until: None })), "archived until 5 further events"),
+            (archived(Some(Snooze { events_left: Some(1), until: None })), "archived until 1 further event"),
             (
                 archived(Some(Snooze { events_left: None, until: Some(0.0) })),
                 "archived until 1970-01-01 00:00:00.000",

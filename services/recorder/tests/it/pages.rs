@@ -45,6 +45,7 @@ async fn trace_shows_errors_logs_and_missing_parents() {
         "0123456789abcdef",
         "Incomplete tree",
         "http.route",
+        "<b>1</b> log</span>",
     ] {
         assert!(html.contains(text), "{text}");
     }
