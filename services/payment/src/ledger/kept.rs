@@ -16,7 +16,7 @@ use super::accounts::ReadAccount;
 /// Largest number of accounts in each of two generations.
 const ACCOUNTS_MAX: usize = 512;
 /// Largest tail of a kept account. A tail that this process alone writes has one entry.
-const TAIL_ENTRIES_MAX: usize = 4;
+const KEPT_TAIL_ENTRIES_MAX: usize = 4;
 /// Longest time for which an account is kept. Relayed entries stay known for longer (`seen.rs`), so none of them is relayed again.
 const KEPT_MAX: Duration = Duration::from_secs(30);
 
@@ -50,7 +50,7 @@ impl Kept {
     }
 
     fn put_at(&self, account: ReadAccount, written: Instant) {
-        if account.document.tail.len() > TAIL_ENTRIES_MAX {
+        if account.document.tail.len() > KEPT_TAIL_ENTRIES_MAX {
             return;
         }
         let mut generations = self.lock();
@@ -138,7 +138,7 @@ mod tests {
         })
         .unwrap();
         let mut long = account("long", 0);
-        long.document.tail = vec![entry; TAIL_ENTRIES_MAX + 1];
+        long.document.tail = vec![entry; KEPT_TAIL_ENTRIES_MAX + 1];
         kept.put(long);
         assert_eq!(version(kept.take("long")), None, "a long tail is not kept");
     }
