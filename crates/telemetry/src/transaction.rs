@@ -2,6 +2,7 @@
 //! streamed spans of a segment.
 
 pub(crate) mod encode;
+mod item;
 pub(crate) mod parts;
 pub(crate) mod stream;
 #[cfg(test)]

@@ -7,13 +7,17 @@ use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 
 use super::Finished;
-use super::parts::{Hex, Text, description, seconds, sent, status, text_attribute};
+use super::item::OpenItem;
+use super::parts::{self, Hex, Text, description, seconds, sent, status, text_attribute};
 use crate::attributes as names;
 use crate::config::About;
 use crate::lifecycle::TraceLifecycle;
 use crate::profiler::Document;
 use crate::sampling_context::SamplingContext;
 use crate::scrub;
+
+/// Room for the header of a transaction or a profile.
+const ITEM_HEADER_BYTES: usize = 64;
 
 /// Writes an envelope to `out`: its header, the transaction, and the transaction's profile if there is one.
 pub(crate) fn transaction(finished: &Finished, about: &About, out: &mut Vec<u8>) -> serde_json::Result<()> {
@@ -28,20 +32,9 @@ pub(crate) fn transaction(finished: &Finished, about: &About, out: &mut Vec<u8>)
 
 /// Writes an item's header and its body.
 fn item(kind: &str, body: &impl Serialize, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    // The item's header contains the length, so space for it is reserved and the body is written first
-    const ITEM_HEADER: usize = 64;
-    let item_at = out.len();
-    out.extend_from_slice(&[b' '; ITEM_HEADER]);
-    let body_at = out.len();
+    let item = OpenItem::begin(out, ITEM_HEADER_BYTES);
     serde_json::to_writer(&mut *out, body)?;
-    let length = out.len() - body_at;
-    out.push(b'\n');
-    // JSON may be followed by spaces, and the last byte of the space ends the line
-    let header = format!(r#"{{"type":"{kind}","length":{length}}}"#);
-    if let Some(room) = out.get_mut(item_at..body_at) {
-        room[..header.len()].copy_from_slice(header.as_bytes());
-        room[ITEM_HEADER - 1] = b'\n';
-    }
+    item.end(out, |length| format!(r#"{{"type":"{kind}","length":{length}}}"#));
     Ok(())
 }
 
@@ -224,21 +217,6 @@ impl Serialize for Data<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct LinkOut<'a> {
-    trace_id: Hex<16>,
-    span_id: Hex<8>,
-    sampled: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<Data<'a>>,
-}
-
 fn links<S: Serializer>(links: &&[Link], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(links.iter().map(|link| LinkOut {
-        trace_id: Hex(link.span_context.trace_id().to_bytes()),
-        span_id: Hex(link.span_context.span_id().to_bytes()),
-        sampled: link.span_context.is_sampled(),
-        attributes:
-            (!link.attributes.is_empty()).then_some(Data { attributes: &link.attributes, is_span: false }),
-    }))
+    parts::links(links, |attributes| Data { attributes, is_span: false }, serializer)
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::Status as OtelStatus;
+use opentelemetry::trace::{Link, Status as OtelStatus};
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 use serde::{Serialize, Serializer};
@@ -116,6 +116,29 @@ impl<const N: usize> Serialize for Hex<N> {
         let text = text.get(..N * 2).and_then(|hex| std::str::from_utf8(hex).ok());
         serializer.serialize_str(text.unwrap_or_default())
     }
+}
+
+#[derive(Serialize)]
+struct LinkOut<A> {
+    trace_id: Hex<16>,
+    span_id: Hex<8>,
+    sampled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<A>,
+}
+
+/// Writes links. The forms differ in how attributes are written, so `attributes` says it.
+pub(super) fn links<'a, A: Serialize, S: Serializer>(
+    links: &'a [Link],
+    attributes: impl Fn(&'a [KeyValue]) -> A,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(links.iter().map(|link| LinkOut {
+        trace_id: Hex(link.span_context.trace_id().to_bytes()),
+        span_id: Hex(link.span_context.span_id().to_bytes()),
+        sampled: link.span_context.is_sampled(),
+        attributes: (!link.attributes.is_empty()).then(|| attributes(&link.attributes)),
+    }))
 }
 
 pub(super) fn attribute<'a>(span: &'a SpanData, name: &str) -> Option<&'a Value> {

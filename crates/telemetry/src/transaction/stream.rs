@@ -14,7 +14,8 @@ use serde::{Serialize, Serializer};
 
 use super::Finished;
 use super::encode::{Header, SDK, now_rfc3339};
-use super::parts::{Hex, attribute, description, seconds, sent, status, text_attribute};
+use super::item::OpenItem;
+use super::parts::{self, Hex, attribute, description, seconds, sent, status, text_attribute};
 use crate::attributes as names;
 use crate::config::About;
 use crate::lifecycle::TraceLifecycle;
@@ -26,8 +27,8 @@ use crate::status::Status;
 const SPANS_PER_ENVELOPE_MAX: u64 = 1_000;
 /// Size from which on an envelope gets no further span. Sentry's limit of a transaction is as large.
 const BYTES_ENOUGH: usize = 1_024 * 1_024;
-/// Room for an item's header, which contains the length of the item.
-const ITEM_HEADER: usize = 128;
+/// Room for the header of the item, which also has the number of its spans.
+const ITEM_HEADER_BYTES: usize = 128;
 
 const ENVIRONMENT: &str = "sentry.environment";
 const PLATFORM: &str = "sentry.platform";
@@ -79,8 +80,7 @@ pub(crate) fn envelopes<'a>(
 /// An envelope with one item, while spans are added to it.
 struct Container {
     bytes: Vec<u8>,
-    item_at: usize,
-    body_at: usize,
+    item: OpenItem,
     spans: u64,
 }
 
@@ -90,11 +90,9 @@ impl Container {
         let header = Header { event_id: "", sent_at: now_rfc3339(), sdk: SDK, trace: Some(dsc) };
         serde_json::to_writer(&mut bytes, &header)?;
         bytes.push(b'\n');
-        let item_at = bytes.len();
-        bytes.extend_from_slice(&[b' '; ITEM_HEADER]);
-        let body_at = bytes.len();
+        let item = OpenItem::begin(&mut bytes, ITEM_HEADER_BYTES);
         bytes.extend_from_slice(br#"{"items":["#);
-        Ok(Self { bytes, item_at, body_at, spans: 0 })
+        Ok(Self { bytes, item, spans: 0 })
     }
 
     fn add(&mut self, span: &StreamedSpan<'_>) -> serde_json::Result<()> {
@@ -110,20 +108,15 @@ impl Container {
         self.spans >= SPANS_PER_ENVELOPE_MAX || self.bytes.len() >= BYTES_ENOUGH
     }
 
-    fn end(mut self) -> Streamed {
-        self.bytes.extend_from_slice(b"]}");
-        let length = self.bytes.len() - self.body_at;
-        self.bytes.push(b'\n');
-        let header = format!(
-            r#"{{"type":"span","item_count":{},"content_type":"application/vnd.sentry.items.span.v2+json","length":{length}}}"#,
-            self.spans
-        );
-        // JSON may be followed by spaces, and the last byte of the room ends the line
-        if let Some(room) = self.bytes.get_mut(self.item_at..self.body_at) {
-            room[..header.len()].copy_from_slice(header.as_bytes());
-            room[ITEM_HEADER - 1] = b'\n';
-        }
-        Streamed { bytes: self.bytes, spans: self.spans }
+    fn end(self) -> Streamed {
+        let Self { mut bytes, item, spans } = self;
+        bytes.extend_from_slice(b"]}");
+        item.end(&mut bytes, |length| {
+            format!(
+                r#"{{"type":"span","item_count":{spans},"content_type":"application/vnd.sentry.items.span.v2+json","length":{length}}}"#
+            )
+        });
+        Streamed { bytes, spans }
     }
 }
 
@@ -248,23 +241,9 @@ impl Serialize for Attributes<'_> {
 
 struct Links<'a>(&'a [Link]);
 
-#[derive(Serialize)]
-struct LinkOut<'a> {
-    trace_id: Hex<16>,
-    span_id: Hex<8>,
-    sampled: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<LinkAttributes<'a>>,
-}
-
 impl Serialize for Links<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|link| LinkOut {
-            trace_id: Hex(link.span_context.trace_id().to_bytes()),
-            span_id: Hex(link.span_context.span_id().to_bytes()),
-            sampled: link.span_context.is_sampled(),
-            attributes: (!link.attributes.is_empty()).then_some(LinkAttributes(&link.attributes)),
-        }))
+        parts::links(self.0, LinkAttributes, serializer)
     }
 }
 
