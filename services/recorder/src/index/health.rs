@@ -71,9 +71,14 @@ const RECEIVED: &str = "
     SELECT counted.project, environment, release, (?6 - received_at_us) / 3600000000, sum(total)
     FROM counted JOIN envelopes USING (seq) GROUP BY 1, 2, 3, 4 LIMIT ?4";
 
-/// Counts each session once, whatever the order of its updates, and adds aggregates of sessions unchanged.
-const COUNTED: &str = "
-    WITH updates AS (SELECT * FROM sessions WHERE id >= ?1 AND id < ?2 AND (?3 IS NULL OR project = ?3)),
+/// Selects sums of the sessions that `condition` selects. Each session counts once, whatever the order of its updates, and
+/// aggregates of sessions are added unchanged. The caller adds further columns, groups and an order.
+macro_rules! sums_of {
+    ($condition:literal) => {
+        concat!(
+            "WITH updates AS (SELECT * FROM sessions WHERE ",
+            $condition,
+            "),
          one AS (SELECT project, environment, release, max(did) AS did, max(crashed) AS crashed, max(abnormal) AS abnormal,
                         max(unhandled) AS unhandled, max(errored) AS errored
                  FROM updates WHERE sid IS NOT NULL GROUP BY project, environment, release, sid),
@@ -84,13 +89,34 @@ const COUNTED: &str = "
                      SELECT project, environment, release, healthy + errored + abnormal + unhandled + crashed, did,
                             crashed, abnormal, unhandled, errored
                      FROM updates WHERE sid IS NULL)
-    SELECT sum(total), sum(crashed), sum(abnormal), sum(unhandled), sum(errored), count(DISTINCT did),
-           count(DISTINCT CASE WHEN crashed > 0 THEN did END), project, environment";
+    SELECT coalesce(sum(total), 0), coalesce(sum(crashed), 0), coalesce(sum(abnormal), 0), coalesce(sum(unhandled), 0),
+           coalesce(sum(errored), 0), count(DISTINCT did), count(DISTINCT CASE WHEN crashed > 0 THEN did END)"
+        )
+    };
+}
+
+/// The sums of a [`Range`].
+const OF_RANGE: &str = sums_of!("id >= ?1 AND id < ?2 AND (?3 IS NULL OR project = ?3)");
+
+/// The sums of one release in one environment.
+const OF_RELEASE: &str =
+    concat!(sums_of!("project = ?1 AND release = ?2 AND environment = ?3"), " FROM counted");
+
+/// Returns the sums of one release of a project in one environment. Without sessions they are 0.
+pub(super) fn of_release(
+    connection: &Connection,
+    project: u32,
+    release: &str,
+    environment: &str,
+) -> rusqlite::Result<SessionSums> {
+    connection.prepare_cached(OF_RELEASE)?.query_row(params![project, release, environment], sums)
+}
 
 /// Returns the sums of each environment.
 pub fn environments(connection: &Connection, range: Range) -> rusqlite::Result<Vec<EnvironmentRow>> {
     let sql = format!(
-        "{COUNTED} FROM counted GROUP BY project, environment ORDER BY project, environment LIMIT ?4"
+        "{OF_RANGE}, project, environment FROM counted GROUP BY project, environment
+         ORDER BY project, environment LIMIT ?4"
     );
     rows(connection, range, &sql, |row| {
         Ok(EnvironmentRow { sessions: sums(row)?, project: row.get(7)?, environment: row.get(8)? })
@@ -100,7 +126,7 @@ pub fn environments(connection: &Connection, range: Range) -> rusqlite::Result<V
 /// Returns the sums of each release in each environment, the one with the most sessions first.
 pub fn releases(connection: &Connection, range: Range) -> rusqlite::Result<Vec<ReleaseRow>> {
     let sql = format!(
-        "{COUNTED}, release FROM counted GROUP BY project, environment, release
+        "{OF_RANGE}, project, environment, release FROM counted GROUP BY project, environment, release
          ORDER BY project, environment, sum(total) DESC, release LIMIT ?4"
     );
     rows(connection, range, &sql, |row| {

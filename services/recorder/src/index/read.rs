@@ -3,7 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use uuid::Uuid;
 
-use super::schema::{PARTS, signed, unsigned};
+use super::{
+    health,
+    schema::{PARTS, signed, unsigned},
+};
 use crate::{
     journal::Location,
     protocol::digest::{Kinds, PartKind},
@@ -310,7 +313,7 @@ pub fn releases(connection: &Connection, page: Page) -> rusqlite::Result<Vec<Rel
     collect(connection, sql, &[&signed(page.since), &page.project, &page.limit], |row| {
         let (project, release, environment): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(ReleaseRecord {
-            sessions: sessions(connection, project, &release, &environment)?,
+            sessions: health::of_release(connection, project, &release, &environment)?,
             errors: errors(connection, project, &release, &environment)?,
             project,
             release,
@@ -328,42 +331,6 @@ fn errors(connection: &Connection, project: u32, release: &str, environment: &st
                WHERE project = ?1 AND release = ?2 AND environment = ?3";
     let parameters = params![project, release, environment];
     connection.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).map(unsigned)
-}
-
-/// Counts each session once, whatever the order of its updates, and adds aggregates of sessions unchanged.
-const SESSIONS: &str = "
-    WITH updates AS (SELECT * FROM sessions WHERE project = ?1 AND release = ?2 AND environment = ?3),
-         one AS (SELECT max(did) AS did, max(crashed) AS crashed, max(abnormal) AS abnormal,
-                        max(unhandled) AS unhandled, max(errored) AS errored
-                 FROM updates WHERE sid IS NOT NULL GROUP BY sid),
-         counted AS (SELECT 1 AS total, did, crashed, abnormal > crashed AS abnormal,
-                            unhandled > max(crashed, abnormal) AS unhandled,
-                            errored > max(crashed, abnormal, unhandled) AS errored FROM one
-                     UNION ALL
-                     SELECT healthy + errored + abnormal + unhandled + crashed, did, crashed, abnormal, unhandled, errored
-                     FROM updates WHERE sid IS NULL)
-    SELECT coalesce(sum(total), 0), coalesce(sum(crashed), 0), coalesce(sum(abnormal), 0), coalesce(sum(unhandled), 0),
-           coalesce(sum(errored), 0), count(DISTINCT did), count(DISTINCT CASE WHEN crashed > 0 THEN did END)
-    FROM counted";
-
-fn sessions(
-    connection: &Connection,
-    project: u32,
-    release: &str,
-    environment: &str,
-) -> rusqlite::Result<SessionSums> {
-    connection.prepare_cached(SESSIONS)?.query_row(params![project, release, environment], |row| {
-        let number = |column: usize| row.get(column).map(unsigned);
-        Ok(SessionSums {
-            total: number(0)?,
-            crashed: number(1)?,
-            abnormal: number(2)?,
-            unhandled: number(3)?,
-            errored: number(4)?,
-            users: number(5)?,
-            users_crashed: number(6)?,
-        })
-    })
 }
 
 fn collect<T>(

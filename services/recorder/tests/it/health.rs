@@ -92,6 +92,14 @@ async fn users_count_once_and_a_crash_is_final() {
     is_near(&old["adoption_users"], 2.0 / 3.0);
     is_near(&new["adoption_users"], 2.0 / 3.0);
     assert_eq!([&new["sessions_abnormal"], &new["sessions_crashed"]], [1, 0]);
+    let listed = recorder.lines("/api/v1/releases").await;
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    for line in &listed {
+        let of_the_day = of(&all, line["release"].as_str().expect("a name"), "prod");
+        for name in ["sessions", "sessions_crashed", "sessions_abnormal", "users", "users_crashed"] {
+            assert_eq!(line[name], of_the_day[name], "{name} of the listing and of the day: {line}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
