@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use bus::letter::{Action, Content};
 use comfy_table::ColumnConstraint;
 use console::truncate_str;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::entry::{Entry, HEX_BYTES_MAX, hex, printable};
 use super::filter::NO_CLASS;
@@ -128,13 +130,19 @@ pub fn duration(seconds: i64) -> String {
 #[must_use]
 pub fn action(action: &Action) -> String {
     let by = printable(action.by.as_bytes(), HEADER_BYTES_MAX);
-    let at = printable(action.at.as_bytes(), HEADER_BYTES_MAX);
+    let at = printable(to_the_second(&action.at).as_bytes(), HEADER_BYTES_MAX);
     let mut text = format!("{} by {by} at {at}", action.action.as_str());
     if !action.reason.is_empty() {
         text.push_str(": ");
         text.push_str(&printable(action.reason.as_bytes(), HEADER_BYTES_MAX));
     }
     text
+}
+
+/// A time without its fraction of a second. A text that is not a time stays as it is.
+fn to_the_second(at: &str) -> String {
+    let whole = OffsetDateTime::parse(at, &Rfc3339).ok().and_then(|time| time.replace_nanosecond(0).ok());
+    whole.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| at.to_owned())
 }
 
 /// Everything about one letter.
@@ -264,6 +272,13 @@ mod tests {
         let long = show(&entries("r", &"x".repeat(9_000))[0], &frame(60));
         assert!(long.len() < 6_000 && long.contains('…'), "the value is bounded");
         assert!(show(&entries("r", "")[0], &frame(60)).ends_with("  none\n"));
+    }
+
+    #[test]
+    fn time_of_an_action_has_no_fraction_of_a_second() {
+        assert_eq!(to_the_second("2026-11-21T12:00:09.123456789Z"), "2026-11-21T12:00:09Z");
+        assert_eq!(to_the_second("2026-11-21T12:00:09Z"), "2026-11-21T12:00:09Z");
+        assert_eq!(to_the_second("yesterday"), "yesterday");
     }
 
     #[test]
