@@ -173,6 +173,24 @@ impl Target {
     }
 }
 
+/// The error for a gateway that does not answer (exit code 69).
+pub(crate) fn silent_gateway(address: &str, error: reqwest::Error) -> RuntimeError {
+    silent("gateway", address, error)
+}
+
+/// The error for a recorder that does not answer (exit code 69).
+pub(crate) fn silent_recorder(address: &str, error: reqwest::Error) -> RuntimeError {
+    silent("recorder", address, error)
+}
+
+fn silent(part: &str, address: &str, error: reqwest::Error) -> RuntimeError {
+    let reason = format!("{:#}", anyhow::Error::from(error.without_url()));
+    RuntimeError::Missing {
+        what: format!("the {part} does not answer at {address}: {reason}"),
+        advice: format!("start it with ./pitboss up, or select another with --{part} URL"),
+    }
+}
+
 /// URL of the gateway on this machine.
 fn gateway_here(ports: Ports) -> Result<Url> {
     let url = format!("http://127.0.0.1:{}", ports.http(Part::Gateway));

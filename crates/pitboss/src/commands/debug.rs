@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::commands::Context;
 use crate::output::{Output, borderless_table};
-use crate::target::TargetArgs;
+use crate::target::{TargetArgs, silent_gateway};
 
 /// Arguments of `debug`.
 #[derive(Debug, Args)]
@@ -54,8 +54,8 @@ impl DebugArgs {
     /// Shows the list, or causes the fault and shows the answer of the service.
     ///
     /// # Errors
-    /// When the service does not have the fault, no platform runs (exit code 69), its debug endpoints are off, or the answer is
-    /// not the one that the fault should have.
+    /// When the service does not have the fault, no platform answers (exit code 69), its debug endpoints are off, or the
+    /// answer is not the one that the fault should have.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let output = &context.output;
         let Choice::Service(service) = self.service else {
@@ -75,7 +75,7 @@ impl DebugArgs {
             body["player_id"] = json!(player);
         }
         let request = target.http().post(url).header("x-operator-token", token).json(&body);
-        let answer = request.send().await.context("the gateway did not answer")?;
+        let answer = request.send().await.map_err(|error| silent_gateway(&target.gateway_url, error))?;
         let status = answer.status();
         let body = answer.json().await.context("the gateway's answer is no JSON")?;
         show(fault, service, self.release, status, &body, output)

@@ -27,6 +27,9 @@ pub struct TraceArgs {
 
 impl TraceArgs {
     /// Shows the trace.
+    ///
+    /// # Errors
+    /// When no platform answers (exit code 69), the id is no trace id, or the recorder has no data of the trace.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let (id, target) = (&self.trace_id, context.target(&self.target).await?);
         if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {

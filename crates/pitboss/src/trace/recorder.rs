@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
 use super::{Trace, edges};
+use crate::target::silent_recorder;
 
 /// Time limit for the trace of one bet to be complete in the recorder.
 pub const BET_DEADLINE: Duration = Duration::from_secs(15);
@@ -13,10 +14,12 @@ pub const BET_DEADLINE: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Fetches the trace from the recorder at `recorder_url`. Returns `None` if the recorder has no data of it.
+///
+/// # Errors
+/// When the recorder does not answer (exit code 69), or its answer is not a trace.
 pub async fn fetch(client: &reqwest::Client, recorder_url: &str, trace_id: &str) -> Result<Option<Trace>> {
     let url = format!("{recorder_url}/api/v1/traces/{trace_id}");
-    let response =
-        client.get(&url).send().await.with_context(|| format!("the recorder does not answer at {url}"))?;
+    let response = client.get(&url).send().await.map_err(|error| silent_recorder(recorder_url, error))?;
     if response.status() == reqwest::StatusCode::NOT_FOUND {
         return Ok(None);
     }
@@ -30,7 +33,7 @@ pub async fn fetch(client: &reqwest::Client, recorder_url: &str, trace_id: &str)
 /// because it is returned incomplete at the deadline.
 ///
 /// # Errors
-/// When the recorder cannot be reached, or nothing of the trace arrives in time.
+/// When the recorder does not answer (exit code 69), or nothing of the trace arrives in time.
 pub async fn fetch_complete_bet(
     client: &reqwest::Client,
     recorder_url: &str,

@@ -139,3 +139,21 @@ fn secrets_are_stable_and_have_every_project() {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name} in {text}");
     }
 }
+
+#[test]
+fn platform_without_an_answer_is_named_with_what_to_do() {
+    let stage = Stage::empty();
+    stage.run(&["secrets", "--env"], 0);
+    let (nobody, trace_id) = ("http://127.0.0.1:9", "12".repeat(16));
+    let (target, trace_id) = (["--gateway", nobody, "--recorder", nobody], trace_id.as_str());
+    for (args, option) in [
+        (vec!["trace", trace_id], "--recorder URL"),
+        (vec!["trace", trace_id, "--bet"], "--recorder URL"),
+        (vec!["debug", "game", "crash"], "--gateway URL"),
+    ] {
+        let text = stage.run(&[args.as_slice(), &target].concat(), 69);
+        for part in ["does not answer at http://127.0.0.1:9", "./pitboss up", option] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

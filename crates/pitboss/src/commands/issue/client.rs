@@ -2,11 +2,10 @@
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
-use runtime::RuntimeError;
 use serde_json::Value;
 
 use crate::commands::Context;
-use crate::target::{Target, TargetArgs};
+use crate::target::{Target, TargetArgs, silent_recorder};
 
 /// Length of a whole id.
 const ID_DIGITS: usize = 32;
@@ -72,9 +71,7 @@ impl Client {
 
     /// Sends a request. An answer that is no success becomes an error with the recorder's reason.
     async fn checked(&self, request: RequestBuilder) -> Result<Response> {
-        let answer = request.send().await.map_err(|error| {
-            silent(self.pages(), &format!("{:#}", anyhow::Error::from(error.without_url())))
-        })?;
+        let answer = request.send().await.map_err(|error| silent_recorder(self.pages(), error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -85,14 +82,6 @@ impl Client {
         let problem: Value = answer.json().await.unwrap_or_default();
         let reason = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("it gave no reason");
         bail!("the recorder refused with {status}: {reason}")
-    }
-}
-
-/// The error for a recorder that does not answer (exit code 69).
-fn silent(address: &str, reason: &str) -> RuntimeError {
-    RuntimeError::Missing {
-        what: format!("the recorder does not answer at {address}: {reason}"),
-        advice: "start it with ./pitboss up, or select another with --recorder URL".to_owned(),
     }
 }
 
@@ -117,15 +106,5 @@ mod tests {
         assert_eq!(of("f"), Ok("ffff".to_owned()));
         assert!(of("abc").unwrap_err().contains("2 issues begin with abc"));
         assert!(of("1").unwrap_err().contains("there is no issue 1"));
-    }
-
-    #[test]
-    fn recorder_without_an_answer_is_named_with_what_to_do() {
-        let error = silent("http://127.0.0.1:8110", "connection refused");
-        assert_eq!(error.exit_code(), 69);
-        let text = error.to_string();
-        for part in ["http://127.0.0.1:8110", "connection refused", "./pitboss up", "--recorder URL"] {
-            assert!(text.contains(part), "{part}: {text}");
-        }
     }
 }
