@@ -20,7 +20,7 @@ use crate::protocol::check_in;
 /// Largest check-in in bytes, as for one in an envelope.
 const BYTES_MAX: usize = 100 * 1024;
 
-/// `GET` and `POST /api/{project}/cron/{slug}/{key}/`
+/// `GET` and `POST /api/{project}/cron/{slug}/{key}/`. `HEAD` is a check-in, too, because axum answers it as `GET` here and in Relay.
 pub(super) async fn with_key(
     State(ingest): State<Ingest>,
     Path((project, slug, key)): Path<(String, String, String)>,

@@ -51,6 +51,18 @@ async fn check_ins_by_url_are_listed_with_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn head_is_a_check_in_as_with_sentry() {
+    let recorder = Recorder::start(&[]).await;
+    for path in [format!("nightly/{}/?status=ok", key(3)), format!("nightly?status=ok&sentry_key={}", key(3))]
+    {
+        assert_eq!(fetch(check_in(&recorder, Method::HEAD, &path)).await.status(), 202, "{path}");
+        let other = fetch(check_in(&recorder, Method::PUT, &path)).await;
+        assert_eq!(other.status(), 405, "{path}");
+    }
+    assert_eq!(recorder.lines("/api/v1/check-ins").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn environments_of_a_monitor_share_its_settings() {
     let recorder = Recorder::start(&[]).await;
     let with_config = |minutes: u32| {
