@@ -21,10 +21,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use chassis::{
-    http::{Path, Query as UrlQuery},
-    problem::Problem,
-};
+use chassis::{http::Path, problem::Problem};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
@@ -38,6 +35,7 @@ use crate::{
         flags::{self, StoredChange},
         issues::{self, Issue, IssueDetail},
         lines::stream,
+        params::UrlQuery,
         state::{ListParams, Query, page, run_query, with_lag},
         traces::{self, Summary},
     },

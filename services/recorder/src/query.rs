@@ -17,6 +17,7 @@ pub(crate) mod logs;
 pub(crate) mod monitors;
 mod names;
 mod own_items;
+pub(crate) mod params;
 mod profiles;
 mod read_limit;
 pub(crate) mod scan;

@@ -4,7 +4,7 @@ pub(super) mod runtime;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 
 use super::{
     HTML,
@@ -14,6 +14,7 @@ use super::{
 use crate::query::{
     dashboards::{caches, flow::GroupFlow, queries, queues},
     lines::{WriteError, stream},
+    params::{UrlQueries, UrlQuery},
     scan::{Scanned, Window, WindowParams, window},
     state::Query,
 };
@@ -234,8 +235,7 @@ impl QueriesPage {
 /// `GET /dashboards/queries?period_s=&project=&system=&action=&domain=`
 pub(super) async fn queries_page(
     State(query): State<Query>,
-    UrlQuery(params): UrlQuery<WindowParams>,
-    UrlQuery(filter): UrlQuery<queries::Filter>,
+    UrlQueries(params, filter): UrlQueries<WindowParams, queries::Filter>,
 ) -> Result<Response, Problem> {
     let compute = move |query: &Query, window: Window| queries::compute(query, window, &filter);
     dashboard(&query, params, compute, QueriesPage::new).await

@@ -2,7 +2,8 @@
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
+use serde::Deserialize;
 
 use super::{
     HTML,
@@ -12,8 +13,16 @@ use super::{
 use crate::query::{
     feedback::{self, Feedback, Recent},
     lines::stream,
+    params::UrlQuery,
     state::{ListParams, Query, page as listed},
 };
+
+/// Parameters: `?project=`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct FeedbackParams {
+    #[serde(default)]
+    project: Option<String>,
+}
 
 /// One entry, formatted.
 struct FeedbackLine {
@@ -43,9 +52,9 @@ impl FeedbackPage {
 /// `GET /feedback?project=`
 pub(super) async fn page(
     State(query): State<Query>,
-    UrlQuery(params): UrlQuery<ListParams>,
+    UrlQuery(params): UrlQuery<FeedbackParams>,
 ) -> Result<Response, Problem> {
-    let project = listed(&query, &params, 0)?.project;
+    let project = listed(&query, &ListParams::of(None, params.project), 0)?.project;
     let mut response = stream(&query, HTML, move |query, out| {
         FeedbackPage::new(query, feedback::recent(query, project)?).write_into(out)?;
         Ok(())

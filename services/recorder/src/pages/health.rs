@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 
 use super::{
     HTML,
@@ -12,6 +12,7 @@ use super::{
 use crate::query::{
     health::{self, Health, HealthParams, ReleaseHealth},
     lines::stream,
+    params::UrlQuery,
     state::Query,
 };
 

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 
 use super::{
     HTML,
@@ -17,6 +17,7 @@ use crate::{
     query::{
         lines::stream,
         logs::{self, Found, LEVELS, SearchParams},
+        params::UrlQuery,
         state::Query,
     },
 };

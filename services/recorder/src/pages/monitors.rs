@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 
 use super::{
     HTML,
@@ -12,6 +12,7 @@ use super::{
 use crate::query::{
     lines::stream,
     monitors::{self, Clock, Monitor, Monitors, PERIOD_S},
+    params::UrlQueries,
     scan::{WindowParams, window},
     state::Query,
 };
@@ -73,8 +74,7 @@ fn every(interval_s: u64) -> String {
 /// `GET /monitors?since=&project=&period_s=&at=`
 pub(super) async fn page(
     State(query): State<Query>,
-    UrlQuery(params): UrlQuery<WindowParams>,
-    UrlQuery(time): UrlQuery<Clock>,
+    UrlQueries(params, time): UrlQueries<WindowParams, Clock>,
 ) -> Result<Response, Problem> {
     let window = window(&query, &params.or_period_s(PERIOD_S))?;
     let at = time.time();

@@ -14,11 +14,12 @@ mod rows;
 pub(crate) mod runtime;
 
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 use serde::Serialize;
 
 use super::{
     lines::{WriteError, stream},
+    params::{UrlQueries, UrlQuery},
     scan::{Window, WindowParams, window},
     state::Query,
 };
@@ -62,8 +63,7 @@ pub(super) async fn queues_json(
 /// `GET /api/v1/dashboards/queries?since=&project=&period_s=&system=&action=&domain=`
 pub(super) async fn queries_json(
     State(query): State<Query>,
-    UrlQuery(params): UrlQuery<WindowParams>,
-    UrlQuery(filter): UrlQuery<queries::Filter>,
+    UrlQueries(params, filter): UrlQueries<WindowParams, queries::Filter>,
 ) -> Result<Response, Problem> {
     let compute = move |query: &Query, window: Window| queries::compute(query, window, &filter);
     dashboard(&query, &params, compute).await

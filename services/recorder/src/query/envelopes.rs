@@ -4,15 +4,13 @@ use std::io::{self, Write};
 
 use axum::{extract::State, response::Response};
 use base64::{prelude::BASE64_STANDARD, write::EncoderWriter};
-use chassis::{
-    http::{Path, Query as UrlQuery},
-    problem::Problem,
-};
+use chassis::{http::Path, problem::Problem};
 use http::HeaderValue;
 use serde::Deserialize;
 
 use super::{
     lines::{ListedEnvelope, NDJSON, Out, WriteError, each_envelope, stream, write_without_newlines},
+    params::{UrlQueries, UrlQuery},
     state::{ListParams, Query, page, run_query},
 };
 use crate::{
@@ -25,13 +23,20 @@ use crate::{
 /// Content type of an envelope.
 const ENVELOPE: &str = "application/x-sentry-envelope";
 
+/// Parameter `type` of the listing: types of items, with commas between them.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct TypeParams {
+    #[serde(default, rename = "type")]
+    item_type: Option<String>,
+}
+
 /// `GET /api/v1/envelopes?since=&project=&type=&limit=`
 pub(super) async fn list(
     State(query): State<Query>,
-    UrlQuery(params): UrlQuery<ListParams>,
+    UrlQueries(params, types): UrlQueries<ListParams, TypeParams>,
 ) -> Result<Response, Problem> {
     let page = page(&query, &params, u32::MAX)?;
-    let types: Vec<String> = params
+    let types: Vec<String> = types
         .item_type
         .iter()
         .flat_map(|list| list.split(','))

@@ -11,11 +11,12 @@ use std::{
 };
 
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::{
     lines::{WriteError, stream},
+    params::UrlQuery,
     state::{ListParams, Query, page},
 };
 use crate::index::{

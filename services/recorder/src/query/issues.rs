@@ -3,10 +3,7 @@
 use std::collections::HashSet;
 
 use axum::{Json, extract::State, response::Response};
-use chassis::{
-    http::{Path, Query as UrlQuery},
-    problem::Problem,
-};
+use chassis::{http::Path, problem::Problem};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -14,6 +11,7 @@ use super::{
     attachments::{Attachment, attachments},
     issue_states::{IssueState, state_now},
     lines::{NDJSON, WriteError, stream, with_envelope, write_line},
+    params::UrlQuery,
     read_limit::ReadLimit,
     state::{ListParams, Query, page, run_query, with_lag},
 };

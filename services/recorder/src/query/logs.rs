@@ -11,12 +11,13 @@ use std::{
 };
 
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::{
     lines::{ListedEnvelope, WriteError, stream, with_envelope},
-    state::{ListParams, Query, page},
+    params::UrlQuery,
+    state::{ListParams, Query, checked_limit, page},
 };
 use crate::{
     index::{
@@ -51,10 +52,7 @@ pub(crate) const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error",
 const TEXT_BYTES_MAX: usize = 1_000;
 
 /// Parameters: `?trace=&level=&attribute=&text=&project=&before=&limit=`. An empty one is as none, because forms send it.
-///
-/// One with another name is refused: without the filter that was meant, the entries found would be wrong.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct SearchParams {
     #[serde(default)]
     pub(crate) trace: String,
@@ -172,7 +170,7 @@ pub(crate) fn search(query: &Query, params: &SearchParams) -> Result<Search, Pro
         text: given(text).map(|text| text.to_lowercase()),
         project: page(query, &ListParams::of(None, given(project)), 0)?.project,
         before,
-        limit: limit.unwrap_or(ENTRIES).clamp(1, ENTRIES_MAX) as usize,
+        limit: checked_limit(*limit)?.unwrap_or(ENTRIES).min(ENTRIES_MAX) as usize,
     })
 }
 

@@ -11,11 +11,12 @@ use std::{
 };
 
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::{
     lines::{ListedEnvelope, WriteError, stream},
+    params::UrlQueries,
     scan::{Scanned, Window, WindowParams, scan, window},
     state::Query,
 };
@@ -103,8 +104,7 @@ type Key = (String, String, String);
 /// `GET /api/v1/monitors?since=&project=&period_s=&at=`
 pub(super) async fn list(
     State(query): State<Query>,
-    UrlQuery(params): UrlQuery<WindowParams>,
-    UrlQuery(clock): UrlQuery<Clock>,
+    UrlQueries(params, clock): UrlQueries<WindowParams, Clock>,
 ) -> Result<Response, Problem> {
     let window = window(&query, &params.or_period_s(PERIOD_S))?;
     let at = clock.time();

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{extract::State, response::Response};
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 use serde::Serialize;
 
 use super::{
     lines::{ListedEnvelope, WriteError, stream},
+    params::UrlQuery,
     scan::{Scanned, Window, WindowParams, scan, window},
     state::Query,
 };

@@ -3,15 +3,13 @@
 use std::io::Read as _;
 
 use axum::{Json, extract::State, response::Response};
-use chassis::{
-    http::{Path, Query as UrlQuery},
-    problem::Problem,
-};
+use chassis::{http::Path, problem::Problem};
 use serde::Serialize;
 use serde_json::{Map, Value, value::to_raw_value};
 
 use super::{
     lines::{ListedEnvelope, NDJSON, Out, WriteError, each_envelope, stream, with_envelope, write_line},
+    params::UrlQuery,
     signals::payload_members,
     state::{ListParams, Query, page, run_query, with_lag},
 };

@@ -7,12 +7,13 @@ use axum::{
     response::Response,
     routing::{MethodRouter, get},
 };
-use chassis::{http::Query as UrlQuery, problem::Problem};
+use chassis::problem::Problem;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     lines::{ListedEnvelope, NDJSON, Out, WriteError, each_envelope, stream, write_line},
+    params::UrlQuery,
     state::{ListParams, Query, page},
 };
 use crate::protocol::{

@@ -101,7 +101,7 @@ impl Query {
     }
 }
 
-/// Parameters of every listing: `?since=&project=&limit=`. Only the listing of envelopes uses `type`.
+/// Parameters of every listing: `?since=&project=&limit=`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct ListParams {
     #[serde(default)]
@@ -110,14 +110,12 @@ pub(crate) struct ListParams {
     project: Option<String>,
     #[serde(default)]
     limit: Option<u32>,
-    #[serde(default, rename = "type")]
-    pub(super) item_type: Option<String>,
 }
 
 impl ListParams {
     /// Returns parameters without a limit.
-    pub(super) fn of(since: Option<u64>, project: Option<String>) -> Self {
-        Self { since, project, limit: None, item_type: None }
+    pub(crate) fn of(since: Option<u64>, project: Option<String>) -> Self {
+        Self { since, project, limit: None }
     }
 
     /// Returns the requested project.
@@ -135,7 +133,16 @@ pub(crate) fn page(query: &Query, params: &ListParams, limit: u32) -> Result<Pag
         }
         None => None,
     };
-    Ok(Page { since: params.since.unwrap_or(0), project, limit: params.limit.unwrap_or(limit) })
+    let limit = checked_limit(params.limit)?.unwrap_or(limit);
+    Ok(Page { since: params.since.unwrap_or(0), project, limit })
+}
+
+/// Checks a requested number of rows. An answer without rows would look as if there were none.
+pub(super) fn checked_limit(limit: Option<u32>) -> Result<Option<u32>, Problem> {
+    match limit {
+        Some(0) => Err(Problem::bad_request("limit must be at least 1")),
+        limit => Ok(limit),
+    }
 }
 
 /// The error for a project that does not exist. It names those that do.

@@ -3,14 +3,12 @@
 use std::sync::PoisonError;
 
 use axum::{extract::State, response::Response};
-use chassis::{
-    http::{Path, Query as UrlQuery},
-    problem::Problem,
-};
+use chassis::{http::Path, problem::Problem};
 use serde::Serialize;
 
 use super::{
     lines::{NDJSON, WriteError, stream, with_envelope, write_line},
+    params::UrlQuery,
     read_limit::ReadLimit,
     state::{ListParams, Query, page, run_query, with_lag},
 };

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chassis::{
-    http::{Path, Query as UrlQuery, RawBody},
+    http::{Path, RawBody},
     problem::Problem,
 };
 use http::{HeaderMap, StatusCode};
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::{
     admin::authorise,
     issues, own_items,
+    params::UrlQuery,
     state::{Query, run_query, unknown_project, with_lag},
 };
 use crate::{
@@ -193,7 +194,6 @@ async fn with_known_release(query: &Query, issue: Uuid, command: Command) -> Res
 
 /// Parameters of the deletion of a release.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct ReleaseParams {
     project: String,
     release: String,

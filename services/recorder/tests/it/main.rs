@@ -16,6 +16,7 @@ mod malformed;
 mod modes;
 mod otlp;
 mod pages;
+mod params;
 mod parser;
 mod power_cut;
 mod protocol;
