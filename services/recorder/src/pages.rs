@@ -11,6 +11,7 @@ mod health;
 mod issue_state;
 mod logs;
 mod monitors;
+pub(crate) mod problem;
 mod scorecard;
 mod waterfall;
 

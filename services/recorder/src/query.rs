@@ -32,7 +32,7 @@ pub(crate) mod traces;
 mod triage;
 
 use axum::{
-    Router,
+    Router, middleware,
     routing::{get, post, put},
 };
 use chassis::problem::Problem;
@@ -75,10 +75,11 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/scorecard", put(scorecard::put).get(scorecard::get))
         .route("/api/v1/status", get(admin::status))
         .merge(pages::router())
-        .fallback(|| async { Problem::not_found() })
+        .fallback(|| async { Problem::not_found().detail("there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
             Problem::new(http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
         })
         .with_state(query)
+        .layer(middleware::from_fn(pages::problem::problems_as_pages))
         .layer(CatchPanicLayer::new())
 }

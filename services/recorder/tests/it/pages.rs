@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Recorder, error, store_bet, transaction};
+use crate::support::{Recorder, error, fetch, store_bet, transaction};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const EVIL: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
@@ -87,6 +87,40 @@ async fn text_from_senders_is_escaped() {
             assert!(!html.contains(markup), "{path} has {markup}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistyped_address_is_a_page_in_a_browser() {
+    let recorder = Recorder::start(&[]).await;
+    let get = async |path: &str, accept: &str| {
+        fetch(recorder.client.get(format!("{}{path}", recorder.query)).header("accept", accept)).await
+    };
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for (path, status, text) in [
+        ("/nonsense", 404, "Not found: there is nothing at this address"),
+        ("/dashboards/queue", 404, "nothing at this address"),
+        ("/issues/nonsense", 404, "Not found"),
+        ("/?project=gamma", 400, "there are gateway, user, game, payment"),
+        ("/feedback?projekt=game", 400, "unknown parameter `projekt`"),
+        ("/logs?level=%3Cscript%3E", 400, "level must be one of"),
+        ("/?project=%3Cscript%3Ealert(1)", 400, "alert(1)"),
+    ] {
+        let response = get(path, browser).await;
+        assert_eq!(response.status(), status, "{path}");
+        let header = |name: &str| response.headers()[name].to_str().expect("text").to_owned();
+        assert_eq!(header("content-type"), "text/html; charset=utf-8", "{path}");
+        assert!(header("content-security-policy").contains("default-src 'none'"), "{path}");
+        let html = response.text().await.expect("text");
+        assert!(html.contains(text) && html.contains("href=\"/dashboards/queues\""), "{path}: {html}");
+        assert!(!html.contains("<script"), "{html}");
+        let response = get(path, "*/*").await;
+        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{path}");
+    }
+    let response = get("/api/v1/issues?projekt=game", browser).await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(response.headers()["content-type"], "application/problem+json", "an address for programs");
+    assert!(page(&recorder, "/").await.contains("No trace yet"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
