@@ -12,6 +12,7 @@ use crate::commands::{
     Context, audit, bench, bet, debug, dlq, doctor, down, drill, fault, issue, kafka, lag, load, logs, part,
     ready, secrets, sentry, status, supervise, test, topics, trace, up, verify,
 };
+use crate::help;
 use crate::output::Output;
 
 /// Pitboss: a casino on Kafka that you can break on purpose, to see what Sentry shows of it.
@@ -102,7 +103,10 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     {
         return become_part(parent, program, args);
     }
-    let cli = Cli::parse_from(args);
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return help::show(&error),
+    };
     let context = Context { output: Output::new(cli.json), port_base: cli.port_base };
     // The HTTP client needs a TLS provider, although no part uses TLS. A provider that was installed before stays.
     drop(rustls::crypto::ring::default_provider().install_default());

@@ -18,6 +18,7 @@ pub mod drill;
 pub mod evidence;
 mod failures;
 pub mod flag_file;
+mod help;
 mod interrupts;
 pub mod lag;
 pub mod load_generator;

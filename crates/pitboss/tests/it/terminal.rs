@@ -1,4 +1,4 @@
-//! Secrets are not shown on a terminal.
+//! What is different on a terminal: secrets are not shown, and the help fits.
 
 use std::process::{Command, Stdio};
 
@@ -29,4 +29,20 @@ fn secrets_are_not_shown_on_terminal() {
     for secret in [&secrets.jwt_secret, &secrets.operator_token, &secrets.internal_token] {
         assert!(!text.contains(secret.as_str()), "{text}");
     }
+}
+
+#[test]
+fn help_fits_the_terminal() {
+    const COLUMNS: usize = 60;
+    let python = tools::on_path("python3").expect("python3 is needed: see ./pitboss doctor");
+    let script = format!("stty cols {COLUMNS} rows 24 && exec \"$0\" load --help");
+    let output = Command::new(python)
+        .args(["-c", ON_A_TERMINAL, "sh", "-c", &script, env!("CARGO_BIN_EXE_pitboss")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = expect_exit(&output, 0);
+    let text = console::strip_ansi_codes(&text);
+    assert!(text.contains("Usage: pitboss load"), "{text}");
+    assert!(text.lines().all(|line| console::measure_text_width(line) <= COLUMNS), "{text}");
 }
