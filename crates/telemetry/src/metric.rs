@@ -181,6 +181,8 @@ metrics! {
     CacheErrors = "cache.errors", Counter, None, Summed;
     /// Reads of the cache, by `hit`.
     CacheReads = "cache.reads", Counter, None, Summed;
+    /// Commands sent to the document store, by `collection`. Writes and reads that were made at the same time share one.
+    StoreCommands = "store.commands", Counter, None, Local;
     /// Failed database operations, by `class`.
     StoreErrors = "store.errors", Counter, None, Summed;
 

@@ -37,12 +37,13 @@ impl Context {
         }
     }
 
-    /// Runs an operation within the operation's time-out. A time-out is `Transient`, because the outcome is unknown.
+    /// Counts a command and runs it within the operation's time-out. A time-out is `Transient`, because the outcome is unknown.
     pub(crate) async fn in_time<R>(
         &self,
         collection: &'static str,
         operation: impl Future<Output = Result<R, StoreError>>,
     ) -> Result<R, StoreError> {
+        metric::count(Metric::StoreCommands, 1, &[("collection", collection)]);
         match tokio::time::timeout(Duration::from_millis(self.operation_timeout_ms), operation).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(StoreError::timed_out(collection, self.operation_timeout_ms)),

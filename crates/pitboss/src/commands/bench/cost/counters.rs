@@ -11,11 +11,12 @@ use super::shares::{Divisors, Share};
 use crate::target::Target;
 
 /// Counters that are read, with their names in the table. All of them have labels and no unit.
-const COUNTERS: [(Metric, &str); 6] = [
+const COUNTERS: [(Metric, &str); 7] = [
     (Metric::BetsSettled, "bets settled"),
     (Metric::HttpRequests, "HTTP requests"),
     (Metric::BusPublishCount, "records published"),
     (Metric::BusRecordsCompleted, "records handled"),
+    (Metric::StoreCommands, "store commands"),
     (Metric::CacheReads, "cache reads"),
     (Metric::WireFrames, "Kafka frames of user"),
 ];
