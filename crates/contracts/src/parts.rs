@@ -214,6 +214,11 @@ impl Ports {
         self.base + 21
     }
 
+    /// Sentry's Spotlight, the second witness, which only `up --spotlight` starts.
+    pub const fn spotlight(self) -> u16 {
+        self.base + 25
+    }
+
     /// The document store.
     pub const fn mongo(self) -> u16 {
         self.http(Part::Mongo)

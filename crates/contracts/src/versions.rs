@@ -18,6 +18,8 @@ pub struct Versions {
     pub java: Java,
     /// Python packages for tests.
     pub python: Python,
+    /// Sentry's Spotlight and what it needs.
+    pub spotlight: Spotlight,
     /// The base system of the service images.
     pub debian: Debian,
     /// The toolchain.
@@ -80,6 +82,18 @@ pub struct Python {
     pub sentry_sdk: String,
     /// The package that lets the SDK compress with br.
     pub brotli: String,
+}
+
+/// Sentry's Spotlight, for `up --spotlight` only.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spotlight {
+    /// The package `@spotlightjs/spotlight`.
+    pub version: String,
+    /// The oldest supported Node.js.
+    pub node_minimum: String,
+    /// The oldest supported npm.
+    pub npm_minimum: String,
 }
 
 /// The base system of the service images.

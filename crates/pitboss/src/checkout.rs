@@ -39,6 +39,9 @@ pub struct Running {
     /// `true` after a finished `up`. A killed one may have left any step undone.
     #[serde(default)]
     pub complete: bool,
+    /// `true` if Spotlight runs beside the platform (`up --spotlight`).
+    #[serde(default)]
+    pub spotlight: bool,
 }
 
 /// This checkout.

@@ -4,6 +4,7 @@ mod jars;
 pub mod kafka;
 pub mod mongo;
 pub mod redis;
+pub mod spotlight;
 
 use contracts::parts::{Part, Ports};
 use contracts::versions::versions;

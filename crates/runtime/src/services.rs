@@ -17,6 +17,8 @@ use crate::{Layout, RuntimeError, dotenv};
 
 /// Prefixes of the variables that make the recorder send copies to a real Sentry.
 const FORWARDING: [&str; 2] = ["PITBOSS_FORWARD_DSN_", "PITBOSS__FORWARD__"];
+/// Variable by which the recorder gets the address of the second witness. Only `up --spotlight` sets it.
+const SECOND_WITNESS: &str = "PITBOSS__RECORDER__SECOND_WITNESS";
 /// Time from SIGTERM to SIGKILL. It is longer than a service's drain and exit together, so that its own deadlines take effect first.
 pub const STOP_DEADLINE_MS: u64 = 15_000;
 
@@ -35,6 +37,8 @@ pub struct Platform<'a> {
     pub user_variables: &'a BTreeMap<String, String>,
     /// What receives the telemetry of the services.
     pub receiver: Receiver,
+    /// Spotlight runs, and the recorder copies envelopes to it.
+    pub spotlight: bool,
 }
 
 /// Variable by which the user names the release of the services.
@@ -132,7 +136,7 @@ fn needs(part: Part) -> &'static [Part] {
 /// Complete environment of one service. A test compares the compose file with it.
 #[must_use]
 pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, String> {
-    let Platform { layout, ports, secrets, release, user_variables, receiver } = platform;
+    let Platform { layout, ports, secrets, release, user_variables, receiver, spotlight } = platform;
     let infra = InfraPorts::from(*ports);
     let local = |port: u16| format!("127.0.0.1:{port}");
     let url = |port: u16| format!("http://127.0.0.1:{port}");
@@ -196,6 +200,9 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
     let passed = user_variables.iter().filter(|(name, _)| is_passed_to(part, name, user_variables));
     environment.extend(passed.map(|(n, v)| (n.clone(), v.clone())));
     environment.extend(own(&fixed));
+    if *spotlight && part == Part::Recorder {
+        environment.extend(own(&[(SECOND_WITNESS, local(ports.spotlight()))]));
+    }
     environment.extend(own(&secrets.read_by(part)));
     environment
 }
@@ -217,6 +224,7 @@ fn is_passed_to(part: Part, name: &str, user_variables: &BTreeMap<String, String
     }
     match name {
         secrets::WEBHOOK_SECRET_OLD => part == Part::Payment,
+        SECOND_WITNESS => false,
         _ => !secrets::VARIABLES.contains(&name),
     }
 }
@@ -242,6 +250,7 @@ mod tests {
             ("PITBOSS__SECURITY__WEBHOOK_SECRET_OLD", "theirs"),
             ("PITBOSS_FORWARD_DSN_GAME", "https://k@o1.example/2"),
             ("https_proxy", "http://proxy:3128"),
+            (SECOND_WITNESS, "elsewhere:1"),
         ];
         let user_variables = user_variables.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
         let ports = Ports::new(18_100).unwrap();
@@ -252,6 +261,7 @@ mod tests {
             release: "pitboss@0.1.0",
             user_variables: &user_variables,
             receiver: Receiver::Recorder,
+            spotlight: false,
         })
     }
 
@@ -305,6 +315,18 @@ mod tests {
         assert!(environment["SENTRY_DSN"].ends_with("@127.0.0.1:18101/3"));
         assert_eq!(environment["PITBOSS__OPS__ADDRESS"], "127.0.0.1:18133");
         assert!(!environment.keys().any(|name| name.to_ascii_lowercase().contains("proxy")));
+    }
+
+    #[test]
+    fn recorder_copies_to_spotlight_only_if_it_runs() {
+        with_platform(|s| {
+            let address = |part, spotlight| {
+                environment(part, &Platform { spotlight, ..s.clone() }).get(SECOND_WITNESS).cloned()
+            };
+            assert_eq!(address(Part::Recorder, true).as_deref(), Some("127.0.0.1:18125"));
+            assert_eq!(address(Part::Recorder, false), None, "whatever the user sets");
+            assert_eq!(address(Part::Game, true), None);
+        });
     }
 
     #[test]

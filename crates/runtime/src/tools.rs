@@ -106,6 +106,22 @@ pub const PYTHON: Tool = Tool {
     needed_for: "the tests that use Sentry's own libraries",
     debian_package: "python3-venv",
 };
+/// Runs Spotlight.
+pub const NODE: Tool = Tool {
+    name: "node",
+    programs: &["node", "nodejs"],
+    version_argument: Some("--version"),
+    needed_for: "Sentry's Spotlight (only ./pitboss up --spotlight)",
+    debian_package: "nodejs",
+};
+/// Fetches Spotlight.
+pub const NPM: Tool = Tool {
+    name: "npm",
+    programs: &["npm"],
+    version_argument: Some("--version"),
+    needed_for: "fetching Sentry's Spotlight (once)",
+    debian_package: "npm",
+};
 
 /// Result of checking a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -50,6 +50,9 @@ pub struct Recorder {
     /// Time after which a new, regressed or escalating issue is ongoing.
     #[validate(range(min = 1, max = 31_536_000))]
     pub ongoing_after_s: u64,
+    /// Address of a second witness on this machine, which gets a copy of every envelope. `./pitboss up --spotlight` sets it.
+    #[serde(default)]
+    pub second_witness: Option<SocketAddr>,
     /// Answers 200 before the envelope is stored. This breaks the recorder's guarantee on purpose, so that the test of the
     /// guarantee can be shown to fail.
     #[serde(default)]

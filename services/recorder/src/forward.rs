@@ -5,6 +5,8 @@
 //! is made at a time ([`large`]). Items that the target limits are left out.
 //! A copy that does not fit, is refused or fails is dropped and never retried. Every loss is counted by project and
 //! category, shown in the status, and reported to the target in a client report, as an SDK does.
+//!
+//! A second witness on this machine ([`witness`]) gets copies in the same way, of all projects and from a queue of its own.
 
 mod copy;
 mod form;
@@ -13,9 +15,10 @@ mod queue;
 mod stats;
 mod targets;
 mod volume;
+mod witness;
 mod worker;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use futures::future::join_all;
 use tokio::sync::Semaphore;
@@ -30,11 +33,13 @@ use crate::{
 pub use stats::{ForwardState, LastError};
 pub use targets::{Target, TargetError, targets};
 pub use volume::Volume;
+pub use witness::NotLoopback;
 
 use copy::Keys;
 use large::{FileRoom, LargeCopy};
 use queue::{Queue, QueuedCopy};
 use stats::CopyStats;
+use witness::SecondWitness;
 use worker::Worker;
 
 /// Total size of the waiting copies of one class. Each project has an equal share.
@@ -50,6 +55,7 @@ type Queues = HashMap<u32, (Arc<Queue>, Arc<CopyStats>)>;
 pub struct Forwarder {
     queues: Arc<Queues>,
     room: FileRoom,
+    witness: Option<SecondWitness>,
 }
 
 impl Forwarder {
@@ -73,17 +79,36 @@ impl Forwarder {
                 workers.push(Worker::new(target, keys, queue, stats, client, limits, large));
             }
         }
-        Ok((Self { queues: Arc::new(queues), room: FileRoom::default() }, ForwardTask(workers)))
+        let forwarder = Self { queues: Arc::new(queues), room: FileRoom::default(), witness: None };
+        Ok((forwarder, ForwardTask(workers)))
+    }
+
+    /// Adds the second witness at this address, and the sender of its copies to `task`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be created.
+    pub fn with_witness(
+        self,
+        address: SocketAddr,
+        limits: Limits,
+        task: &mut ForwardTask,
+    ) -> Result<Self, reqwest::Error> {
+        let (witness, worker) = SecondWitness::new(address, limits)?;
+        task.0.push(worker);
+        Ok(Self { witness: Some(witness), ..self })
     }
 
     /// Returns true when the envelopes of this project are forwarded.
     #[must_use]
     pub fn has_target(&self, project: u32) -> bool {
-        self.queues.contains_key(&project)
+        self.witness.is_some() || self.queues.contains_key(&project)
     }
 
     /// Queues a copy without waiting. `volumes` are counted as lost if the copy is dropped.
     pub fn push(&self, project: u32, kind: BodyKind, encoding: Encoding, body: Body, volumes: Vec<Volume>) {
+        if let Some(witness) = &self.witness {
+            witness.push(kind, encoding, &body, &volumes);
+        }
         let Some((queue, stats)) = self.queues.get(&project) else { return };
         match body {
             Body::Memory(body) => {
@@ -104,12 +129,18 @@ impl Forwarder {
         }
     }
 
-    /// Returns the state of each project's copies, ordered by project name.
+    /// Returns the state of each project's copies, ordered by project name. Those for the second witness are not among them.
     #[must_use]
     pub fn states(&self) -> Vec<ForwardState> {
         let mut states: Vec<_> = self.queues.values().map(|(_, stats)| stats.state()).collect();
         states.sort_by(|a, b| a.project.cmp(&b.project));
         states
+    }
+
+    /// Returns the state of the copies for the second witness, if there is one.
+    #[must_use]
+    pub fn witness_state(&self) -> Option<ForwardState> {
+        self.witness.as_ref().map(SecondWitness::state)
     }
 }
 

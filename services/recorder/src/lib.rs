@@ -31,7 +31,7 @@ use chassis::{Failure, Lifecycle, Listeners, Shutdown, operator::Operator};
 
 use crate::{
     config::{Config, QUERY},
-    forward::Forwarder,
+    forward::{Forwarder, NotLoopback},
     index::Index,
     ingest::{Admission, Answered, Ingest, ModeSwitch, Spool},
     journal::Journal,
@@ -76,7 +76,11 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     let answered = Arc::new(Answered::default());
     let targets = forward::targets(&config.forward, std::env::vars_os(), &projects)
         .map_err(Failure::invalid_setting)?;
-    let (forwarder, forward_task) = Forwarder::new(targets, &projects, config.limits.body())?;
+    let (mut forwarder, mut forward_task) = Forwarder::new(targets, &projects, config.limits.body())?;
+    if let Some(address) = config.recorder.second_witness {
+        let address = NotLoopback::check(address).map_err(Failure::invalid_setting)?;
+        forwarder = forwarder.with_witness(address, config.limits.body(), &mut forward_task)?;
+    }
     lifecycle.background("forward", |stop| forward_task.run(stop));
     let spool = Spool::new(&config.recorder.data_dir, config.limits.spool_bytes_max);
     let ingest = Ingest {

@@ -15,6 +15,7 @@ fn all_ports(ports: Ports) -> Vec<(String, u16)> {
     all.push(("controller".into(), ports.kafka_controller()));
     all.push(("wire".into(), ports.wire()));
     all.push(("broker's listener for wire".into(), ports.kafka_wire()));
+    all.push(("spotlight".into(), ports.spotlight()));
     all
 }
 
@@ -28,7 +29,7 @@ fn ports_do_not_collide() {
                 panic!("{owner} and {other} share port {port}");
             }
         }
-        assert_eq!(owners.len(), 13 + 10 + 5);
+        assert_eq!(owners.len(), 13 + 10 + 6);
     }
     assert!(Ports::new(80).is_err());
     assert!(Ports::new(BASE_PORT_MAX + 1).is_err());
@@ -45,6 +46,7 @@ fn default_ports_match_the_contract() {
     assert_eq!(ports.kafka_controller(), 8121);
     assert_eq!((ports.mongo(), ports.redis()), (8122, 8123));
     assert_eq!((ports.http(Part::Wire), ports.wire(), ports.kafka_wire()), (8111, 8112, 8124));
+    assert_eq!(ports.spotlight(), 8125);
     assert_eq!(ports.ops(Part::Gateway), Some(8130));
     assert_eq!(ports.ops(Part::Partners), Some(8138));
     assert_eq!(ports.ops(Part::Wire), Some(8141));

@@ -1,5 +1,5 @@
-//! `pitboss status`: shows the state of every part and of the copies for a real Sentry. Exit code 0 only if all parts are ready,
-//! even if Sentry accepts no copy.
+//! `pitboss status`: shows the state of every part and of the copies for a real Sentry and for Spotlight. Exit code 0 only if all parts
+//! are ready, even if Sentry accepts no copy.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Deadline for the recorder's answer, without which the status is shown too.
 const RECORDER_DEADLINE: Duration = Duration::from_secs(1);
 
-/// State of one project's copies for a real Sentry, as the recorder reports it.
+/// State of one project's copies for a real Sentry, or of those for the second witness, as the recorder reports it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Forwarding {
     /// The project.
@@ -68,6 +68,19 @@ struct StatusJson<'a> {
     /// Absent if nothing is forwarded, or the recorder does not answer.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     forward: &'a [Forwarding],
+    /// Absent without `up --spotlight`, or if the recorder does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_witness: Option<&'a Forwarding>,
+}
+
+/// Copies of the recorder, by their target.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Copies {
+    /// Those for a real Sentry.
+    #[serde(default)]
+    forward: Vec<Forwarding>,
+    /// Those for the second witness.
+    pub(crate) second_witness: Option<Forwarding>,
 }
 
 /// Arguments of `status`.
@@ -90,15 +103,15 @@ impl StatusArgs {
                 Err(error) => return Err(error.into()),
             };
             let code = if status.all_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-            let forward = match status.part(Part::Recorder.as_str()) {
-                Some(_) => forwarding(&checkout).await.unwrap_or_default(),
-                None => Vec::new(),
+            let copies = match status.part(Part::Recorder.as_str()) {
+                Some(_) => copies(&checkout).await.unwrap_or_default(),
+                None => Copies::default(),
             };
             if self.watch && !output.json {
                 // Without a terminal, the tables are printed one after the other.
                 drop(Term::stdout().clear_screen());
             }
-            print(&status, &forward, output)?;
+            print(&status, &copies, output)?;
             if !self.watch {
                 return Ok(code);
             }
@@ -111,27 +124,28 @@ impl StatusArgs {
 }
 
 /// Reads the state of the copies from the recorder. `None` on any failure, because the recorder's own line shows its state.
-async fn forwarding(checkout: &Checkout) -> Option<Vec<Forwarding>> {
-    #[derive(Deserialize)]
-    struct Recorder {
-        #[serde(default)]
-        forward: Vec<Forwarding>,
-    }
+async fn copies(checkout: &Checkout) -> Option<Copies> {
     let client = reqwest::Client::builder().no_proxy().timeout(RECORDER_DEADLINE).build().ok()?;
     let port = checkout.ports().ok()?.recorder_query();
     let answer = client.get(format!("http://127.0.0.1:{port}/api/v1/status")).send().await.ok()?;
-    answer.json::<Recorder>().await.ok().map(|recorder| recorder.forward)
+    answer.json().await.ok()
 }
 
-fn print(status: &Status, forward: &[Forwarding], output: &Output) -> Result<()> {
+fn print(status: &Status, copies: &Copies, output: &Output) -> Result<()> {
+    let Copies { forward, second_witness } = copies;
     if output.json {
-        output.line(&serde_json::to_string(&StatusJson { status, forward })?);
+        let second_witness = second_witness.as_ref();
+        output.line(&serde_json::to_string(&StatusJson { status, forward, second_witness })?);
     } else if status.parts.is_empty() {
         output.problem(&RuntimeError::NotRunning.to_string(), 1);
     } else {
         output.line(&text(status, output));
         if !forward.is_empty() {
             output.line(&format!("\ncopies for a real Sentry:\n{}", forward_text(forward, output)));
+        }
+        if let Some(state) = second_witness {
+            let state = std::slice::from_ref(state);
+            output.line(&format!("\ncopies for Spotlight:\n{}", forward_text(state, output)));
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use contracts::Part;
 use runtime::pids::{self, Lock};
 use runtime::receiver::Receiver;
 use runtime::services::release;
-use runtime::{fetch, launch};
+use runtime::{fetch, infra, launch};
 
 use crate::checkout::{Checkout, Running};
 use crate::commands::Context;
@@ -36,6 +36,10 @@ pub struct UpArgs {
     /// Do not play a bet at the end
     #[arg(long)]
     no_bet: bool,
+    /// Also start Sentry's Spotlight as a second witness, to which the recorder copies every envelope (docs/SPOTLIGHT.md).
+    /// Needs node and npm
+    #[arg(long)]
+    spotlight: bool,
     /// Start only these parts, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "PARTS")]
     only: Vec<String>,
@@ -99,19 +103,28 @@ async fn bring_up(
     if runs && let Some(running) = checkout.running().filter(|r| r.port_base != ports.base()) {
         bail!("the platform runs at ports from {}: stop it first with ./pitboss down", running.port_base);
     }
-    prepare::ports_are_free(checkout, &parts).await?;
+    // The recorder of a platform that is changed in part keeps its second witness.
+    let keeps_spotlight = !args.only.is_empty() && runs && checkout.running().is_some_and(|r| r.spotlight);
+    let spotlight = args.spotlight || keeps_spotlight;
+    prepare::ports_are_free(checkout, &parts, spotlight).await?;
     prepare::disk_has_room(layout)?;
+    if spotlight {
+        infra::spotlight::check_tools(layout)?;
+    }
     let services = parts.iter().any(|p| p.is_service());
     let building = services && !args.no_build;
     let purpose = if building { Purpose::Build } else { Purpose::Run };
     prepare::tools(checkout, steps, Consent::new(args.yes), purpose).await?;
     prepare::downloads(checkout, steps).await?;
+    if spotlight {
+        prepare::spotlight(layout, steps).await?;
+    }
     if building {
         prepare::programs(layout, steps).await?;
     }
     let was_complete = checkout.running().is_some_and(|r| r.complete);
     let release = release(layout, env!("CARGO_PKG_VERSION"), &checkout.service_variables());
-    let mut running = Running { port_base: ports.base(), release, complete: false };
+    let mut running = Running { port_base: ports.base(), release, complete: false, spotlight };
     checkout.set_running(&running)?;
     let applied = start::start(checkout, &running, &parts, !args.only.is_empty(), steps, started).await?;
     running.complete = true;

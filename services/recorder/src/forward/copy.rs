@@ -62,6 +62,11 @@ impl Keys {
         ))
     }
 
+    /// Keys that stay as they are, for a target without keys of its own.
+    pub(super) fn unchanged() -> Self {
+        Self(Arc::default())
+    }
+
     /// Returns the target's key for the project where a trace began. Sentry samples a trace by that project's rules, so
     /// every envelope of the trace must have the same key. Returns `None` for an unknown key, which stays because the trace
     /// began outside Pitboss. `own` stands in for one of our projects that has no target.

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::{large::LargeCopy, volume::Volume};
 use crate::journal::{BodyKind, Encoding};
 
-/// Largest number of waiting copies in each class.
+/// Largest number of waiting copies in each class, for one project at a real Sentry.
 const WAITING_MAX: usize = 128;
 /// Largest number of waiting copies in files.
 const LARGE_WAITING_MAX: usize = 16;
@@ -34,6 +34,7 @@ pub(super) struct QueuedCopy {
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     bytes_max: usize,
+    copies_max: usize,
     changed: Notify,
 }
 
@@ -58,12 +59,12 @@ impl Class {
     }
 
     /// Appends a copy, for which it drops the oldest when there is no room. Returns the copies that found no room.
-    fn push(&mut self, copy: QueuedCopy, bytes_max: usize) -> Vec<QueuedCopy> {
+    fn push(&mut self, copy: QueuedCopy, bytes_max: usize, copies_max: usize) -> Vec<QueuedCopy> {
         if copy.body.len() > bytes_max {
             return vec![copy];
         }
         let mut lost = Vec::new();
-        while self.copies.len() >= WAITING_MAX || self.bytes + copy.body.len() > bytes_max {
+        while self.copies.len() >= copies_max || self.bytes + copy.body.len() > bytes_max {
             let Some(oldest) = self.pop() else { break };
             lost.push(oldest);
         }
@@ -76,14 +77,19 @@ impl Class {
 impl Queue {
     /// Creates a queue with this limit of bytes for each class.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { waiting: Mutex::default(), bytes_max, changed: Notify::new() }
+        Self::with_limits(bytes_max, WAITING_MAX)
+    }
+
+    /// Creates a queue with these limits of bytes and of copies for each class.
+    pub(super) fn with_limits(bytes_max: usize, copies_max: usize) -> Self {
+        Self { waiting: Mutex::default(), bytes_max, copies_max, changed: Notify::new() }
     }
 
     /// Queues a copy. Returns the copies that found no room, which are older ones or the new one itself.
     pub(super) fn push(&self, copy: QueuedCopy) -> Vec<QueuedCopy> {
         let mut waiting = self.waiting();
         let class = if has_priority(&copy.volumes) { &mut waiting.first } else { &mut waiting.rest };
-        let lost = class.push(copy, self.bytes_max);
+        let lost = class.push(copy, self.bytes_max, self.copies_max);
         drop(waiting);
         self.changed.notify_waiters();
         lost

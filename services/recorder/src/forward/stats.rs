@@ -139,7 +139,7 @@ impl CopyStats {
                 project = self.name,
                 http.response.status_code = status,
                 reason,
-                "copies are not delivered to the real Sentry; check PITBOSS_FORWARD_DSN_* and the network"
+                "copies are not delivered to their target; check PITBOSS_FORWARD_DSN_*, ./pitboss status and the network"
             );
         }
     }

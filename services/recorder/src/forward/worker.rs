@@ -33,12 +33,19 @@ const REPORT_IDLE: Duration = Duration::from_secs(30);
 /// Largest part of the target's error text that is shown.
 const REASON_BYTES_MAX: usize = 200;
 
-/// Creates the shared HTTP client. It follows no redirect, because one would send envelopes and the key to any host.
+/// Creates the shared HTTP client.
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent("pitboss-recorder")
-        .build()
+    builder().build()
+}
+
+/// Creates the HTTP client for a target on this machine, which no proxy of the environment leads to.
+pub(super) fn local_client() -> Result<reqwest::Client, reqwest::Error> {
+    builder().no_proxy().build()
+}
+
+/// It follows no redirect, because one would send envelopes and the key to any host.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).user_agent("pitboss-recorder")
 }
 
 #[derive(Debug)]

@@ -84,6 +84,9 @@ struct Status {
     answered_failed: u64,
     mode: Mode,
     forward: Vec<ForwardState>,
+    /// Absent without a second witness.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_witness: Option<ForwardState>,
 }
 
 /// `GET /api/v1/status`
@@ -101,6 +104,7 @@ pub(super) async fn status(State(query): State<Query>) -> Response {
         answered_failed,
         mode: query.mode.get().0,
         forward: query.forwarder.states(),
+        second_witness: query.forwarder.witness_state(),
     };
     Json(status).into_response()
 }

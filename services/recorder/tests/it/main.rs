@@ -23,6 +23,7 @@ mod protocol;
 mod queries;
 mod scorecard;
 mod sdk;
+mod second_witness;
 mod sigkill;
 mod size_limits;
 mod slow;

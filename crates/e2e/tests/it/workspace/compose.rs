@@ -120,6 +120,7 @@ fn service_variables_match_local_runtime() {
         release: "pitboss@0.1.0",
         user_variables: &user_variables,
         receiver: Receiver::Recorder,
+        spotlight: false,
     };
     let file = compose();
     for part in Part::SERVICES {

@@ -67,8 +67,14 @@ fn forwarding_shows_last_error_and_losses() {
         wide.lines().rev().take(2).map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lost, [["game", "span", "queue_overflow", "40"], ["game", "error", "network_error", "3"]]);
     let status = Status { runtime: "local".to_owned(), parts: Vec::new() };
-    let json = serde_json::to_value(StatusJson { status: &status, forward: &[state] }).unwrap();
-    assert_eq!(json["forward"][0], reported);
-    let none = serde_json::to_value(StatusJson { status: &status, forward: &[] }).unwrap();
+    let json = serde_json::to_value(StatusJson {
+        status: &status,
+        forward: std::slice::from_ref(&state),
+        second_witness: Some(&state),
+    })
+    .unwrap();
+    assert_eq!((&json["forward"][0], &json["second_witness"]), (&reported, &reported));
+    let none =
+        serde_json::to_value(StatusJson { status: &status, forward: &[], second_witness: None }).unwrap();
     assert_eq!(none, serde_json::json!({"runtime": "local", "parts": []}));
 }

@@ -60,7 +60,7 @@ impl Consent {
     }
 }
 
-/// Every port of the platform, with the part that needs it.
+/// Every port of the platform, with the part that needs it. Spotlight, which is optional, is not among them.
 #[must_use]
 pub fn all_ports(ports: Ports) -> Vec<(String, u16)> {
     let main = Part::ALL.iter().map(|p| (p.as_str().to_owned(), ports.http(*p)));
@@ -80,11 +80,14 @@ pub fn all_ports(ports: Ports) -> Vec<(String, u16)> {
 ///
 /// # Errors
 /// All ports in use, with their owners.
-pub async fn ports_are_free(checkout: &Checkout, parts: &[Part]) -> Result<()> {
+pub async fn ports_are_free(checkout: &Checkout, parts: &[Part], spotlight: bool) -> Result<()> {
     let status = Client::new(&checkout.layout).status().await.ok();
     let runs = |name: &str| status.as_ref().and_then(|s| s.part(name)).is_some_and(|p| p.pid.is_some());
-    let wanted = all_ports(checkout.ports()?);
-    let meant = wanted.iter().filter(|(name, _)| parts.iter().any(|p| p.as_str() == name) && !runs(name));
+    let ports = checkout.ports()?;
+    let mut wanted = all_ports(ports);
+    wanted.retain(|(name, _)| parts.iter().any(|part| part.as_str() == name));
+    wanted.extend(spotlight.then(|| (infra::spotlight::NAME.to_owned(), ports.spotlight())));
+    let meant = wanted.iter().filter(|(name, _)| !runs(name));
     let taken = ports::in_use(meant.map(|(name, port)| (name.as_str(), *port)));
     if taken.is_empty() { Ok(()) } else { Err(RuntimeError::PortsInUse(taken).into()) }
 }
@@ -185,6 +188,16 @@ pub async fn downloads(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
         step.progress("takes a few minutes, once");
         infra::mongo::build(layout, &|line| step.progress(&cargo::progress(line))).await?;
         steps.end(step, &contracts::versions::versions().mongo.secantus_mdb);
+    }
+    Ok(())
+}
+
+/// Fetches Spotlight, unless it exists.
+pub async fn spotlight(layout: &Layout, steps: &mut Steps) -> Result<()> {
+    if !infra::spotlight::is_fetched(layout) {
+        let step = steps.begin("Spotlight");
+        infra::spotlight::fetch(layout, &|line| step.progress(line)).await?;
+        steps.end(step, &contracts::versions::versions().spotlight.version);
     }
     Ok(())
 }

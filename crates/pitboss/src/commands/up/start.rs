@@ -48,7 +48,7 @@ pub(super) async fn start(
     };
 
     let step = steps.begin("servers");
-    let mut specs = infra_specs(checkout, parts).await?;
+    let mut specs = infra_specs(checkout, parts, running.spotlight).await?;
     let names = names(&specs);
     let mut all = apply(&client, specs.clone(), true, started).await?;
     if !names.is_empty() {
@@ -67,9 +67,10 @@ pub(super) async fn start(
         // Counted as a change, so that an `up` that corrected topics does not report that it changed nothing.
         all.started.extend((!changes.is_empty()).then(|| "topics".to_owned()));
     }
-    let (release, receiver) = (&running.release, checkout.receiver);
+    let Running { release, spotlight, .. } = running;
+    let (receiver, spotlight) = (checkout.receiver, *spotlight);
     let (secrets, user_variables) = (&secrets, &checkout.service_variables());
-    let platform = Platform { layout, ports, secrets, release, user_variables, receiver };
+    let platform = Platform { layout, ports, secrets, release, user_variables, receiver, spotlight };
     let mut service_specs = Vec::new();
     for part in parts.iter().filter(|p| p.is_service()) {
         service_specs.push(services::prepare(*part, &platform)?);
@@ -97,7 +98,7 @@ fn keep_servers(started: &mut Started, error: anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}. The servers still run: {alter}, then ./pitboss up")
 }
 
-async fn infra_specs(checkout: &Checkout, parts: &[Part]) -> Result<Vec<PartSpec>> {
+async fn infra_specs(checkout: &Checkout, parts: &[Part], spotlight: bool) -> Result<Vec<PartSpec>> {
     let (layout, ports) = (&checkout.layout, InfraPorts::from(checkout.ports()?));
     let mut specs = Vec::new();
     for part in parts {
@@ -107,6 +108,9 @@ async fn infra_specs(checkout: &Checkout, parts: &[Part]) -> Result<Vec<PartSpec
             Part::Redis => infra::redis::prepare(layout, ports.redis)?,
             _ => continue,
         });
+    }
+    if spotlight {
+        specs.push(infra::spotlight::prepare(layout, checkout.ports()?)?);
     }
     Ok(specs)
 }

@@ -8,6 +8,7 @@ use contracts::Part;
 use contracts::parts::Ports;
 use runtime::control::Client;
 use runtime::infra::InfraPorts;
+use runtime::infra::spotlight::NAME;
 use runtime::part::Status;
 use serde_json::json;
 
@@ -106,7 +107,8 @@ fn addresses(ports: Ports, status: &Status) -> BTreeMap<&'static str, String> {
         (Part::Redis, "redis", infra.redis_url()),
     ];
     let running = all.into_iter().filter(|(part, ..)| status.part(part.as_str()).is_some());
-    running.map(|(_, name, address)| (name, address)).collect()
+    let spotlight = status.part(NAME).map(|part| (NAME, part.address.clone()));
+    running.map(|(_, name, address)| (name, address)).chain(spotlight).collect()
 }
 
 fn print_addresses(ports: Ports, status: &Status, output: &Output) {
@@ -114,6 +116,7 @@ fn print_addresses(ports: Ports, status: &Status, output: &Output) {
     for (name, what) in [
         ("casino", "play: register, deposit, spin"),
         ("recorder", "traces and issues, as Sentry received them"),
+        (NAME, "the same, as Sentry's Spotlight shows it"),
         ("kafka", "./pitboss kafka console-producer --topic …"),
         ("mongo", ""),
         ("redis", ""),
