@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use serde_json::json;
 
 use crate::commands::Context;
 use crate::output::Output;
+use crate::second_witness::SecondWitness;
 use crate::target::{Target, TargetArgs};
 use crate::trace::recorder::{BET_DEADLINE, fetch, fetch_complete_bet};
 use crate::trace::{edges, tree};
@@ -23,6 +25,9 @@ pub struct TraceArgs {
     /// Wait for the complete trace of one settled bet, and exit with 1 if it differs from `schemas/bet-trace.json`
     #[arg(long)]
     bet: bool,
+    /// Also compare it with what Sentry's Spotlight has of it (./pitboss up --spotlight), and exit with 1 if they differ
+    #[arg(long)]
+    second_witness: bool,
 }
 
 impl TraceArgs {
@@ -36,8 +41,33 @@ impl TraceArgs {
             bail!("`{id}` is not a trace id: expected 32 hexadecimal digits, as in the header x-trace-id");
         }
         let deadline = if self.bet { BET_DEADLINE } else { Duration::ZERO };
-        show(&id.to_lowercase(), &target, &context.output, deadline, self.bet).await
+        let (id, output) = (id.to_lowercase(), &context.output);
+        let witness = match self.second_witness {
+            true => Some(SecondWitness::of(&target).await?),
+            false => None,
+        };
+        let code = show(&id, &target, output, deadline, self.bet).await?;
+        match witness {
+            Some(witness) if !show_second(&id, &target, &witness, output).await? => Ok(ExitCode::FAILURE),
+            _ => Ok(code),
+        }
     }
+}
+
+/// Prints what the second witness says about a trace, and the tree that it shows. Returns whether it has what the recorder has.
+async fn show_second(id: &str, target: &Target, witness: &SecondWitness, output: &Output) -> Result<bool> {
+    let testimony = witness.testify(target, &[id.to_owned()]).await?;
+    if output.json {
+        output.line(&json!({ "second_witness": testimony }).to_string());
+        return Ok(testimony.agrees());
+    }
+    output.line(&format!("second witness: {}", testimony.text()));
+    if let Some(tree) = witness.tree(id).await? {
+        for line in tree.text.lines() {
+            output.line(&line.replace(|character: char| character.is_control(), " "));
+        }
+    }
+    Ok(testimony.agrees())
 }
 
 /// Prints the trace. With `as_bet`, differences from the trace of one bet decide the exit code.

@@ -18,6 +18,7 @@ use crate::flag_file::FlagFile;
 use crate::interrupts::Interrupts;
 use crate::output::Output;
 use crate::player::Gateway;
+use crate::second_witness::SecondWitness;
 use crate::steps::print_line;
 use crate::target::{Target, TargetArgs};
 use crate::verify::report::{Outcome, Report, Skipped};
@@ -52,13 +53,16 @@ pub struct VerifyArgs {
     /// Write the scorecard of all runs [default file: docs/scorecard.md]
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = SCORECARD)]
     report: Option<PathBuf>,
+    /// Also ask Sentry's Spotlight for the traces of each row (./pitboss up --spotlight). A difference fails the row
+    #[arg(long, conflicts_with = "sabotage")]
+    second_witness: bool,
     /// Instead: on a platform whose faults have no effect, where no row may hold (PITBOSS__FAULTS__INEFFECTIVE=true ./pitboss up).
     /// With `reads`: on the usual platform, where no row may hold without one of the reads of its fault
     #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true,
         default_missing_value = "faults", conflicts_with_all = ["runs", "report"])]
     sabotage: Option<Sabotage>,
     /// Instead: load without any fault for this time, which has to show nothing
-    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["names", "quick", "runs", "report", "sabotage"],
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["names", "quick", "runs", "report", "sabotage", "second_witness"],
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     soak_s: Option<u64>,
 }
@@ -69,6 +73,7 @@ struct Stage<'a> {
     gateway: &'a Gateway,
     flags: &'a FlagFile,
     output: &'a Output,
+    second_witness: Option<&'a SecondWitness>,
 }
 
 impl VerifyArgs {
@@ -81,7 +86,12 @@ impl VerifyArgs {
         sabotage::check(&target, self.sabotage == Some(Sabotage::Faults)).await?;
         let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
         let flags = FlagFile::of(&checkout.layout);
-        let stage = Stage { target: &target, gateway: &gateway, flags: &flags, output };
+        let second_witness = match self.second_witness {
+            true => Some(SecondWitness::of(&target).await?),
+            false => None,
+        };
+        let second_witness = second_witness.as_ref();
+        let stage = Stage { target: &target, gateway: &gateway, flags: &flags, output, second_witness };
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let mut interrupts = Interrupts::listen()?;
         let holds = tokio::select! {
@@ -156,6 +166,9 @@ impl VerifyArgs {
         let reads_names = self.is_whole() && skipped.is_empty();
         let live = stage.output.spinner("verify");
         let mut runner = Runner::new(stage.target, stage.gateway, stage.flags, seed).await?;
+        if let Some(second_witness) = stage.second_witness {
+            runner.ask_too(second_witness);
+        }
         let mut outcomes = Vec::new();
         for (row, number) in rows.iter().zip(1..) {
             let place = format!("{number}/{} {}", rows.len(), row.name());
@@ -271,6 +284,11 @@ fn show_report(report: &Report, names: Option<&Coverage>, output: &Output) -> Re
             output.line(&format!("flow of {id}: {violation}"));
         }
     }
+    for Outcome { id, second_witness, .. } in &report.rows {
+        if let Some(testimony) = second_witness {
+            output.line(&format!("second witness of {id}: {}", testimony.text()));
+        }
+    }
     for line in names.into_iter().flat_map(Coverage::lines) {
         output.line(&line);
     }
@@ -316,7 +334,16 @@ mod tests {
 
     fn args(names: &[&str], quick: bool) -> VerifyArgs {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        VerifyArgs { names, seed: None, quick, runs: 1, report: None, sabotage: None, soak_s: None }
+        VerifyArgs {
+            names,
+            seed: None,
+            quick,
+            runs: 1,
+            report: None,
+            second_witness: false,
+            sabotage: None,
+            soak_s: None,
+        }
     }
 
     fn order(names: &[&str], quick: bool, seed: u64) -> Vec<String> {
@@ -416,6 +443,8 @@ mod tests {
         assert_eq!(report(&["--report", "a.md"]).unwrap(), Some(PathBuf::from("a.md")));
         assert_eq!(report(&[]).unwrap(), None);
         assert!(report(&["--soak-s", "5", "--report"]).is_err());
+        assert!(report(&["--soak-s", "5", "--second-witness"]).is_err(), "it compares rows");
+        assert!(report(&["--sabotage", "--second-witness"]).is_err());
         assert!(report(&["--sabotage", "--report"]).is_err() && report(&["--sabotage", "--quick"]).is_ok());
     }
 

@@ -8,6 +8,7 @@ use super::run::flow::Flow;
 use super::verdict::{Facts, Verdict};
 use super::{Figures, Row};
 use crate::output::{Output, borderless_table};
+use crate::second_witness::Testimony;
 
 /// Result of one row.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +51,9 @@ pub struct Outcome {
     pub money: &'static str,
     /// Flow of the records. Absent if the recorder was not asked, or did not answer.
     pub flow: Option<Flow>,
+    /// What the second witness says about the traces that the evidence cites. Absent without `--second-witness`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_witness: Option<Testimony>,
     /// Reason of a verdict that is not PROVEN.
     pub why: String,
     /// Time that the row took.
@@ -122,6 +126,16 @@ impl Outcome {
         }
     }
 
+    /// Adds what the second witness says, also to the reason of a verdict that it decided.
+    pub(super) fn with_testimony(self, testimony: Option<Testimony>) -> Self {
+        let decides = self.result == Verdict::WitnessesDiffer;
+        let why = match testimony.as_ref().filter(|_| decides) {
+            Some(testimony) => format!("{}: {}", self.why, testimony.differences.join("; ")),
+            None => self.why,
+        };
+        Self { why, second_witness: testimony, ..self }
+    }
+
     fn without_run(row: &Row, result: Verdict, why: String) -> Self {
         Self {
             id: row.name(),
@@ -142,6 +156,7 @@ impl Outcome {
             under_fault: None,
             money: "not audited",
             flow: None,
+            second_witness: None,
             why,
             duration_s: 0.0,
         }
@@ -176,6 +191,10 @@ fn why(result: Verdict, row: &Row, facts: &Facts, missing_alerts: &[&str]) -> St
         ),
         Verdict::MoneyWrong => {
             "the money audit differs from what this fault may do: ./pitboss audit".to_owned()
+        }
+        Verdict::WitnessesDiffer => {
+            "the second witness does not have what the recorder has of the traces that show the fault"
+                .to_owned()
         }
         Verdict::NotExposed if units < units_min || *units == 0 => {
             format!("only {units} of {units_min} units of work ended in a phase")
@@ -312,6 +331,7 @@ mod tests {
             ended: true,
             audit_found: false,
             money: faults::MoneyVerdict::Unaffected,
+            witnesses_agree: true,
         };
         let outcome = Outcome::judged(&row, Verdict::NotVisible, &facts, vec!["consumer lag"]);
         assert!(outcome.why.contains("the alert: consumer lag"), "{}", outcome.why);
@@ -323,5 +343,20 @@ mod tests {
         let outcome = Outcome::judged(&row, Verdict::Noisy, &acted, Vec::new());
         assert!(outcome.why.contains("acted in the control"), "{}", outcome.why);
         assert_eq!(outcome.id, "consumer.dead");
+    }
+
+    #[test]
+    fn second_witness_explains_the_verdict_that_it_decided() {
+        let differs =
+            Testimony { differences: vec!["error 2ec7 is missing".to_owned()], ..Testimony::default() };
+        let differing =
+            Outcome { result: Verdict::WitnessesDiffer, why: "it differs".to_owned(), ..proven() };
+        let outcome = differing.with_testimony(Some(differs.clone()));
+        assert_eq!(outcome.why, "it differs: error 2ec7 is missing");
+        let json = serde_json::to_value(&outcome).unwrap();
+        assert_eq!(json["second_witness"]["differences"][0], "error 2ec7 is missing");
+        let of_another_reason = unfinished().with_testimony(Some(differs));
+        assert_eq!(of_another_reason.why, "not finished: no answer");
+        assert_eq!(proven().with_testimony(None).second_witness, None, "it was not asked");
     }
 }

@@ -4,6 +4,7 @@ mod control;
 pub mod flow;
 pub mod names;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -21,6 +22,7 @@ use super::verdict::{Facts, judge};
 use super::{Arrives, Begins, Means, Reach, Row, Workload};
 use crate::flag_file::FlagFile;
 use crate::player::{Gateway, Player};
+use crate::second_witness::{SecondWitness, Testimony};
 use crate::target::Target;
 
 use control::Control;
@@ -52,6 +54,8 @@ pub struct Runner<'a> {
     accounted_to: Option<u64>,
     /// Time after which a fault has not ended.
     recovery_max: Duration,
+    /// Witness that is asked for the traces of each row, too.
+    second_witness: Option<&'a SecondWitness>,
 }
 
 /// A phase that showed no evidence of its row while nothing was armed.
@@ -92,7 +96,21 @@ impl<'a> Runner<'a> {
         let means = Means { gateway, target };
         ready(target, Instant::now()).await?;
         let names = Sent::since(last_envelope(target).await?);
-        Ok(Self { means, flags, seed, quiet: None, names, accounted_to: None, recovery_max: RECOVERY_MAX })
+        Ok(Self {
+            means,
+            flags,
+            seed,
+            quiet: None,
+            names,
+            accounted_to: None,
+            recovery_max: RECOVERY_MAX,
+            second_witness: None,
+        })
+    }
+
+    /// Asks a second witness for the traces that the evidence of each further row cites.
+    pub fn ask_too(&mut self, second_witness: &'a SecondWitness) {
+        self.second_witness = Some(second_witness);
     }
 
     /// Shortens the time after which a fault of further rows has not ended, for a test of one that does not end.
@@ -120,6 +138,10 @@ impl<'a> Runner<'a> {
         phase("audit");
         let verdict = row.fault.definition().money;
         let audit_found = money::audit(self.means.target, since, verdict).await?;
+        let second_witness = match self.second_witness {
+            Some(witness) => Some(witness.testify(self.means.target, &cited(&fault, &control)).await?),
+            None => None,
+        };
         let seen_after = fault
             .phase
             .seen
@@ -140,8 +162,10 @@ impl<'a> Runner<'a> {
             ended: recovered.is_some(),
             audit_found,
             money: verdict,
+            witnesses_agree: second_witness.as_ref().is_none_or(Testimony::agrees),
         };
-        let mut outcome = outcome(row, &facts, &control, &fault, recovered);
+        let outcome = outcome(row, &facts, &control, &fault, recovered);
+        let mut outcome = outcome.with_testimony(second_witness);
         if recovered.is_some() {
             self.quiet = Some(Quiet {
                 workload: row.workload,
@@ -286,6 +310,16 @@ impl<'a> Runner<'a> {
             }
         }
     }
+}
+
+/// Traces that the evidence of a row cites: of each of its signals that the control did not show, and of the evidence as a whole.
+fn cited(fault: &Fault, control: &Control) -> Vec<String> {
+    let is_quiet = |place: usize| control.seen.parts.get(place).is_none_or(Option::is_none);
+    let seen = &fault.phase.seen;
+    let parts = seen.parts.iter().enumerate().filter(|(place, _)| is_quiet(*place));
+    let sightings = parts.filter_map(|(_, part)| part.as_ref()).chain(&seen.held);
+    let ids: BTreeSet<String> = sightings.filter_map(|(sighting, _)| sighting.trace_id.clone()).collect();
+    ids.into_iter().collect()
 }
 
 /// An answer of the recorder.

@@ -7,6 +7,7 @@ use super::run::flow::Flow;
 use super::run::names::Coverage;
 use super::verdict::Verdict;
 use super::{Figures, Row};
+use crate::second_witness::{CANNOT_SHOW, Testimony};
 
 /// Begin of the page.
 const HEAD: &str = "# Scorecard\n\n\
@@ -29,6 +30,7 @@ pub fn page(runs: &[Report], rows: &[Row], coverages: &[Coverage]) -> String {
     signals(&mut page, runs, rows);
     figures(&mut page, runs, rows);
     names(&mut page, coverages);
+    second_witness(&mut page, runs, rows);
     notes(&mut page, runs, rows);
     page
 }
@@ -119,6 +121,32 @@ fn names(page: &mut String, coverages: &[Coverage]) {
     page.push_str("## Names of `schemas/names.json`\n\n");
     for line in coverages.iter().flat_map(Coverage::lines) {
         push(page, &format!("- {}.", cell(&line)));
+    }
+    page.push('\n');
+}
+
+/// What the second witness saw. Nothing without `--second-witness`.
+fn second_witness(page: &mut String, runs: &[Report], rows: &[Row]) {
+    let testimonies = |row: &Row| -> Vec<String> {
+        let all = outcomes(runs, row).into_iter();
+        all.filter_map(|outcome| outcome.second_witness.as_ref().map(Testimony::text)).collect()
+    };
+    if rows.iter().all(|row| testimonies(row).is_empty()) {
+        return;
+    }
+    page.push_str("## Second witness\n\n");
+    push(
+        page,
+        &format!(
+            "What Sentry's own Spotlight has of the traces that the evidence cites, beside the recorder ([SPOTLIGHT](SPOTLIGHT.md)). It cannot show {CANNOT_SHOW}.\n"
+        ),
+    );
+    page.push_str("| fault | what it saw in each run |\n|---|---|\n");
+    for row in rows {
+        let testimonies = testimonies(row);
+        if !testimonies.is_empty() {
+            push(page, &format!("| `{}` | {} |", row.name(), cell(&testimonies.join(" · "))));
+        }
     }
     page.push('\n');
 }

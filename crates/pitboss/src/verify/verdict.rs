@@ -31,6 +31,8 @@ pub struct Facts {
     pub audit_found: bool,
     /// Expected result of the audit.
     pub money: MoneyVerdict,
+    /// The second witness has what the recorder has of the traces that the evidence cites, or was not asked.
+    pub witnesses_agree: bool,
 }
 
 /// Result of one row.
@@ -46,6 +48,8 @@ pub enum Verdict {
     DidNotEnd,
     /// The audit found something that the fault must not cause, or missed what it must find.
     MoneyWrong,
+    /// The second witness does not have what the recorder has of the traces that the evidence cites.
+    WitnessesDiffer,
     /// Too little work met the place where the fault acts.
     NotExposed,
     /// No service says that it applied the fault, or the row was not finished.
@@ -54,12 +58,13 @@ pub enum Verdict {
 
 impl Verdict {
     /// All verdicts.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Proven,
         Self::NotVisible,
         Self::Noisy,
         Self::DidNotEnd,
         Self::MoneyWrong,
+        Self::WitnessesDiffer,
         Self::NotExposed,
         Self::Invalid,
     ];
@@ -73,6 +78,7 @@ impl Verdict {
             Self::Noisy => "NOISY",
             Self::DidNotEnd => "DID NOT END",
             Self::MoneyWrong => "MONEY WRONG",
+            Self::WitnessesDiffer => "WITNESSES DIFFER",
             Self::NotExposed => "NOT EXPOSED",
             Self::Invalid => "INVALID",
         }
@@ -113,6 +119,7 @@ pub fn judge(facts: &Facts) -> Verdict {
         Facts { seen: false, .. } | Facts { alerted: false, .. } => Verdict::NotVisible,
         Facts { ended: false, .. } => Verdict::DidNotEnd,
         _ if !money_is_expected => Verdict::MoneyWrong,
+        Facts { witnesses_agree: false, .. } => Verdict::WitnessesDiffer,
         _ => Verdict::Proven,
     }
 }
@@ -134,6 +141,7 @@ mod tests {
         ended: true,
         audit_found: false,
         money: MoneyVerdict::Unaffected,
+        witnesses_agree: true,
     };
 
     #[test]
@@ -150,6 +158,7 @@ mod tests {
             (Facts { ended: false, ..PROVEN }, Verdict::DidNotEnd),
             (Facts { audit_found: true, ..PROVEN }, Verdict::MoneyWrong),
             (Facts { audit_found: false, ..found }, Verdict::MoneyWrong),
+            (Facts { witnesses_agree: false, ..PROVEN }, Verdict::WitnessesDiffer),
             (Facts { units: 9, ..PROVEN }, Verdict::NotExposed),
             (Facts { units: 0, units_min: 0, ..PROVEN }, Verdict::NotExposed),
             (Facts { applied: 2, ..PROVEN }, Verdict::NotExposed),
@@ -174,7 +183,7 @@ mod tests {
 
     #[test]
     fn verdict_is_proven_only_without_any_reason() {
-        for bits in 0..512_u32 {
+        for bits in 0..1024_u32 {
             let bit = |place: u32| bits & (1 << place) != 0;
             let facts = Facts {
                 units: if bit(0) { 10 } else { 1 },
@@ -186,10 +195,11 @@ mod tests {
                 control_alarmed: bit(6),
                 alerted: bit(7),
                 control_acted: bit(8),
+                witnesses_agree: bit(9),
                 ..PROVEN
             };
             let is_quiet = !bit(2) && !bit(5) && !bit(6) && !bit(8);
-            let is_proven = bit(0) && bit(1) && bit(3) && bit(4) && bit(7) && is_quiet;
+            let is_proven = bit(0) && bit(1) && bit(3) && bit(4) && bit(7) && bit(9) && is_quiet;
             assert_eq!(judge(&facts) == Verdict::Proven, is_proven, "{facts:?}");
         }
     }

@@ -1,0 +1,250 @@
+//! The second witness: Sentry's own Spotlight, to which the recorder copies every envelope (`up --spotlight`).
+//!
+//! It is asked for what the recorder has of a trace: the same spans, and errors with the same ids. Both read the same bytes with code
+//! that has nothing in common, so an error in the recorder's reading shows as a difference. What Spotlight read comes from its event
+//! stream ([`sse`], [`seen`]), which is followed for the whole run because it keeps the last 500 envelopes only. What it shows comes
+//! from its tool `get_traces` ([`tree`]). [`compare`] is the comparison, without a connection or a clock.
+
+mod compare;
+mod seen;
+mod sse;
+mod tree;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use runtime::RuntimeError;
+use runtime::control::Client;
+use runtime::infra::spotlight::NAME;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::target::Target;
+
+pub use compare::{CANNOT_SHOW, Testimony};
+
+use compare::Held;
+use seen::Seen;
+use tree::Tree;
+
+/// Longest wait for copies that are on their way.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+/// Interval at which the two witnesses are compared again.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Pause before a broken stream is followed again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Envelopes that Spotlight keeps.
+const BUFFER_ENVELOPES: u64 = 500;
+
+/// Follows the stream of Spotlight until it is dropped.
+#[derive(Debug)]
+pub struct SecondWitness {
+    url: String,
+    http: reqwest::Client,
+    shared: Arc<Mutex<Shared>>,
+    following: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    seen: Seen,
+    /// Why the stream is not followed now. Empty while it is.
+    problem: String,
+}
+
+impl Drop for SecondWitness {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+impl SecondWitness {
+    /// Begins to follow the Spotlight of a platform.
+    ///
+    /// # Errors
+    /// When it was started without Spotlight (exit code 69).
+    pub async fn of(target: &Target) -> Result<Self> {
+        let missing = || RuntimeError::Missing {
+            what: "no second witness runs beside this platform".to_owned(),
+            advice: "start it with ./pitboss up --spotlight".to_owned(),
+        };
+        let layout = target.layout().ok_or_else(missing)?;
+        let status = Client::new(layout).status().await?;
+        let url = status.part(NAME).map(|part| part.address.clone()).ok_or_else(missing)?;
+        Self::at(url)
+    }
+
+    /// Begins to follow the Spotlight at this URL.
+    fn at(url: String) -> Result<Self> {
+        // Without a time limit for an answer, because the stream is one that never ends.
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_DEADLINE).build();
+        let http = http.context("cannot build the HTTP client")?;
+        let shared: Arc<Mutex<Shared>> = Arc::default();
+        let following = telemetry::spawn(follow(http.clone(), format!("{url}/stream"), Arc::clone(&shared)));
+        Ok(Self { url, http, shared, following })
+    }
+
+    /// Compares what both witnesses have of these traces, again and again until they agree, at most for some seconds.
+    ///
+    /// # Errors
+    /// When the recorder does not answer, which says nothing about the second witness.
+    pub async fn testify(&self, target: &Target, trace_ids: &[String]) -> Result<Testimony> {
+        let until = Instant::now() + ARRIVES_WITHIN;
+        loop {
+            let mut testimony = Testimony::default();
+            for trace_id in trace_ids {
+                let held = Held::read(&recorded(target, trace_id).await?);
+                testimony.add(trace_id, &held, self.shared().seen.trace(trace_id));
+                if let Some(tree) = self.tree_if_kept(trace_id).await {
+                    testimony.add_tree(trace_id, &held, &tree);
+                }
+            }
+            if testimony.agrees() {
+                return Ok(testimony);
+            }
+            if Instant::now() >= until {
+                testimony.differences.extend(self.explanation(target).await);
+                return Ok(testimony);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// The tree of a trace as Spotlight's own view builds it. `None` if its buffer may have lost a part of the trace, or it does not
+    /// answer.
+    async fn tree_if_kept(&self, trace_id: &str) -> Option<Tree> {
+        let is_kept = |shared: &Shared| {
+            let first = shared.seen.trace(trace_id).map(|trace| trace.first_envelope);
+            first.is_some_and(|first| shared.seen.envelopes().saturating_sub(first) < BUFFER_ENVELOPES)
+        };
+        if !is_kept(&self.shared()) {
+            return None;
+        }
+        let tree = self.tree(trace_id).await.ok().flatten()?;
+        // Envelopes may have arrived meanwhile.
+        is_kept(&self.shared()).then_some(tree)
+    }
+
+    /// The tree of a trace as Spotlight's own view builds it, or `None` if it has none.
+    ///
+    /// # Errors
+    /// When Spotlight does not answer.
+    pub(crate) async fn tree(&self, trace_id: &str) -> Result<Option<Tree>> {
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": "get_traces", "arguments": {"traceId": trace_id}}});
+        let request = self.http.post(format!("{}/mcp", self.url)).timeout(ARRIVES_WITHIN).json(&call);
+        let request = request.header("accept", "application/json, text/event-stream");
+        let answer = request.send().await.context("Spotlight does not answer")?.error_for_status()?;
+        tree::read(&answer.bytes().await?)
+    }
+
+    /// Reasons that the second witness itself can have for a difference.
+    async fn explanation(&self, target: &Target) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let problem = self.shared().problem.clone();
+        if !problem.is_empty() {
+            reasons.push(format!("the stream of Spotlight cannot be followed: {problem}"));
+        }
+        let unread = self.shared().seen.unread();
+        if unread > 0 {
+            reasons.push(format!("{unread} envelopes of its stream could not be read"));
+        }
+        if let Some(dropped) = dropped(target).await.filter(|dropped| *dropped > 0) {
+            reasons.push(format!("the recorder dropped {dropped} copies: ./pitboss status"));
+        }
+        reasons
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    // Every statement leaves the value consistent, so a poisoned lock can be used.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A trace as the recorder has it. `Null` if it has nothing of it.
+async fn recorded(target: &Target, trace_id: &str) -> Result<Value> {
+    let url = format!("{}/api/v1/traces/{trace_id}", target.recorder_url);
+    let answer = target.http().get(&url).send().await;
+    let answer = answer.with_context(|| format!("the recorder does not answer at {url}"))?;
+    if answer.status() == reqwest::StatusCode::NOT_FOUND {
+        return Ok(Value::Null);
+    }
+    Ok(answer.error_for_status()?.json().await?)
+}
+
+/// Copies for the second witness that the recorder dropped since it started.
+async fn dropped(target: &Target) -> Option<u64> {
+    let url = format!("{}/api/v1/status", target.recorder_url);
+    let status: Value = target.http().get(url).send().await.ok()?.json().await.ok()?;
+    let state = status.get("second_witness")?;
+    let counts = ["dropped_queue_full", "dropped_rate_limited", "dropped_failed"];
+    Some(counts.iter().filter_map(|name| state.get(*name)?.as_u64()).sum())
+}
+
+/// Follows the stream forever. Each connection begins with the envelopes that Spotlight still has, so a short break loses nothing.
+async fn follow(http: reqwest::Client, url: String, shared: Arc<Mutex<Shared>>) {
+    loop {
+        let ended = follow_once(&http, &url, &shared).await;
+        let problem = ended.map_or_else(|error| format!("{error:#}"), |()| "it ended".to_owned());
+        lock(&shared).problem = problem;
+        tokio::time::sleep(RECONNECT_AFTER).await;
+    }
+}
+
+async fn follow_once(http: &reqwest::Client, url: &str, shared: &Mutex<Shared>) -> Result<()> {
+    let mut answer = http.get(url).send().await?.error_for_status()?;
+    lock(shared).problem.clear();
+    let mut reader = sse::Reader::default();
+    while let Some(bytes) = answer.chunk().await? {
+        let events = reader.read(&bytes);
+        let mut shared = lock(shared);
+        for event in events {
+            shared.seen.note(&event);
+        }
+        shared.seen.note_too_long(reader.take_too_long());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::{get, post};
+
+    use super::*;
+
+    const STREAM: &str = include_str!("second_witness/recorded/stream.sse");
+    const TREE: &str = include_str!("second_witness/recorded/tree.sse");
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    /// A Spotlight with the answers of a real one.
+    async fn spotlight() -> SecondWitness {
+        // As `cli::main` does. Another test may have installed it before.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let routes =
+            Router::new().route("/stream", get(|| async { STREAM })).route("/mcp", post(|| async { TREE }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(telemetry::spawn(async move { axum::serve(listener, routes).await }));
+        SecondWitness::at(url).unwrap()
+    }
+
+    #[tokio::test]
+    async fn stream_and_tree_of_a_real_spotlight_are_read() {
+        let witness = spotlight().await;
+        let until = Instant::now() + Duration::from_secs(30);
+        while witness.shared().seen.trace(TRACE).is_none_or(|trace| trace.spans.len() < 4) {
+            assert!(Instant::now() < until, "{:?}", witness.shared());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let tree = witness.tree_if_kept(TRACE).await.unwrap();
+        assert_eq!((tree.spans.len(), tree.events.len()), (4, 1), "{tree:?}");
+        assert!(witness.tree_if_kept(&"ab".repeat(16)).await.is_none(), "it has nothing of it");
+    }
+}
