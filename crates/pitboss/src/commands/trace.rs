@@ -47,10 +47,9 @@ impl TraceArgs {
             false => None,
         };
         let code = show(&id, &target, output, deadline, self.bet).await?;
-        match witness {
-            Some(witness) if !show_second(&id, &target, &witness, output).await? => Ok(ExitCode::FAILURE),
-            _ => Ok(code),
-        }
+        let Some(witness) = witness else { return Ok(code) };
+        let agrees = show_second(&id, &target, &witness, output).await?;
+        Ok(if agrees { code } else { ExitCode::FAILURE })
     }
 }
 
@@ -64,7 +63,7 @@ async fn show_second(id: &str, target: &Target, witness: &SecondWitness, output:
     output.line(&format!("second witness: {}", testimony.text()));
     if let Some(tree) = witness.tree(id).await? {
         for line in tree.text.lines() {
-            output.line(&line.replace(|character: char| character.is_control(), " "));
+            output.line(&line.replace(char::is_control, " "));
         }
     }
     Ok(testimony.agrees())

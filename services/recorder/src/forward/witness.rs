@@ -2,7 +2,7 @@
 //!
 //! It guarantees that the witness never delays ingestion: copies wait in one bounded queue, and what finds no room is dropped and
 //! counted. The witness gets what the recorder acknowledged, item by item. Exports of OpenTelemetry are not copied, because Spotlight
-//! has no endpoint for them, and bodies in files neither, because it keeps the last 500 envelopes in memory.
+//! has no endpoint for them, and bodies above 1 MiB neither, because it keeps the last 500 envelopes in memory.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     copy::Keys,
+    large::{FileRoom, LargeCopy},
     queue::{Queue, QueuedCopy},
     stats::{CopyStats, ForwardState},
     targets::Target,
@@ -31,6 +32,9 @@ const PROJECT: u32 = 1;
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest number of waiting copies of one class: those of all services, in a burst of a hundred bets.
 const WAITING_MAX: usize = 1_024;
+
+/// Largest body that is copied. One in a file waits there.
+const BODY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The address of a second witness is not on this machine.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +58,7 @@ impl NotLoopback {
 pub(super) struct SecondWitness {
     queue: Arc<Queue>,
     stats: Arc<CopyStats>,
+    room: FileRoom,
 }
 
 impl SecondWitness {
@@ -70,7 +75,7 @@ impl SecondWitness {
             limits,
             Arc::new(Semaphore::new(1)),
         );
-        Ok((Self { queue, stats }, worker))
+        Ok((Self { queue, stats, room: FileRoom::default() }, worker))
     }
 
     /// Queues a copy without waiting.
@@ -78,9 +83,19 @@ impl SecondWitness {
         if kind.otlp().is_some() {
             return;
         }
-        let Body::Memory(body) = body else { return self.stats.record_queue_full(volumes) };
-        let copy = QueuedCopy { kind, encoding, body: body.clone(), volumes: volumes.to_vec() };
-        for lost in self.queue.push(copy) {
+        let volumes = volumes.to_vec();
+        let Body::Memory(body) = body else { return self.push_large(kind, encoding, body, volumes) };
+        for lost in self.queue.push(QueuedCopy { kind, encoding, body: body.clone(), volumes }) {
+            self.stats.record_queue_full(&lost.volumes);
+        }
+    }
+
+    /// Queues a copy of a body in a file.
+    fn push_large(&self, kind: BodyKind, encoding: Encoding, body: &Body, volumes: Vec<Volume>) {
+        let room = if body.bytes() <= BODY_BYTES_MAX { self.room.take(body.bytes()) } else { None };
+        let Some(room) = room else { return self.stats.record_queue_full(&volumes) };
+        let copy = LargeCopy { kind, encoding, body: body.clone(), volumes, _room: room };
+        if let Some(lost) = self.queue.push_large(copy) {
             self.stats.record_queue_full(&lost.volumes);
         }
     }
@@ -160,8 +175,13 @@ mod tests {
     async fn large_bodies_are_counted_and_exports_are_not_copied() {
         let witness = witness();
         let file = Arc::new(tempfile::tempfile().expect("a file"));
-        let body = Body::File(Blob { file, offset: 0, bytes: 1 << 20 });
-        witness.push(BodyKind::Envelope, Encoding::Gzip, &body, &ERROR);
+        let push = |bytes: u64| {
+            let body = Body::File(Blob { file: Arc::clone(&file), offset: 0, bytes });
+            witness.push(BodyKind::Envelope, Encoding::Gzip, &body, &ERROR);
+        };
+        push(BODY_BYTES_MAX);
+        assert!(poll!(Box::pin(witness.queue.next_large())).is_ready());
+        push(BODY_BYTES_MAX + 1);
         assert_eq!(witness.state().dropped["error"]["queue_overflow"], 1);
         let export = Body::from(vec![b'a'; 10]);
         witness.push(BodyKind::OtlpTraces, Encoding::Identity, &export, &SPAN);
