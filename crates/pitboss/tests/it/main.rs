@@ -17,6 +17,7 @@ mod part_lifecycle;
 mod programs;
 mod sentry;
 mod shutdown;
+mod spotlight;
 #[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]
 mod stage;
 mod terminal;
