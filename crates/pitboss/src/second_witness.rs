@@ -96,9 +96,11 @@ impl SecondWitness {
             let mut testimony = Testimony::default();
             for trace_id in trace_ids {
                 let held = Held::read(&recorded(target, trace_id).await?);
-                testimony.add(trace_id, &held, self.shared().seen.trace(trace_id));
-                if let Some(tree) = self.tree_if_kept(trace_id).await {
-                    testimony.add_tree(trace_id, &held, &tree);
+                let tree = self.tree_if_kept(trace_id).await;
+                let seen = self.shared().seen.trace(trace_id).cloned().unwrap_or_default();
+                testimony.add(trace_id, &held, &seen);
+                if let Some(tree) = tree {
+                    testimony.add_tree(trace_id, &held, &seen, &tree);
                 }
             }
             if testimony.agrees() {
@@ -112,8 +114,8 @@ impl SecondWitness {
         }
     }
 
-    /// The tree of a trace as Spotlight's own view builds it. `None` if its buffer may have lost a part of the trace, or it does not
-    /// answer.
+    /// The tree of a trace as Spotlight's own view builds it, without a line if it has none. `None` if its buffer may have lost a part
+    /// of the trace, or it does not answer.
     async fn tree_if_kept(&self, trace_id: &str) -> Option<Tree> {
         let is_kept = |shared: &Shared| {
             let first = shared.seen.trace(trace_id).map(|trace| trace.first_envelope);
@@ -122,7 +124,7 @@ impl SecondWitness {
         if !is_kept(&self.shared()) {
             return None;
         }
-        let tree = self.tree(trace_id).await.ok().flatten()?;
+        let tree = self.tree(trace_id).await.ok()?.unwrap_or_default();
         // Envelopes may have arrived meanwhile.
         is_kept(&self.shared()).then_some(tree)
     }

@@ -16,7 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Arguments of the commands that act on one part.
 #[derive(Debug, Args)]
 pub struct PartArgs {
-    /// Name of the part: gateway, user, game, payment, analytics, notification, recorder, lagwatch, partners, wire, kafka, mongo, redis
+    /// Name of the part: gateway, user, game, payment, analytics, notification, recorder, lagwatch, partners, wire, kafka, mongo, redis,
+    /// spotlight
     part: String,
 }
 

@@ -75,12 +75,12 @@ struct StatusJson<'a> {
 
 /// Copies of the recorder, by their target.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Copies {
+struct Copies {
     /// Those for a real Sentry.
     #[serde(default)]
     forward: Vec<Forwarding>,
     /// Those for the second witness.
-    pub(crate) second_witness: Option<Forwarding>,
+    second_witness: Option<Forwarding>,
 }
 
 /// Arguments of `status`.

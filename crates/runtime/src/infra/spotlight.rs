@@ -27,7 +27,7 @@ const LOCK: &str = include_str!("../../../../deploy/spotlight/package-lock.json"
 const LOOPBACK: &str = include_str!("../../../../deploy/spotlight/loopback.cjs");
 const FETCH_DEADLINE: Duration = Duration::from_secs(600);
 const STOP_DEADLINE_MS: u64 = 5_000;
-/// Limit of node's heap, at which it exits and is restarted. It needs about 160 MiB in all with a full buffer of small envelopes.
+/// Limit of node's heap, at which it exits and is restarted. In all it needs about 220 MiB with a full buffer.
 const HEAP: &str = "--max-old-space-size=256";
 
 fn home(layout: &Layout) -> PathBuf {
