@@ -15,11 +15,17 @@ function refusal(host) {
   return error;
 }
 
-// `listen(port, ...)`, `listen(options, ...)`: only the host changes. A path (a socket file) is not reached from outside.
+// `listen(port, ...)`, `listen(options, ...)`, `listen()`: only the host changes. A path (a socket file) is not reached from outside.
 const listen = net.Server.prototype.listen;
 net.Server.prototype.listen = function (...args) {
   const [first, ...rest] = args;
   const others = rest.filter((arg) => typeof arg !== "string");
+  if (first === undefined || first === null) {
+    return listen.call(this, 0, LOOPBACK, ...others);
+  }
+  if (typeof first === "function") {
+    return listen.call(this, 0, LOOPBACK, first);
+  }
   if (typeof first === "number" || (typeof first === "string" && /^\d+$/.test(first))) {
     return listen.call(this, Number(first), LOOPBACK, ...others);
   }

@@ -133,7 +133,7 @@ pub fn prepare(layout: &Layout, ports: Ports) -> Result<PartSpec, RuntimeError> 
         kind: Kind::Infrastructure,
         fingerprint: format!("{} {}", fingerprint(&node), marker()),
         program: node,
-        args: args.to_vec(),
+        args: args.into(),
         env,
         cwd,
         needs: Vec::new(),
