@@ -30,6 +30,8 @@ use tree::Tree;
 
 /// Longest wait for copies that are on their way.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+/// Deadline of an answer of either witness.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// Interval at which the two witnesses are compared again.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before a broken stream is followed again.
@@ -42,7 +44,10 @@ const BUFFER_ENVELOPES: u64 = 500;
 #[derive(Debug)]
 pub struct SecondWitness {
     url: String,
+    recorder_url: String,
     http: reqwest::Client,
+    /// Longest wait for copies that are on their way.
+    arrives_within: Duration,
     shared: Arc<Mutex<Shared>>,
     following: JoinHandle<()>,
 }
@@ -73,29 +78,29 @@ impl SecondWitness {
         let layout = target.layout().ok_or_else(missing)?;
         let status = Client::new(layout).status().await?;
         let url = status.part(NAME).map(|part| part.address.clone()).ok_or_else(missing)?;
-        Self::at(url)
+        Self::at(url, target.recorder_url.clone())
     }
 
-    /// Begins to follow the Spotlight at this URL.
-    fn at(url: String) -> Result<Self> {
+    /// Begins to follow the Spotlight at this URL, beside this recorder.
+    fn at(url: String, recorder_url: String) -> Result<Self> {
         // Without a time limit for an answer, because the stream is one that never ends.
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_DEADLINE).build();
         let http = http.context("cannot build the HTTP client")?;
         let shared: Arc<Mutex<Shared>> = Arc::default();
         let following = telemetry::spawn(follow(http.clone(), format!("{url}/stream"), Arc::clone(&shared)));
-        Ok(Self { url, http, shared, following })
+        Ok(Self { url, recorder_url, http, arrives_within: ARRIVES_WITHIN, shared, following })
     }
 
     /// Compares what both witnesses have of these traces, again and again until they agree, at most for some seconds.
     ///
     /// # Errors
     /// When the recorder does not answer, which says nothing about the second witness.
-    pub async fn testify(&self, target: &Target, trace_ids: &[String]) -> Result<Testimony> {
-        let until = Instant::now() + ARRIVES_WITHIN;
+    pub async fn testify(&self, trace_ids: &[String]) -> Result<Testimony> {
+        let until = Instant::now() + self.arrives_within;
         loop {
             let mut testimony = Testimony::default();
             for trace_id in trace_ids {
-                let held = Held::read(&recorded(target, trace_id).await?);
+                let held = Held::read(&self.recorded(trace_id).await?);
                 let tree = self.tree_if_kept(trace_id).await;
                 let seen = self.shared().seen.trace(trace_id).cloned().unwrap_or_default();
                 testimony.add(trace_id, &held, &seen);
@@ -107,7 +112,7 @@ impl SecondWitness {
                 return Ok(testimony);
             }
             if Instant::now() >= until {
-                testimony.differences.extend(self.explanation(target).await);
+                testimony.differences.extend(self.explanation().await);
                 return Ok(testimony);
             }
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -136,14 +141,14 @@ impl SecondWitness {
     pub(crate) async fn tree(&self, trace_id: &str) -> Result<Option<Tree>> {
         let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": {"name": "get_traces", "arguments": {"traceId": trace_id}}});
-        let request = self.http.post(format!("{}/mcp", self.url)).timeout(ARRIVES_WITHIN).json(&call);
+        let request = self.http.post(format!("{}/mcp", self.url)).timeout(ANSWER_DEADLINE).json(&call);
         let request = request.header("accept", "application/json, text/event-stream");
         let answer = request.send().await.context("Spotlight does not answer")?.error_for_status()?;
         tree::read(&answer.bytes().await?)
     }
 
     /// Reasons that the second witness itself can have for a difference.
-    async fn explanation(&self, target: &Target) -> Vec<String> {
+    async fn explanation(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         let problem = self.shared().problem.clone();
         if !problem.is_empty() {
@@ -153,10 +158,30 @@ impl SecondWitness {
         if unread > 0 {
             reasons.push(format!("{unread} envelopes of its stream could not be read"));
         }
-        if let Some(dropped) = dropped(target).await.filter(|dropped| *dropped > 0) {
+        if let Some(dropped) = self.dropped().await.filter(|dropped| *dropped > 0) {
             reasons.push(format!("the recorder dropped {dropped} copies: ./pitboss status"));
         }
         reasons
+    }
+
+    /// A trace as the recorder has it. `Null` if it has nothing of it.
+    async fn recorded(&self, trace_id: &str) -> Result<Value> {
+        let url = format!("{}/api/v1/traces/{trace_id}", self.recorder_url);
+        let answer = self.http.get(&url).timeout(ANSWER_DEADLINE).send().await;
+        let answer = answer.with_context(|| format!("the recorder does not answer at {url}"))?;
+        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(Value::Null);
+        }
+        Ok(answer.error_for_status()?.json().await?)
+    }
+
+    /// Copies for the second witness that the recorder dropped since it started.
+    async fn dropped(&self) -> Option<u64> {
+        let request = self.http.get(format!("{}/api/v1/status", self.recorder_url)).timeout(ANSWER_DEADLINE);
+        let status: Value = request.send().await.ok()?.json().await.ok()?;
+        let state = status.get("second_witness")?;
+        let counts = ["dropped_queue_full", "dropped_rate_limited", "dropped_failed"];
+        Some(counts.iter().filter_map(|name| state.get(*name)?.as_u64()).sum())
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -167,26 +192,6 @@ impl SecondWitness {
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     // Every statement leaves the value consistent, so a poisoned lock can be used.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A trace as the recorder has it. `Null` if it has nothing of it.
-async fn recorded(target: &Target, trace_id: &str) -> Result<Value> {
-    let url = format!("{}/api/v1/traces/{trace_id}", target.recorder_url);
-    let answer = target.http().get(&url).send().await;
-    let answer = answer.with_context(|| format!("the recorder does not answer at {url}"))?;
-    if answer.status() == reqwest::StatusCode::NOT_FOUND {
-        return Ok(Value::Null);
-    }
-    Ok(answer.error_for_status()?.json().await?)
-}
-
-/// Copies for the second witness that the recorder dropped since it started.
-async fn dropped(target: &Target) -> Option<u64> {
-    let url = format!("{}/api/v1/status", target.recorder_url);
-    let status: Value = target.http().get(url).send().await.ok()?.json().await.ok()?;
-    let state = status.get("second_witness")?;
-    let counts = ["dropped_queue_full", "dropped_rate_limited", "dropped_failed"];
-    Some(counts.iter().filter_map(|name| state.get(*name)?.as_u64()).sum())
 }
 
 /// Follows the stream forever. Each connection begins with the envelopes that Spotlight still has, so a short break loses nothing.
@@ -225,28 +230,59 @@ mod tests {
     const TREE: &str = include_str!("second_witness/recorded/tree.sse");
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-    /// A Spotlight with the answers of a real one.
-    async fn spotlight() -> SecondWitness {
+    /// A Spotlight with the answers of a real one and its stream read, beside a recorder that answers this.
+    async fn beside(recorded: Value) -> SecondWitness {
         // As `cli::main` does. Another test may have installed it before.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let routes =
-            Router::new().route("/stream", get(|| async { STREAM })).route("/mcp", post(|| async { TREE }));
+        let state = json!({"dropped_queue_full": 3, "dropped_rate_limited": 0, "dropped_failed": 1});
+        let status = json!({ "second_witness": state }).to_string();
+        let routes = Router::new()
+            .route("/stream", get(|| async { STREAM }))
+            .route("/mcp", post(|| async { TREE }))
+            .route("/api/v1/traces/{trace_id}", get(move || async move { recorded.to_string() }))
+            .route("/api/v1/status", get(move || async move { status }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(telemetry::spawn(async move { axum::serve(listener, routes).await }));
-        SecondWitness::at(url).unwrap()
-    }
-
-    #[tokio::test]
-    async fn stream_and_tree_of_a_real_spotlight_are_read() {
-        let witness = spotlight().await;
+        let mut witness = SecondWitness::at(url.clone(), url).unwrap();
+        // What has not arrived when the stream was read never will.
+        witness.arrives_within = Duration::ZERO;
         let until = Instant::now() + Duration::from_secs(30);
         while witness.shared().seen.trace(TRACE).is_none_or(|trace| trace.spans.len() < 4) {
             assert!(Instant::now() < until, "{:?}", witness.shared());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let tree = witness.tree_if_kept(TRACE).await.unwrap();
-        assert_eq!((tree.spans.len(), tree.events.len()), (4, 1), "{tree:?}");
-        assert!(witness.tree_if_kept(&"ab".repeat(16)).await.is_none(), "it has nothing of it");
+        witness
+    }
+
+    /// The recorder's answer for that trace, with these spans.
+    fn recorded(span_ids: &[&str]) -> Value {
+        let spans: Vec<Value> = span_ids.iter().map(|id| json!({ "span_id": id })).collect();
+        let errors = json!([{"event_id": "2ec79c33ec9942ab8353589fcb2e04dc"}]);
+        json!({"spans": spans, "errors": errors, "truncated": false})
+    }
+
+    const SPANS: [&str; 4] = ["aaaaaaaa00000001", "bbbbbbbb00000002", "cccccccc00000003", "dddddddd00000004"];
+
+    #[tokio::test]
+    async fn witnesses_of_the_same_envelopes_agree() {
+        let witness = beside(recorded(&SPANS)).await;
+        let testimony = witness.testify(&[TRACE.to_owned()]).await.unwrap();
+        assert_eq!(testimony.text(), "the same 4 spans and 1 error in 1 trace, 4 in its tree");
+        let of_nothing = witness.testify(&[]).await.unwrap();
+        assert!(of_nothing.agrees() && of_nothing.traces == 0, "{of_nothing:?}");
+    }
+
+    #[tokio::test]
+    async fn difference_names_the_span_and_dropped_copies() {
+        let more = [&SPANS[..], &["eeeeeeee00000005"]].concat();
+        let witness = beside(recorded(&more)).await;
+        let text = witness.testify(&[TRACE.to_owned()]).await.unwrap().text();
+        assert!(text.contains("did not receive span eeeeeeee00000005"), "{text}");
+        assert!(text.contains("the tree of Spotlight lacks span eeeeeeee00000005"), "{text}");
+        assert!(text.contains("the recorder dropped 4 copies"), "{text}");
+        let less = beside(recorded(&SPANS[..3])).await;
+        let text = less.testify(&[TRACE.to_owned()]).await.unwrap().text();
+        assert!(text.contains("the recorder does not have span dddddddd00000004"), "{text}");
     }
 }

@@ -48,14 +48,14 @@ impl TraceArgs {
         };
         let code = show(&id, &target, output, deadline, self.bet).await?;
         let Some(witness) = witness else { return Ok(code) };
-        let agrees = show_second(&id, &target, &witness, output).await?;
+        let agrees = show_second(&id, &witness, output).await?;
         Ok(if agrees { code } else { ExitCode::FAILURE })
     }
 }
 
 /// Prints what the second witness says about a trace, and the tree that it shows. Returns whether it has what the recorder has.
-async fn show_second(id: &str, target: &Target, witness: &SecondWitness, output: &Output) -> Result<bool> {
-    let testimony = witness.testify(target, &[id.to_owned()]).await?;
+async fn show_second(id: &str, witness: &SecondWitness, output: &Output) -> Result<bool> {
+    let testimony = witness.testify(&[id.to_owned()]).await?;
     if output.json {
         output.line(&json!({ "second_witness": testimony }).to_string());
         return Ok(testimony.agrees());

@@ -139,7 +139,7 @@ impl<'a> Runner<'a> {
         let verdict = row.fault.definition().money;
         let audit_found = money::audit(self.means.target, since, verdict).await?;
         let second_witness = match self.second_witness {
-            Some(witness) => Some(witness.testify(self.means.target, &cited(&fault, &control)).await?),
+            Some(witness) => Some(witness.testify(&cited(&fault, &control)).await?),
             None => None,
         };
         let seen_after = fault
