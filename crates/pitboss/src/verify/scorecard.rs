@@ -294,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn page_shows_what_the_second_witness_saw() {
+        let with = |testimony| run(Outcome { second_witness: testimony, ..outcome(1.0, &[]) });
+        let agrees = Testimony { traces: 1, spans: 4, errors: 1, ..Testimony::default() };
+        let differs = Testimony { differences: vec!["a|b".to_owned()], ..Testimony::default() };
+        let text = page(&[with(Some(agrees)), with(Some(differs)), with(None)], &rows(), &[]);
+        let line = "| `consumer.slow` | the same 4 spans and 1 error in 1 trace · differs: a/b |\n";
+        assert!(text.contains("## Second witness\n") && text.contains(line), "{text}");
+        assert!(text.contains("It cannot show metrics, sessions, check-ins"), "{text}");
+        assert!(!page(&[with(None)], &rows(), &[]).contains("Second witness"), "it was not asked");
+    }
+
+    #[test]
     fn median_is_one_of_the_values() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!((median(vec![4.0, 1.0]), median(Vec::new())), (Some(1.0), None));
