@@ -1,5 +1,6 @@
 // Loaded by node before Spotlight (`--require`). Spotlight has no option for the address that it listens on, so this one decides it:
-// every server of the process listens on 127.0.0.1, and every connection or look-up that would leave this machine fails.
+// every server of the process listens on 127.0.0.1, and every connection (TCP, TLS or HTTP) that would leave this machine fails, as do
+// the look-ups of names that Spotlight makes.
 "use strict";
 
 const dns = require("node:dns");

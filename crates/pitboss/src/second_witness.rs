@@ -37,8 +37,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before a broken stream is followed again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// Envelopes that Spotlight keeps.
-const BUFFER_ENVELOPES: u64 = 500;
 
 /// Follows the stream of Spotlight until it is dropped.
 #[derive(Debug)]
@@ -57,6 +55,14 @@ struct Shared {
     seen: Seen,
     /// Why the stream is not followed now. Empty while it is.
     problem: String,
+}
+
+impl Shared {
+    /// The stream is followed from now on.
+    fn begin_connection(&mut self) {
+        self.problem.clear();
+        self.seen.begin_connection();
+    }
 }
 
 impl Drop for SecondWitness {
@@ -104,8 +110,10 @@ impl SecondWitness {
                 let tree = self.tree_if_kept(trace_id).await;
                 let seen = self.shared().seen.trace(trace_id).cloned().unwrap_or_default();
                 testimony.add(trace_id, &held, &seen);
-                if let Some(tree) = tree {
-                    testimony.add_tree(trace_id, &held, &seen, &tree);
+                match tree {
+                    Ok(Some(tree)) => testimony.add_tree(trace_id, &held, &seen, &tree),
+                    Ok(None) => {}
+                    Err(error) => testimony.add_unread_tree(trace_id, &format!("{error:#}")),
                 }
             }
             if testimony.agrees() {
@@ -120,18 +128,22 @@ impl SecondWitness {
     }
 
     /// The tree of a trace as Spotlight's own view builds it, without a line if it has none. `None` if its buffer may have lost a part
-    /// of the trace, or it does not answer.
-    async fn tree_if_kept(&self, trace_id: &str) -> Option<Tree> {
-        let is_kept = |shared: &Shared| {
-            let first = shared.seen.trace(trace_id).map(|trace| trace.first_envelope);
-            first.is_some_and(|first| shared.seen.envelopes().saturating_sub(first) < BUFFER_ENVELOPES)
-        };
-        if !is_kept(&self.shared()) {
-            return None;
+    /// of the trace.
+    async fn tree_if_kept(&self, trace_id: &str) -> Result<Option<Tree>> {
+        if !self.keeps(trace_id) {
+            return Ok(None);
         }
-        let tree = self.tree(trace_id).await.ok()?.unwrap_or_default();
-        // Envelopes may have arrived meanwhile.
-        is_kept(&self.shared()).then_some(tree)
+        let tree = self.tree(trace_id).await;
+        // Envelopes may have arrived meanwhile, or the process may have ended.
+        if !self.keeps(trace_id) {
+            return Ok(None);
+        }
+        Ok(Some(tree?.unwrap_or_default()))
+    }
+
+    fn keeps(&self, trace_id: &str) -> bool {
+        let shared = self.shared();
+        shared.problem.is_empty() && shared.seen.is_kept(trace_id)
     }
 
     /// The tree of a trace as Spotlight's own view builds it, or `None` if it has none.
@@ -206,7 +218,7 @@ async fn follow(http: reqwest::Client, url: String, shared: Arc<Mutex<Shared>>) 
 
 async fn follow_once(http: &reqwest::Client, url: &str, shared: &Mutex<Shared>) -> Result<()> {
     let mut answer = http.get(url).send().await?.error_for_status()?;
-    lock(shared).problem.clear();
+    lock(shared).begin_connection();
     let mut reader = sse::Reader::default();
     while let Some(bytes) = answer.chunk().await? {
         let events = reader.read(&bytes);
@@ -221,8 +233,12 @@ async fn follow_once(http: &reqwest::Client, url: &str, shared: &Mutex<Shared>) 
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use axum::Router;
+    use axum::body::Body;
     use axum::routing::{get, post};
+    use futures::{StreamExt as _, stream};
 
     use super::*;
 
@@ -230,15 +246,21 @@ mod tests {
     const TREE: &str = include_str!("second_witness/recorded/tree.sse");
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-    /// A Spotlight with the answers of a real one and its stream read, beside a recorder that answers this.
-    async fn beside(recorded: Value) -> SecondWitness {
+    /// The stream of a real Spotlight, which does not end.
+    fn endless() -> Body {
+        let envelopes = stream::once(async { Ok::<_, Infallible>(STREAM) });
+        Body::from_stream(envelopes.chain(stream::pending()))
+    }
+
+    /// A Spotlight with the stream of a real one, which was read, and this tree, beside a recorder that answers this.
+    async fn beside(recorded: Value, tree: &'static str) -> SecondWitness {
         // As `cli::main` does. Another test may have installed it before.
         drop(rustls::crypto::ring::default_provider().install_default());
         let state = json!({"dropped_queue_full": 3, "dropped_rate_limited": 0, "dropped_failed": 1});
         let status = json!({ "second_witness": state }).to_string();
         let routes = Router::new()
-            .route("/stream", get(|| async { STREAM }))
-            .route("/mcp", post(|| async { TREE }))
+            .route("/stream", get(|| async { endless() }))
+            .route("/mcp", post(move || async move { tree }))
             .route("/api/v1/traces/{trace_id}", get(move || async move { recorded.to_string() }))
             .route("/api/v1/status", get(move || async move { status }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -266,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn witnesses_of_the_same_envelopes_agree() {
-        let witness = beside(recorded(&SPANS)).await;
+        let witness = beside(recorded(&SPANS), TREE).await;
         let testimony = witness.testify(&[TRACE.to_owned()]).await.unwrap();
         assert_eq!(testimony.text(), "the same 4 spans and 1 error in 1 trace, 4 in its tree");
         let of_nothing = witness.testify(&[]).await.unwrap();
@@ -276,13 +298,21 @@ mod tests {
     #[tokio::test]
     async fn difference_names_the_span_and_dropped_copies() {
         let more = [&SPANS[..], &["eeeeeeee00000005"]].concat();
-        let witness = beside(recorded(&more)).await;
+        let witness = beside(recorded(&more), TREE).await;
         let text = witness.testify(&[TRACE.to_owned()]).await.unwrap().text();
         assert!(text.contains("did not receive span eeeeeeee00000005"), "{text}");
         assert!(text.contains("the tree of Spotlight lacks span eeeeeeee00000005"), "{text}");
         assert!(text.contains("the recorder dropped 4 copies"), "{text}");
-        let less = beside(recorded(&SPANS[..3])).await;
+        let less = beside(recorded(&SPANS[..3]), TREE).await;
         let text = less.testify(&[TRACE.to_owned()]).await.unwrap().text();
         assert!(text.contains("the recorder does not have span dddddddd00000004"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn tree_that_cannot_be_read_is_a_difference() {
+        let witness = beside(recorded(&SPANS), "no event").await;
+        let text = witness.testify(&[TRACE.to_owned()]).await.unwrap().text();
+        assert!(text.starts_with("differs: the tree of trace 0af7"), "{text}");
+        assert!(text.contains("Spotlight's answer is no event"), "{text}");
     }
 }

@@ -61,6 +61,9 @@ async fn show_second(id: &str, witness: &SecondWitness, output: &Output) -> Resu
         return Ok(testimony.agrees());
     }
     output.line(&format!("second witness: {}", testimony.text()));
+    if !testimony.agrees() {
+        output.line("Spotlight keeps its last 500 envelopes. It has a part of an older trace, or nothing.");
+    }
     if let Some(tree) = witness.tree(id).await? {
         for line in tree.text.lines() {
             output.line(&line.replace(char::is_control, " "));

@@ -107,7 +107,9 @@ impl Testimony {
 
     /// Adds the tree of a trace, which shows no streamed spans.
     pub(super) fn add_tree(&mut self, trace_id: &str, held: &Held, seen: &SeenTrace, tree: &Tree) {
-        let recorded: BTreeSet<String> = held.spans.iter().map(|id| short(id)).collect();
+        // The line of an error that has the name of a transaction looks like the line of the span in which it happened.
+        let known: BTreeSet<String> =
+            held.spans.iter().chain(&seen.error_spans).map(|id| short(id)).collect();
         let shown: BTreeSet<&String> = tree.spans.union(&tree.events).collect();
         // Compared by whole ids on one side, because two of them can begin with the same digits.
         let expected = held.spans.difference(&seen.streamed);
@@ -117,11 +119,16 @@ impl Testimony {
         for id in hidden {
             self.differ(format!("the tree of Spotlight lacks span {id} of trace {trace_id}"));
         }
-        for more in tree.spans.difference(&recorded).filter(|_| !held.truncated) {
+        for more in tree.spans.difference(&known).filter(|_| !held.truncated) {
             self.differ(format!(
                 "the tree of Spotlight has a span {more}… that trace {trace_id} does not have"
             ));
         }
+    }
+
+    /// Adds that the tree of a trace could not be read.
+    pub(super) fn add_unread_tree(&mut self, trace_id: &str, problem: &str) {
+        self.differ(format!("the tree of trace {trace_id} cannot be read: {problem}"));
     }
 
     fn differ(&mut self, difference: String) {
@@ -215,6 +222,15 @@ mod tests {
             with(&tree(&["aaaaaaaa"], &["eeeeeeee"])).starts_with("the same"),
             "an error may be anywhere"
         );
+    }
+
+    #[test]
+    fn error_outside_of_any_span_is_no_span() {
+        let held = held(&[], &[ERROR]);
+        let seen = SeenTrace { error_spans: set(&["eeeeeeee00000005"]), ..seen(&[], &[ERROR]) };
+        let mut testimony = compared(&held, &seen);
+        testimony.add_tree(TRACE, &held, &seen, &tree(&["eeeeeeee"], &[]));
+        assert!(testimony.agrees(), "{testimony:?}");
     }
 
     #[test]

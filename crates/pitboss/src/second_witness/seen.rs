@@ -8,6 +8,8 @@ use super::sse::Event;
 
 /// Name of the events of envelopes in its stream.
 const ENVELOPE: &str = "application/x-sentry-envelope";
+/// Envelopes that Spotlight keeps.
+const BUFFER_ENVELOPES: u64 = 500;
 /// Largest number of traces that are kept. The oldest is forgotten first.
 const TRACES_MAX: usize = 20_000;
 /// Largest number of ids that are kept of one trace.
@@ -22,6 +24,8 @@ pub(super) struct SeenTrace {
     pub(super) streamed: BTreeSet<String>,
     /// Ids of its error events.
     pub(super) errors: BTreeSet<String>,
+    /// Ids of the spans in which the errors happened, which may never have been sent.
+    pub(super) error_spans: BTreeSet<String>,
     /// Number of the first envelope with a part of it.
     pub(super) first_envelope: u64,
 }
@@ -33,13 +37,24 @@ pub(super) struct Seen {
     /// Ids of the traces, the oldest first.
     order: VecDeque<String>,
     envelopes: u64,
+    /// Number of the last envelope before this connection.
+    before_connection: u64,
     unread: u64,
 }
 
 impl Seen {
-    /// Number of envelopes in the stream. Those that are sent again after a break count again.
-    pub(super) fn envelopes(&self) -> u64 {
-        self.envelopes
+    /// A new connection begins. Envelopes that are sent again count again.
+    pub(super) fn begin_connection(&mut self) {
+        self.before_connection = self.envelopes;
+    }
+
+    /// Returns true if Spotlight's buffer still has every envelope with a part of this trace. A trace of an earlier connection may be
+    /// gone, because Spotlight may have been started again.
+    pub(super) fn is_kept(&self, trace_id: &str) -> bool {
+        let first = self.trace(trace_id).map(|trace| trace.first_envelope);
+        first.is_some_and(|first| {
+            first > self.before_connection && self.envelopes.saturating_sub(first) < BUFFER_ENVELOPES
+        })
     }
 
     /// Number of envelopes that could not be read.
@@ -96,10 +111,12 @@ impl Seen {
     }
 
     fn note_error(&mut self, header: &Value, payload: &Value) {
-        let event_id = id(payload, "event_id").or_else(|| id(header, "event_id"));
+        // The header's id takes precedence, as in Sentry and in the recorder.
+        let event_id = id(header, "event_id").or_else(|| id(payload, "event_id"));
         let Some(context) = trace_context(payload) else { return };
         let Some(trace) = self.of_trace(context) else { return };
         insert(&mut trace.errors, event_id);
+        insert(&mut trace.error_spans, id(context, "span_id"));
     }
 
     fn note_streamed(&mut self, payload: &Value) {
@@ -167,7 +184,7 @@ mod tests {
     #[test]
     fn stream_of_a_real_spotlight_is_read() {
         let seen = seen();
-        assert_eq!((seen.envelopes(), seen.unread()), (5, 0));
+        assert_eq!((seen.envelopes, seen.unread()), (5, 0));
         let trace = seen.trace(TRACE).unwrap();
         let spans: Vec<&str> = trace.spans.iter().map(String::as_str).collect();
         assert_eq!(spans, ["aaaaaaaa00000001", "bbbbbbbb00000002", "cccccccc00000003", "dddddddd00000004"]);
@@ -189,13 +206,36 @@ mod tests {
     }
 
     #[test]
+    fn trace_is_kept_while_the_buffer_has_all_of_it() {
+        let mut seen = seen();
+        assert!(seen.is_kept(TRACE) && !seen.is_kept("unknown"));
+        seen.note_too_long(BUFFER_ENVELOPES - seen.envelopes);
+        assert!(seen.is_kept(TRACE), "it begins with the oldest of the last envelopes");
+        seen.note_too_long(1);
+        assert!(!seen.is_kept(TRACE) && seen.is_kept(STREAMED));
+        seen.begin_connection();
+        assert!(!seen.is_kept(STREAMED), "it may be another process");
+    }
+
+    #[test]
+    fn id_of_the_header_takes_precedence() {
+        let mut seen = Seen::default();
+        let context = serde_json::json!({"trace_id": TRACE, "span_id": "DD"});
+        let error = serde_json::json!({"event_id": "cc", "contexts": {"trace": context}});
+        let data = serde_json::json!([{"event_id": "A-B"}, [[{"type": "event"}, error]]]).to_string();
+        seen.note(&Event { name: ENVELOPE.to_owned(), data });
+        let trace = seen.trace(TRACE).unwrap();
+        assert!(trace.errors.iter().eq(["ab"]) && trace.error_spans.iter().eq(["dd"]), "{trace:?}");
+    }
+
+    #[test]
     fn unreadable_envelopes_are_counted() {
         let mut seen = Seen::default();
         for (name, data) in [(ENVELOPE, "{"), (ENVELOPE, "[{}]"), ("message", "{")] {
             seen.note(&Event { name: name.to_owned(), data: data.to_owned() });
         }
         seen.note_too_long(1);
-        assert_eq!((seen.envelopes(), seen.unread()), (3, 3));
+        assert_eq!((seen.envelopes, seen.unread()), (3, 3));
     }
 
     #[test]

@@ -41,8 +41,12 @@ fn program(home: &Path) -> PathBuf {
 
 /// Content of the file that is written last: what the folder is made of.
 fn marker() -> String {
+    hash([PACKAGE, LOCK].into_iter().chain(silence::texts()))
+}
+
+fn hash(texts: impl IntoIterator<Item = &'static str>) -> String {
     let mut hash = Sha256::new();
-    [PACKAGE, LOCK].into_iter().chain(silence::texts()).for_each(|text| hash.update(text.as_bytes()));
+    texts.into_iter().for_each(|text| hash.update(text.as_bytes()));
     hex::encode(hash.finalize())
 }
 
@@ -131,7 +135,8 @@ pub fn prepare(layout: &Layout, ports: Ports) -> Result<PartSpec, RuntimeError> 
     Ok(PartSpec {
         name: NAME.to_owned(),
         kind: Kind::Infrastructure,
-        fingerprint: format!("{} {}", fingerprint(&node), marker()),
+        // With the script, so that another one is another process.
+        fingerprint: format!("{} {} {}", fingerprint(&node), marker(), hash([LOOPBACK])),
         program: node,
         args: args.into(),
         env,
