@@ -16,9 +16,12 @@ use crate::{
 
 const SETTING: &str = "PITBOSS__RECORDER__SECOND_WITNESS";
 
-/// A witness that keeps what it receives: the content type and the lines of each envelope.
+/// Content type and lines of an envelope.
+type Received = (String, Vec<Value>);
+
+/// A witness that keeps what it receives.
 #[derive(Clone, Default)]
-struct Witness(Arc<Mutex<Vec<(String, Vec<Value>)>>>);
+struct Witness(Arc<Mutex<Vec<Received>>>);
 
 impl Witness {
     /// Starts it. Also returns its address.
@@ -42,7 +45,7 @@ impl Witness {
         self.0.lock().expect("whole").push((content_type, lines(&text)));
     }
 
-    fn received(&self) -> Vec<(String, Vec<Value>)> {
+    fn received(&self) -> Vec<Received> {
         self.0.lock().expect("whole").clone()
     }
 }
