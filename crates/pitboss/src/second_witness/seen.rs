@@ -14,6 +14,8 @@ const BUFFER_ENVELOPES: u64 = 500;
 const TRACES_MAX: usize = 20_000;
 /// Largest number of ids that are kept of one trace.
 const IDS_MAX: usize = 20_000;
+/// Largest number of characters that are kept of an id, which has 32 at most.
+const ID_CHARS_MAX: usize = 64;
 
 /// One trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,10 +159,12 @@ fn insert(ids: &mut BTreeSet<String>, id: Option<String>) {
     }
 }
 
-/// An id in its canonical form: lower-case hexadecimal digits without hyphens.
+/// An id in its canonical form: lower-case hexadecimal digits without hyphens. Anybody can send another text, and it is shown at a
+/// terminal, so it has no control characters and an end.
 pub(super) fn id(value: &Value, name: &str) -> Option<String> {
     let text = value.get(name)?.as_str()?;
-    let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    let digits = text.chars().filter(|c| *c != '-' && !c.is_control()).map(|c| c.to_ascii_lowercase());
+    let digits: String = digits.take(ID_CHARS_MAX).collect();
     (!digits.is_empty()).then_some(digits)
 }
 
@@ -226,6 +230,14 @@ mod tests {
         seen.note(&Event { name: ENVELOPE.to_owned(), data });
         let trace = seen.trace(TRACE).unwrap();
         assert!(trace.errors.iter().eq(["ab"]) && trace.error_spans.iter().eq(["dd"]), "{trace:?}");
+    }
+
+    #[test]
+    fn ids_are_short_and_have_no_control_characters() {
+        let value = serde_json::json!({"a": "A-b\u{1b}[2J", "b": "-", "c": 7, "d": "f".repeat(1_000)});
+        assert_eq!(id(&value, "a").as_deref(), Some("ab[2j"));
+        assert_eq!((id(&value, "b"), id(&value, "c"), id(&value, "e")), (None, None, None));
+        assert_eq!(id(&value, "d").map(|id| id.len()), Some(ID_CHARS_MAX));
     }
 
     #[test]
