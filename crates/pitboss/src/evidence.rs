@@ -4,6 +4,7 @@
 //! flag file, a counter of the injector, or an attribute that names a fault. [`std::fmt::Display`] renders it in words, for
 //! `docs/EVIDENCE.md` and for the reports.
 
+mod event;
 mod find;
 mod n_plus_one;
 mod observation;
@@ -13,6 +14,7 @@ mod streamed;
 mod window;
 mod words;
 
+pub use event::ErrorEvent;
 pub use observation::{ClientReport, Issue, Load, MetricValue, Monitor, Observation, Transaction};
 pub use profile::Profile;
 pub use window::Window;

@@ -3,9 +3,10 @@
 //! Each [`Row`] names a fault, the work that meets it, and the [`Evidence`] that has to reach the recorder. [`run`] puts a row
 //! through the same steps: rest, control, fault, recovery, audit. [`verdict`] then judges what was seen. [`soak`] is the opposite:
 //! a load without any fault, which has to show nothing. [`sabotage`] proves the proof: without the fault's effect no row may hold.
-//! [`reads`] does that with one read of a fault at a time.
+//! [`reads`] does that with one read of a fault at a time. [`debug`] proves the debug endpoints, which no flag arms.
 
 pub mod alerts;
+pub mod debug;
 mod figures;
 mod money;
 mod phase;

@@ -21,6 +21,7 @@ use crate::player::Gateway;
 use crate::second_witness::SecondWitness;
 use crate::steps::print_line;
 use crate::target::{Target, TargetArgs};
+use crate::verify::debug::{self, DebugRow, group};
 use crate::verify::report::{Outcome, Report, Skipped};
 use crate::verify::run::Runner;
 use crate::verify::run::flow::Flow;
@@ -34,12 +35,16 @@ const SCORECARD: &str = "docs/scorecard.md";
 /// Reason why a row is left out.
 const NOT_LOCAL: &str =
     "the supervisor of ./pitboss up applies this fault, and something else runs this platform";
+/// Reason why the rows of the debug endpoints are left out.
+const DEBUG_IS_OFF: &str =
+    "the debug endpoints are off: ./pitboss down && PITBOSS__DEBUG__ENABLED=true ./pitboss up";
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Rows to prove: faults (`fault list` shows them) or variants, such as clock.skew@behind [default: all]
-    #[arg(value_name = "FAULT[@VARIANT]", value_parser = row_name)]
+    /// Rows to prove: faults (`fault list` shows them), variants such as clock.skew@behind, or debug endpoints such as
+    /// debug.payment.crash, debug.payment.* and debug.*.crash [default: all]
+    #[arg(value_name = "FAULT[@VARIANT]|debug.SERVICE.FAULT", value_parser = row_name)]
     names: Vec<String>,
     /// Seed of the order and of the amounts [default: random, named in the report]
     #[arg(long)]
@@ -83,7 +88,7 @@ impl VerifyArgs {
         self.check()?;
         let (checkout, output) = (context.checkout()?, &context.output);
         let target = context.target(&TargetArgs::default()).await?;
-        sabotage::check(&target, self.sabotage == Some(Sabotage::Faults)).await?;
+        self.check_platform(&target).await?;
         let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
         let flags = FlagFile::of(&checkout.layout);
         let second_witness = match self.second_witness {
@@ -102,9 +107,22 @@ impl VerifyArgs {
         Ok(exit_code(holds?))
     }
 
+    /// Refuses a platform that was started for other rows.
+    async fn check_platform(&self, target: &Target) -> Result<()> {
+        let is_debug_named = !self.names.is_empty() && !self.selected_debug().is_empty();
+        if is_debug_named && !debug::is_enabled(target).await? {
+            bail!("{DEBUG_IS_OFF}");
+        }
+        // The debug endpoints do not read that setting: their rows are red because another fault is caused
+        if self.sabotage.is_none() || !self.selected(0).is_empty() {
+            sabotage::check(target, self.sabotage == Some(Sabotage::Faults)).await?;
+        }
+        Ok(())
+    }
+
     /// Refuses what would only fail after the work.
     fn check(&self) -> Result<()> {
-        if self.soak_s.is_none() && self.selected(0).is_empty() {
+        if self.soak_s.is_none() && self.selected(0).is_empty() && self.selected_debug().is_empty() {
             bail!(
                 "nothing is left to run: --quick leaves out slow rows, and --sabotage=reads leaves out faults with one read"
             );
@@ -180,10 +198,56 @@ impl VerifyArgs {
                 runner.read_names().await;
             }
         }
+        // Before the debug endpoints, which cause what no declared name is about
         let names = if reads_names { Some(runner.coverage().await) } else { None };
+        let mut skipped = skipped;
+        outcomes.extend(self.prove_debug(stage, &live, &mut skipped).await?);
         live.finish_and_clear();
         let duration_s = began.elapsed().as_secs_f64();
         Ok((Report { seed, rows: outcomes, skipped, duration_s }, names))
+    }
+
+    /// Proves the selected debug endpoints, as one group. Where they are off, they are left out, and all of them are one entry.
+    async fn prove_debug(
+        &self,
+        stage: &Stage<'_>,
+        live: &ProgressBar,
+        skipped: &mut Vec<Skipped>,
+    ) -> Result<Vec<Outcome>> {
+        let rows = self.selected_debug();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !debug::is_enabled(stage.target).await? {
+            let group = format!("{}.*", debug::PREFIX);
+            if self.sabotage.is_some() {
+                live.suspend(|| print_line(&format!("left out {group}: {DEBUG_IS_OFF}")));
+            } else {
+                skipped.push(Skipped { id: group, why: DEBUG_IS_OFF });
+            }
+            return Ok(Vec::new());
+        }
+        let Stage { target, gateway, flags, .. } = *stage;
+        let means = group::Stage { target, gateway, flags, is_sabotage: self.sabotage.is_some() };
+        let phase = |phase: &str| live.set_message(format!("debug endpoints: {phase}"));
+        let outcomes = match group::run(means, &rows, phase).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => rows.iter().map(|row| Outcome::unfinished_debug_row(*row, &error)).collect(),
+        };
+        for outcome in &outcomes {
+            show(outcome, live);
+        }
+        Ok(outcomes)
+    }
+
+    /// The selected rows of the debug endpoints. They have one read each, and none of them is slow.
+    fn selected_debug(&self) -> Vec<DebugRow> {
+        if self.soak_s.is_some() || self.sabotage == Some(Sabotage::Reads) {
+            return Vec::new();
+        }
+        let is_named =
+            |row: &DebugRow| self.names.is_empty() || self.names.iter().any(|name| row.is_selected_by(name));
+        debug::rows().into_iter().filter(is_named).collect()
     }
 
     /// The selected rows, in the order of the seed. Rows with the same work follow one another, so that they share controls.
@@ -314,6 +378,11 @@ fn row_name(text: &str) -> Result<String, String> {
     if rows().iter().any(|row| row.name() == text) {
         return Ok(text.to_owned());
     }
+    if text.split('.').next() == Some(debug::PREFIX) {
+        let is_any = debug::rows().iter().any(|row| row.is_selected_by(text));
+        let advice = "expected debug.SERVICE.FAULT, with * for any: ./pitboss debug list shows both";
+        return if is_any { Ok(text.to_owned()) } else { Err(advice.to_owned()) };
+    }
     let (fault, _) = text.split_once('@').unwrap_or((text, ""));
     let fault: FaultId = fault.parse().map_err(|error: UnknownFault| error.to_string())?;
     let of_fault: Vec<String> = rows().iter().filter(|row| row.fault == fault).map(Row::name).collect();
@@ -406,6 +475,27 @@ mod tests {
         let quick = order(&[], true, 1);
         assert!(!args(&[], true).is_whole(), "it leaves rows out");
         assert!(!quick.is_empty() && !quick.iter().any(|name| name == "notification.provider-down"));
+    }
+
+    #[test]
+    fn debug_endpoints_are_rows() {
+        let names = |names: &[&str], quick| {
+            args(names, quick).selected_debug().into_iter().map(DebugRow::name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["debug.payment.crash"], false), ["debug.payment.crash"]);
+        assert_eq!(names(&["debug.*.deadlock"], true), ["debug.payment.deadlock"]);
+        assert_eq!(names(&["clock.skew"], false), Vec::<String>::new());
+        assert_eq!(names(&[], false).len(), debug::rows().len());
+        assert!(order(&["debug.*"], false, 1).is_empty(), "no fault of the flag file");
+        assert!(args(&["debug.*"], false).check().is_ok() && !args(&["debug.*"], false).is_whole());
+        assert!(row_name("debug.payment.*").is_ok() && row_name("debug.*").is_ok());
+        for unknown in ["debug.recorder.*", "debug.game.deadlock", "debug", "debug.x.crash"] {
+            let error = row_name(unknown).unwrap_err();
+            assert!(error.contains("debug list"), "{unknown}: {error}");
+        }
+        let reads = VerifyArgs { sabotage: Some(Sabotage::Reads), ..args(&[], false) };
+        let soak = VerifyArgs { soak_s: Some(5), ..args(&[], false) };
+        assert!(reads.selected_debug().is_empty() && soak.selected_debug().is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Profile, Sighting};
+use super::{ErrorEvent, Profile, Sighting};
 use crate::trace::Span;
 
 /// Everything that evidence is judged by.
@@ -13,6 +13,8 @@ use crate::trace::Span;
 pub struct Observation {
     /// Transactions with their spans. Streamed segments are among them.
     pub transactions: Vec<Transaction>,
+    /// Error events.
+    pub events: Vec<ErrorEvent>,
     /// Issues with an event since the moment.
     pub issues: Vec<Issue>,
     /// Values of metrics.

@@ -8,13 +8,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Evidence;
+use super::event::ErrorEvent;
 use super::observation::{ClientReport, Load, MetricValue, Monitor, Observation, Transaction};
 use super::profile::Profile;
 use super::streamed;
 use crate::target::Target;
 
 /// Types of the items that are read as a whole.
-const ITEM_TYPES: &str = "transaction,span,profile,profile_chunk,client_report";
+const ITEM_TYPES: &str = "event,transaction,span,profile,profile_chunk,client_report";
 
 /// Shortest time between two readings of the monitors, for which the recorder reads the check-ins of the period.
 const MONITORS_INTERVAL: Duration = Duration::from_secs(2);
@@ -80,8 +81,9 @@ impl<'a> Window<'a> {
         let path = format!("envelopes?type={ITEM_TYPES}&since={}", self.envelopes_until);
         for envelope in lines::<Envelope>(self.target, &path).await? {
             self.envelopes_until = self.envelopes_until.max(envelope.seq);
+            let has_minidump = envelope.items.iter().any(Item::is_minidump);
             for item in &envelope.items {
-                self.seen.add(&envelope.project, item);
+                self.seen.add(&envelope.project, item, has_minidump);
             }
         }
         let path = format!("metrics?since={}", self.metrics_until);
@@ -109,10 +111,18 @@ impl<'a> Window<'a> {
     }
 }
 
+impl Item {
+    /// Returns true for the attachment that Sentry reads as the memory of a process that died.
+    fn is_minidump(&self) -> bool {
+        self.headers.get("attachment_type").and_then(Value::as_str) == Some("event.minidump")
+    }
+}
+
 impl Observation {
-    fn add(&mut self, service: &str, item: &Item) {
+    fn add(&mut self, service: &str, item: &Item, has_minidump: bool) {
         let payload = &item.payload;
         match item.headers.get("type").and_then(Value::as_str) {
+            Some("event") => self.events.push(ErrorEvent::new(service, payload, has_minidump)),
             Some("transaction") => self.transactions.extend(Transaction::read(service, payload)),
             Some("span") => streamed::add(&mut self.transactions, service, payload),
             Some("profile" | "profile_chunk") => self.profiles.extend(Profile::read(service, payload)),

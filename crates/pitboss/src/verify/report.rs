@@ -3,6 +3,7 @@
 use comfy_table::{Cell, CellAlignment, Color, Table};
 use serde::{Serialize, Serializer};
 
+use super::debug::DebugRow;
 use super::run::RECOVERY_MAX;
 use super::run::flow::Flow;
 use super::verdict::{Facts, Verdict};
@@ -107,6 +108,12 @@ impl Outcome {
         Self::without_run(row, Verdict::Invalid, format!("not finished: {error:#}"))
     }
 
+    /// Result of a row of the debug endpoints whose group could not be finished.
+    #[must_use]
+    pub fn unfinished_debug_row(row: DebugRow, error: &anyhow::Error) -> Self {
+        Self::named(row.name(), Verdict::Invalid, format!("not finished: {error:#}"))
+    }
+
     /// Result of a row with its verdict and the reason of it.
     pub(super) fn judged(
         row: &Row,
@@ -136,9 +143,32 @@ impl Outcome {
         Self { why, second_witness: testimony, ..self }
     }
 
-    fn without_run(row: &Row, result: Verdict, why: String) -> Self {
+    /// Result of a row of the debug endpoints. An empty reason is replaced by that of the verdict.
+    pub(super) fn of_debug_row(row: DebugRow, result: Verdict, facts: &Facts, why: String) -> Self {
+        let why = match result {
+            Verdict::Proven => String::new(),
+            Verdict::DidNotEnd => {
+                "the service was not ready, or no bet settled, long after the answer".to_owned()
+            }
+            Verdict::MoneyWrong => "the audit of the whole group found something: ./pitboss audit".to_owned(),
+            _ => why,
+        };
         Self {
-            id: row.name(),
+            seen: facts.seen,
+            units: facts.units,
+            applied: facts.applied,
+            money: facts.money_text(),
+            ..Self::named(row.name(), result, why)
+        }
+    }
+
+    fn without_run(row: &Row, result: Verdict, why: String) -> Self {
+        Self::named(row.name(), result, why)
+    }
+
+    fn named(id: String, result: Verdict, why: String) -> Self {
+        Self {
+            id,
             result,
             seen: false,
             times: Seconds::default(),

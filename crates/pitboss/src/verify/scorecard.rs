@@ -1,12 +1,13 @@
 //! The scorecard: several runs beside one another, as a page in Markdown.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::report::{Outcome, Report};
 use super::run::flow::Flow;
 use super::run::names::Coverage;
 use super::verdict::Verdict;
-use super::{Figures, Row};
+use super::{Figures, Row, debug};
 use crate::second_witness::{CANNOT_SHOW, Testimony};
 
 /// Begin of the page.
@@ -28,6 +29,7 @@ pub fn page(runs: &[Report], rows: &[Row], coverages: &[Coverage]) -> String {
     );
     page.push_str(&intro);
     signals(&mut page, runs, rows);
+    debug_endpoints(&mut page, runs);
     figures(&mut page, runs, rows);
     names(&mut page, coverages);
     second_witness(&mut page, runs, rows);
@@ -66,6 +68,37 @@ fn signals(page: &mut String, runs: &[Report], rows: &[Row]) {
             cell(&always_blind(&outcomes).join(", ")),
             judged.money,
             flow(&outcomes),
+        );
+        push(page, &line);
+    }
+    page.push('\n');
+}
+
+/// The debug endpoints, one line a fault, because the services differ little.
+fn debug_endpoints(page: &mut String, runs: &[Report]) {
+    let mut by_fault: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in runs.iter().flat_map(|run| &run.rows) {
+        let name = outcome.id.strip_prefix(debug::PREFIX).and_then(|rest| rest.strip_prefix('.'));
+        if let Some((_, fault)) = name.and_then(|name| name.split_once('.')) {
+            by_fault.entry(fault).or_default().push(outcome);
+        }
+    }
+    if by_fault.is_empty() {
+        return;
+    }
+    page.push_str("## Debug endpoints\n\n");
+    page.push_str("Each fault at each service that offers it ([list](DEBUG_ENDPOINTS.md)).\n\n");
+    page.push_str("| fault | proven | evidence | recovery | money |\n|---|---|---|---|---|\n");
+    for (fault, outcomes) in by_fault {
+        let proven = outcomes.iter().filter(|outcome| outcome.result == Verdict::Proven).count();
+        let times = |time: fn(&Outcome) -> Option<f64>| spread(outcomes.iter().filter_map(|o| time(o)));
+        let judged = outcomes.iter().find(|outcome| outcome.result != Verdict::Proven);
+        let line = format!(
+            "| `{fault}` | {proven} of {} | {} | {} | {} |",
+            outcomes.len(),
+            times(|outcome| outcome.times.time_to_evidence_s),
+            times(|outcome| outcome.times.recovery_s),
+            judged.or(outcomes.last()).map(|outcome| outcome.money).unwrap_or_default(),
         );
         push(page, &line);
     }
@@ -303,6 +336,21 @@ mod tests {
         assert!(text.contains("## Second witness\n") && text.contains(line), "{text}");
         assert!(text.contains("It cannot show metrics, sessions, check-ins"), "{text}");
         assert!(!page(&[with(None)], &rows(), &[]).contains("Second witness"), "it was not asked");
+    }
+
+    #[test]
+    fn debug_endpoints_have_one_line_a_fault() {
+        let of = |id: &str, result| Outcome { id: id.to_owned(), result, ..outcome(1.0, &[]) };
+        let rows_of_run = vec![
+            of("debug.game.crash", Verdict::Proven),
+            of("debug.payment.crash", Verdict::NotVisible),
+            of("debug.payment.deadlock", Verdict::Proven),
+        ];
+        let run = Report { rows: rows_of_run, ..run(outcome(1.0, &[])) };
+        let page = page(&[run], &rows(), &[]);
+        assert!(page.contains("| `crash` | 1 of 2 | – | – | not audited |\n"), "{page}");
+        assert!(page.contains("| `deadlock` | 1 of 1 |"), "{page}");
+        assert!(page.contains("- `debug.payment.crash` was NOT VISIBLE"), "{page}");
     }
 
     #[test]

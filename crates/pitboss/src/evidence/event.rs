@@ -1,0 +1,167 @@
+//! Error events, as the recorder stored them: what Sentry shows of an error.
+
+use serde_json::Value;
+
+/// One error event of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ErrorEvent {
+    /// Service that sent it.
+    pub service: String,
+    /// A minidump came with it, so another process reported the end of this one.
+    pub has_minidump: bool,
+    document: Value,
+}
+
+impl ErrorEvent {
+    /// An event from the payload of its item.
+    #[must_use]
+    pub fn new(service: &str, payload: &Value, has_minidump: bool) -> Self {
+        Self { service: service.to_owned(), has_minidump, document: payload.clone() }
+    }
+
+    /// Id of the event, as 32 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        Some(self.document.get("event_id")?.as_str()?.replace('-', ""))
+    }
+
+    /// Trace of the event, as 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<&str> {
+        self.context("trace")?.get("trace_id")?.as_str()
+    }
+
+    /// A context, such as `process`.
+    #[must_use]
+    pub fn context(&self, name: &str) -> Option<&Value> {
+        self.document.get("contexts")?.get(name)
+    }
+
+    /// The value of a tag.
+    #[must_use]
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.document.get("tags")?.get(name)?.as_str()
+    }
+
+    /// Id of the user.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        self.document.get("user")?.get("id")?.as_str()
+    }
+
+    /// The parts of the fingerprint. There are none if the service leaves the grouping to Sentry.
+    #[must_use]
+    pub fn fingerprint(&self) -> Vec<&str> {
+        let parts = self.document.get("fingerprint").and_then(Value::as_array);
+        parts.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// The exceptions, the outermost one last.
+    #[must_use]
+    pub fn exceptions(&self) -> &[Value] {
+        values(self.document.get("exception"))
+    }
+
+    /// Type and text of the outermost exception.
+    #[must_use]
+    pub fn outermost(&self) -> Option<(&str, &str)> {
+        let exception = self.exceptions().last()?;
+        let text = |name: &str| exception.get(name).and_then(Value::as_str).unwrap_or_default();
+        Some((text("type"), text("value")))
+    }
+
+    /// Returns true unless the outermost exception says that nothing handled it.
+    #[must_use]
+    pub fn is_handled(&self) -> bool {
+        let outermost = self.exceptions().last();
+        let handled = outermost.and_then(|exception| exception.get("mechanism")?.get("handled"));
+        handled.and_then(Value::as_bool) != Some(false)
+    }
+
+    /// Frames of the program itself on the stack of the outermost exception, the innermost one last.
+    pub fn own_frames(&self) -> impl DoubleEndedIterator<Item = &Value> {
+        let stack = self.exceptions().last().and_then(|exception| exception.get("stacktrace"));
+        let frames = stack.and_then(|stack| stack.get("frames")).and_then(Value::as_array);
+        let is_own = |frame: &&Value| frame.get("in_app").and_then(Value::as_bool) == Some(true);
+        frames.map(Vec::as_slice).unwrap_or_default().iter().filter(is_own)
+    }
+
+    /// The threads of the process.
+    #[must_use]
+    pub fn threads(&self) -> &[Value] {
+        values(self.document.get("threads"))
+    }
+
+    /// Texts of the breadcrumbs, the oldest one first.
+    pub fn breadcrumbs(&self) -> impl Iterator<Item = &str> {
+        values(self.document.get("breadcrumbs")).iter().filter_map(|crumb| crumb.get("message")?.as_str())
+    }
+
+    /// Returns true if the event says that this flag was on.
+    #[must_use]
+    pub fn has_flag(&self, name: &str) -> bool {
+        let is_on = |flag: &Value| {
+            flag.get("flag").and_then(Value::as_str) == Some(name)
+                && flag.get("result").and_then(Value::as_bool) == Some(true)
+        };
+        values(self.context("flags")).iter().any(is_on)
+    }
+
+    /// Frames of the program itself without file or line. The bytes of a service name only functions, so this is about answers in
+    /// which the recorder has resolved the addresses.
+    pub fn frames_without_place(&self) -> impl Iterator<Item = &Value> {
+        let has_place = |frame: &Value| {
+            frame.get("filename").and_then(Value::as_str).is_some_and(|file| !file.is_empty())
+                && frame.get("lineno").and_then(Value::as_u64).is_some_and(|line| line > 0)
+        };
+        self.own_frames().filter(move |frame| !has_place(frame))
+    }
+}
+
+/// A list in both forms that Sentry takes: an array, or an object with the array in `values`.
+fn values(list: Option<&Value>) -> &[Value] {
+    let array = list.and_then(|list| list.as_array().or_else(|| list.get("values")?.as_array()));
+    array.map(Vec::as_slice).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_have_two_forms() {
+        let crumb = json!({ "message": "a step" });
+        for breadcrumbs in [json!([crumb]), json!({ "values": [crumb] })] {
+            let event = ErrorEvent::new("game", &json!({ "breadcrumbs": breadcrumbs }), false);
+            assert_eq!(event.breadcrumbs().collect::<Vec<_>>(), ["a step"]);
+        }
+        assert_eq!(ErrorEvent::new("game", &json!({}), false).breadcrumbs().count(), 0);
+    }
+
+    #[test]
+    fn only_a_mechanism_says_unhandled() {
+        let event = |mechanism: Value| {
+            let exception = json!({ "type": "panic", "value": "text", "mechanism": mechanism });
+            ErrorEvent::new("game", &json!({ "exception": { "values": [exception] } }), false)
+        };
+        assert!(!event(json!({ "type": "panic", "handled": false })).is_handled());
+        assert!(event(json!({ "type": "generic", "handled": true })).is_handled());
+        assert!(event(Value::Null).is_handled());
+        assert_eq!(event(Value::Null).outermost(), Some(("panic", "text")));
+    }
+
+    #[test]
+    fn own_frames_need_file_and_line() {
+        let frame = |in_app: bool, line: u64| json!({ "function": "f", "in_app": in_app, "filename": "src/a.rs", "lineno": line });
+        let event = |frames: Value| {
+            let exception = json!({ "type": "panic", "stacktrace": { "frames": frames } });
+            ErrorEvent::new("game", &json!({ "exception": { "values": [exception] } }), false)
+        };
+        let all = event(json!([frame(false, 0), frame(true, 7)]));
+        assert_eq!((all.own_frames().count(), all.frames_without_place().count()), (1, 0));
+        let some = event(json!([frame(true, 0), { "function": "g", "in_app": true }, frame(true, 7)]));
+        assert_eq!((some.own_frames().count(), some.frames_without_place().count()), (3, 2));
+    }
+}

@@ -1,0 +1,259 @@
+//! The rows of the debug endpoints as one group: one control, one request after the other, one audit.
+//!
+//! Evidence is read beside the requests, so that no row waits for the one before. The trace of its answer tells whose it is. What a
+//! row demands of the service is checked before the next request: it answers its probe, and a bet settles.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use contracts::debug::{DebugFault, SERVICES};
+use contracts::parts::Part;
+use faults::{Armed, FaultId, MoneyVerdict, Scope, Values};
+use reqwest::StatusCode;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::expectation::{Scene, is_known};
+use super::{Answer, DebugRow, cause, request};
+use crate::evidence::{Observation, Window};
+use crate::flag_file::FlagFile;
+use crate::player::{Gateway, Player};
+use crate::target::Target;
+use crate::verify::money;
+use crate::verify::report::{Outcome, Seconds};
+use crate::verify::verdict::{Facts, judge};
+
+const CURRENCY: &str = "EUR";
+const STAKE_MINOR: i64 = 100;
+/// Deposit of the player. It covers the bets of all rows.
+const DEPOSIT_MINOR: i64 = 10_000_000;
+/// Fault that is armed during the requests, so that the events have to name it. It is for a player who does not exist, and never acts.
+const ARMED: FaultId = FaultId::UserUnauthorized;
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+/// Time after which the armed fault expires, for a run that is killed.
+const ARMED_MS_MAX: i64 = 900_000;
+/// Time in which every service reads a changed flag file. Services look five times a second.
+const PICK_UP: Duration = Duration::from_millis(500);
+/// Time for which the control is read after its requests.
+const CONTROL: Duration = Duration::from_secs(3);
+/// Time after the last request in which all evidence has to arrive.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Time after which a service has not recovered. One whose process died is started again.
+const RECOVERY_MAX: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What a run needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage<'a> {
+    /// The platform, whose debug endpoints are on.
+    pub target: &'a Target,
+    /// Its gateway.
+    pub gateway: &'a Gateway,
+    /// Its armed faults.
+    pub flags: &'a FlagFile,
+    /// Causes another fault than the row's. No row may hold then.
+    pub is_sabotage: bool,
+}
+
+/// A row whose request was answered.
+#[derive(Debug)]
+struct Caused {
+    row: DebugRow,
+    answer: Answer,
+    /// The answer has the status of the fault that was asked for.
+    is_exposed: bool,
+    answered_at: Instant,
+    /// Moment of the first reading in which all expectations held.
+    seen_at: Option<Instant>,
+    recovered_after: Option<Duration>,
+    duration: Duration,
+}
+
+/// Result of the control.
+#[derive(Debug, Default)]
+struct Control {
+    /// Services whose debug endpoint took a request without the operator's token.
+    open: Vec<Part>,
+    seen: Observation,
+}
+
+/// Proves rows, one after the other, and calls `phase` with what it does.
+///
+/// # Errors
+/// When the platform does not answer, or does not work before the first request. That says nothing about the rows.
+pub async fn run(stage: Stage<'_>, rows: &[DebugRow], phase: impl Fn(&str)) -> Result<Vec<Outcome>> {
+    let since = OffsetDateTime::now_utc();
+    phase("preparing a player");
+    let player = stage.gateway.register(CURRENCY).await?;
+    stage.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await?;
+    phase("control");
+    let control = control(stage, rows, &player).await?;
+    arm(stage.flags)?;
+    let caused = cause_all(stage, rows, &player, &phase).await;
+    stage.flags.disarm(ARMED)?;
+    let (caused, seen) = caused?;
+    phase("audit");
+    let audit_found = money::audit(stage.target, since, MoneyVerdict::Unaffected).await?;
+    Ok(caused.iter().map(|caused| outcome(caused, &control, &player, &seen, audit_found)).collect())
+}
+
+/// Requests without the operator's token, and a bet. None of them may cause what the rows look for.
+async fn control(stage: Stage<'_>, rows: &[DebugRow], player: &Player) -> Result<Control> {
+    let mut window = Window::open(stage.target).await?;
+    let mut control = Control::default();
+    for service in SERVICES {
+        let Some(row) = rows.iter().copied().find(|row| row.service == service) else { continue };
+        let answer = request::without_token(stage.target, row).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            control.open.push(service);
+        }
+    }
+    ensure!(settles(stage, player).await, "no bet settles, although nothing was caused yet");
+    tokio::time::sleep(CONTROL).await;
+    window.read().await?;
+    control.seen = window.into_seen();
+    Ok(control)
+}
+
+fn arm(flags: &FlagFile) -> Result<()> {
+    let expires_at_ms = Some(faults::now_ms().saturating_add(ARMED_MS_MAX));
+    let scope = Scope::Player(NOBODY.to_owned());
+    flags.arm(Armed { id: ARMED, scope, values: Values::defaults(ARMED), expires_at_ms })
+}
+
+/// Causes the fault of each row, and reads what arrives. Returns the rows and everything that was received.
+async fn cause_all(
+    stage: Stage<'_>,
+    rows: &[DebugRow],
+    player: &Player,
+    phase: &impl Fn(&str),
+) -> Result<(Vec<Caused>, Observation)> {
+    tokio::time::sleep(PICK_UP).await;
+    let mut window = Window::open(stage.target).await?;
+    let mut all = Vec::with_capacity(rows.len());
+    for (row, number) in rows.iter().zip(1..) {
+        phase(&format!("{number}/{} {}", rows.len(), row.name()));
+        all.push(cause_one(stage, *row, player).await?);
+        note(&mut all, player, window.read().await?);
+    }
+    phase("reading");
+    let until = Instant::now() + DEADLINE;
+    while all.iter().any(|caused| caused.seen_at.is_none()) && Instant::now() < until && !stage.is_sabotage {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        note(&mut all, player, window.read().await?);
+    }
+    // What arrives late could refute a row, and must not be missing when a row has to be red
+    tokio::time::sleep(CONTROL).await;
+    window.read().await?;
+    Ok((all, window.into_seen()))
+}
+
+async fn cause_one(stage: Stage<'_>, row: DebugRow, player: &Player) -> Result<Caused> {
+    let began = Instant::now();
+    let asked = if stage.is_sabotage { row.other() } else { row };
+    let answer = cause(stage.target, asked, &player.player_id).await?;
+    let answered_at = Instant::now();
+    if asked.fault == DebugFault::MemoryLeak {
+        request::release(stage.target, asked).await?;
+    }
+    let recovered_after = recovery(stage, row, player).await;
+    let is_exposed = asked.is_deadly() || answer.status == asked.fault.definition().status;
+    let duration = began.elapsed();
+    Ok(Caused { row, answer, is_exposed, answered_at, seen_at: None, recovered_after, duration })
+}
+
+/// Waits until the service answers its probe and a bet settles. Returns how long that took. A process that dies has ended by then,
+/// because its request was answered by the end of its connection.
+async fn recovery(stage: Stage<'_>, row: DebugRow, player: &Player) -> Option<Duration> {
+    let began = Instant::now();
+    loop {
+        if is_ready(stage.target, row.service).await && settles(stage, player).await {
+            return Some(began.elapsed());
+        }
+        if began.elapsed() >= RECOVERY_MAX {
+            return None;
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+async fn is_ready(target: &Target, service: Part) -> bool {
+    let Some(url) = target.ops_url(service, "/readyz") else { return false };
+    target.http().get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+}
+
+async fn settles(stage: Stage<'_>, player: &Player) -> bool {
+    let key = Uuid::new_v4().to_string();
+    let answer = stage.gateway.bet(player, STAKE_MINOR, CURRENCY, &key).await;
+    answer.is_ok_and(|answer| answer.result().is_ok_and(|result| result.outcome != "rejected"))
+}
+
+/// Notes the rows of which everything has arrived.
+fn note(all: &mut [Caused], player: &Player, seen: &Observation) {
+    let now = Instant::now();
+    for caused in all.iter_mut().filter(|caused| caused.seen_at.is_none()) {
+        if caused.scene(player, seen).missing().is_empty() {
+            caused.seen_at = Some(now);
+        }
+    }
+}
+
+impl Caused {
+    fn scene<'a>(&'a self, player: &'a Player, seen: &'a Observation) -> Scene<'a> {
+        let (answer, player_id) = (&self.answer, player.player_id.as_str());
+        Scene { row: self.row, answer, player_id, armed: ARMED.as_str(), seen }
+    }
+}
+
+fn outcome(
+    caused: &Caused,
+    control: &Control,
+    player: &Player,
+    seen: &Observation,
+    audit_found: bool,
+) -> Outcome {
+    let Caused { row, answer, is_exposed, .. } = caused;
+    let missing = caused.scene(player, seen).missing();
+    let is_open = control.open.contains(&row.service);
+    let facts = Facts {
+        units: u64::from(*is_exposed),
+        units_min: 1,
+        applied: 1,
+        applied_min: 1,
+        control_held: is_known(*row, &control.seen),
+        control_alarmed: false,
+        control_acted: is_open,
+        seen: missing.is_empty(),
+        alerted: true,
+        ended: caused.recovered_after.is_some(),
+        audit_found,
+        money: MoneyVerdict::Unaffected,
+    };
+    let why = if !*is_exposed {
+        format!("the answer had the status {}: {}", answer.status, answer.text("detail").unwrap_or_default())
+    } else if is_open {
+        "the request was taken without the operator's token".to_owned()
+    } else if facts.control_held {
+        "its event was there without the request".to_owned()
+    } else if missing.is_empty() {
+        String::new()
+    } else {
+        let texts: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        format!("missing: {}", texts.join(", "))
+    };
+    let after = caused.seen_at.map(|at| at.saturating_duration_since(caused.answered_at).as_secs_f64());
+    let times = Seconds {
+        time_to_signal_s: after,
+        time_to_evidence_s: after,
+        time_to_alert_s: None,
+        recovery_s: caused.recovered_after.map(|took| took.as_secs_f64()),
+    };
+    Outcome {
+        times,
+        first_seen_in: missing.is_empty().then(|| format!("an answer of {} and its trace", row.service)),
+        trace_id: answer.text("trace_id").map(str::to_owned),
+        control: if facts.control_held || is_open { "not clean" } else { "clean, shared" }.to_owned(),
+        duration_s: caused.duration.as_secs_f64(),
+        ..Outcome::of_debug_row(*row, judge(&facts), &facts, why)
+    }
+}
