@@ -15,6 +15,7 @@ use telemetry::attributes as names;
 use telemetry::metric::{self, Metric};
 use telemetry::propagation::{SENTRY_TRACE, TRACEPARENT};
 use telemetry::spans::{self, ProcessAttrs, Status};
+use telemetry::watchdog::Observed;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
@@ -23,7 +24,7 @@ use crate::dead_letter::{DeadLetterClass, letter};
 use crate::error::ConsumerError;
 use crate::handler::{Delivery, HandleAny, HandlerError, Outcome, Router};
 use crate::hook::{HookAction, RecordHook};
-use crate::lane_activity::LaneActivity;
+use crate::lane_activity::{LaneActivity, RecordWork};
 use crate::latency;
 use crate::producer::Producer;
 use crate::record::Record;
@@ -161,6 +162,8 @@ impl Processor {
             Err(_) => None,
         };
         let span = self.transaction(task, decoded.as_ref().ok());
+        let event_type = decoded.as_ref().ok().map(|(event, _)| event.message.event_type().as_str());
+        let observed = self.observed(task, event_type, &span);
         let work = async {
             match (decoded, handler) {
                 (Ok((event, _)), Some(handler)) => {
@@ -173,11 +176,18 @@ impl Processor {
             }
         };
         let unfinished = spans::unfinished(&span);
-        let result = work.instrument(span.clone()).await;
+        let _shown = task.activity.show(observed.clone());
+        let result = observed.run(work).instrument(span.clone()).await;
         unfinished.finished();
         // Tasks that the handler left running may hold the span, although the record is processed.
         spans::end(&span);
         result
+    }
+
+    /// The record as the watchdogs report it: with its place and its step, in its trace.
+    fn observed(&self, task: &RecordTask, event_type: Option<&'static str>, span: &Span) -> Observed {
+        let (record, activity) = (Arc::clone(&task.record), Arc::downgrade(&task.activity));
+        Observed::new(RecordWork { group: self.group, record, event_type, activity }, span)
     }
 
     /// Creates the `queue.process` span, as a child of the span in the record's headers. In a retry topic that is the move there.

@@ -12,10 +12,12 @@ use nix::unistd::gettid;
 use sentry::Hub;
 use tracing::Span;
 
-/// A unit of work: its name, and where its events belong.
+use crate::watchdog::Describe;
+
+/// A unit of work: what it is, and where its events belong.
 pub(crate) struct Work {
-    /// Name with few values, such as method and route.
-    pub(crate) name: Arc<str>,
+    /// Asked only when the work is reported.
+    pub(crate) what: Arc<dyn Describe>,
     pub(crate) span: Span,
     pub(crate) hub: Arc<Hub>,
 }
@@ -93,8 +95,7 @@ impl Drop for Polling {
 }
 
 /// Runs `future`, and shows at each of its polls that the thread works on it.
-pub(crate) async fn observed<F: Future>(work: Work, future: F) -> F::Output {
-    let work = Arc::new(work);
+pub(crate) async fn observed<F: Future>(work: Arc<Work>, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| {
         let _polling = Polling::begin(&work);
@@ -108,9 +109,10 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::watchdog::Route;
 
-    fn work(name: &str) -> Work {
-        Work { name: name.into(), span: Span::none(), hub: Hub::current() }
+    fn work(name: &str) -> Arc<Work> {
+        Arc::new(Work { what: Arc::new(Route(name.to_owned())), span: Span::none(), hub: Hub::current() })
     }
 
     fn own() -> Arc<Slot> {
@@ -124,7 +126,7 @@ mod tests {
         let inside = async {
             let slot = own();
             assert_eq!(slot.polls() % 2, 1);
-            slot.work().map(|work| work.name.to_string())
+            slot.work().map(|work| work.what.name())
         };
         let name = observed(work("POST /bets"), inside).now_or_never().unwrap();
         assert_eq!(name.as_deref(), Some("POST /bets"));

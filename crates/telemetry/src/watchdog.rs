@@ -1,13 +1,16 @@
-//! Watchdog of the async runtime: a thread that notices when a worker does not return from a request, and reports what blocks it
-//! while it does.
+//! Watchdog of the async runtime: a thread that notices when a worker does not return from a unit of work, and reports what blocks
+//! it while it does.
 //!
 //! A handler that calls something synchronous stops everything else on its worker, also the code that would report it. The event is
-//! in the trace of the request, with its user and breadcrumbs, and is grouped by its route.
+//! in the trace of the work, with its user and breadcrumbs, and is grouped by the name of the work: the route of a request, and what
+//! the consumer says of a record ([`Observed`]). Other tasks, such as a sweep, are not observed.
 //!
 //! What is not blocked is not reported: a process that was stopped, a machine that slept, and a worker that only waits for a processor
 //! because the machine is busy.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -15,8 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sentry::Hub;
+use tracing::Span;
 
-use crate::activity::{self, Slot};
+use crate::activity::{self, Slot, Work};
 use crate::report;
 
 mod kernel;
@@ -29,6 +33,78 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const INTERVALS: u32 = 2;
 /// CPU time in one poll after which a thread computes for too long. With less it may just not have got a processor.
 const CPU_MIN: Duration = Duration::from_secs(1);
+
+/// What a unit of work is. It is asked only when the work is reported, so that work that is not costs nothing.
+pub trait Describe: Send + Sync {
+    /// Name with few values, by which the reports are grouped.
+    fn name(&self) -> String;
+
+    /// Details of this one unit for the reader. Those that [`crate::TAGS`] names become tags.
+    fn details(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+}
+
+/// Method and route of a request.
+pub(crate) struct Route(pub(crate) String);
+
+impl Describe for Route {
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// A unit of work that the watchdog sees, and that its owner can report while it runs. Clones are the same work.
+#[derive(Clone)]
+pub struct Observed(Arc<Work>);
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observed").field(&self.0.what.name()).finish()
+    }
+}
+
+impl Observed {
+    /// Work whose events belong to `span` and to the current error scope.
+    #[must_use]
+    pub fn new(what: impl Describe + 'static, span: &Span) -> Self {
+        Self(Arc::new(Work { what: Arc::new(what), span: span.clone(), hub: Hub::current() }))
+    }
+
+    /// Runs the work. A poll that does not return is reported.
+    pub async fn run<F: Future>(self, work: F) -> F::Output {
+        activity::observed(self.0, work).await
+    }
+
+    /// Reports an error of the work in its trace, as kind `kind` and with its details, from any thread. All reports of one kind about
+    /// work of one name are one issue.
+    pub fn report(&self, kind: &str, error: &(dyn Error + 'static)) {
+        send(&self.0, kind, error, &[]);
+    }
+
+    /// Name of the work, as its reports have it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.0.what.name()
+    }
+
+    /// The details of the work in one line.
+    #[must_use]
+    pub fn details(&self) -> String {
+        let details = self.0.what.details();
+        details.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Reports in the trace and in the error scope of the work.
+fn send(work: &Work, kind: &str, error: &(dyn Error + 'static), more: &[(&str, &str)]) {
+    let (name, of_work) = (work.what.name(), work.what.details());
+    let mut details = vec![("kind", kind)];
+    details.extend_from_slice(more);
+    details.extend(of_work.iter().map(|(name, value)| (*name, value.as_str())));
+    let report = || report::report_as(&[kind, name.as_str()], error, &details);
+    Hub::run(Arc::clone(&work.hub), || work.span.in_scope(report));
+}
 
 /// A running watchdog. It ends when this is dropped.
 #[derive(Debug)]
@@ -148,16 +224,13 @@ fn report_blocked(slot: &Slot, polls: u64) {
         return;
     }
     let blocked_ms = (INTERVAL * INTERVALS).as_millis();
-    let error = WorkerBlocked { work: work.name.to_string(), blocked_ms };
+    let error = WorkerBlocked { work: work.what.name(), blocked_ms };
     let waits_in = kernel::waits_in(slot.thread_id);
-    let details = [
-        ("kind", "worker-blocked"),
+    let of_thread = [
         ("thread", slot.thread_name.as_str()),
         ("thread.waits_in", waits_in.as_deref().unwrap_or("not told")),
     ];
-    let fingerprint = ["worker-blocked", &*work.name];
-    let send = || report::report_as(&fingerprint, &error, &details);
-    Hub::run(Arc::clone(&work.hub), || work.span.in_scope(send));
+    send(&work, "worker-blocked", &error, &of_thread);
 }
 
 #[cfg(test)]

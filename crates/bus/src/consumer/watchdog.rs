@@ -1,4 +1,6 @@
 //! The watchdog stops a process that makes no progress, so that it is restarted instead of hanging while it looks healthy.
+//!
+//! An attempt that does not end is reported long before, while it is stuck, in the trace of its record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +10,9 @@ use crate::error::ConsumerError;
 use crate::lane_activity::LaneActivity;
 use crate::offsets::NextOffset;
 use crate::partitions::{Partitions, TopicPartition};
+
+/// Part of the deadline after which an attempt is reported.
+const REPORTED_AT: u32 = 4;
 
 pub(crate) struct Watchdog {
     deadline: Duration,
@@ -29,8 +34,11 @@ impl Watchdog {
         is_held: impl Fn(&TopicPartition) -> bool,
     ) -> Result<(), ConsumerError> {
         for (index, slot) in slots.iter().enumerate() {
-            if let Some(running) = slot.running_for().filter(|running| *running > self.deadline) {
-                return Err(stalled(format!("a handler in slot {index}"), running));
+            let Some(running) = slot.running_for() else { continue };
+            slot.report_if_stalled(self.deadline / REPORTED_AT);
+            if running > self.deadline {
+                let what = slot.described().unwrap_or_else(|| format!("a handler in slot {index}"));
+                return Err(stalled(what, running));
             }
         }
         let now = Instant::now();

@@ -19,6 +19,7 @@ errors are real. Code of the service fails, and each failure is bounded in time 
 
     PITBOSS__DEBUG__ENABLED=true ./pitboss up
     ./pitboss debug payment crash
+    ./pitboss verify 'debug.payment.*'
     curl -X POST -H \"x-operator-token: $(cat .pitboss/secrets/operator-token)\" http://127.0.0.1:8100/api/v1/payment/debug/crash
 
 - **They are off by default.** Without `debug.enabled` the routes do not exist, at the gateway and at the service: 404 as for any
@@ -36,6 +37,9 @@ Each event has the log lines and spans that led to it as breadcrumbs, the user, 
 state of the process in `contexts.process`: memory, CPU time, threads, workers and tasks of the async runtime, uptime and version. An
 event of kind \"error\" has the tag `kind` with the name of the fault (`runtime-block`: `worker-blocked`, because the watchdog reports it). A
 \"panic\" is unhandled, and its event lists the threads.
+
+What each of them has to show is proven by `./pitboss verify` ([EVIDENCE](EVIDENCE.md#debug-endpoints)). What to do about such an
+error is in the [runbooks](runbooks/debug/README.md).
 
 ";
 

@@ -25,6 +25,7 @@ use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
 use crate::sampling;
 use crate::sessions::RequestSession;
 use crate::spans::{self, Status};
+use crate::watchdog::Route;
 
 /// Response header with the trace id.
 pub const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
@@ -94,8 +95,8 @@ where
         let counted = Counted::of(&request, RequestSession::begin(&hub));
         let inner = async move { inner.call(request).await };
         let answer = answer(span.clone(), counted, always_recorded, inner);
-        let work = Work { name: name.into(), span: span.clone(), hub: Arc::clone(&hub) };
-        Box::pin(observed(work, answer.instrument(span).bind_hub(hub)))
+        let work = Work { what: Arc::new(Route(name)), span: span.clone(), hub: Arc::clone(&hub) };
+        Box::pin(observed(Arc::new(work), answer.instrument(span).bind_hub(hub)))
     }
 }
 

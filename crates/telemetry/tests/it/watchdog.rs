@@ -1,4 +1,4 @@
-//! A request that blocks its thread is reported while it does.
+//! Work that blocks its thread is reported while it does: a request, and a record.
 
 use std::convert::Infallible;
 
@@ -7,13 +7,20 @@ use axum::http::Request;
 use axum::response::Response;
 use telemetry::http::server_layer;
 use telemetry::propagation::TrustPolicy;
+use telemetry::spans;
+use telemetry::watchdog::{Describe, Observed};
 use tower::{Layer as _, ServiceExt as _};
+use tracing::Instrument as _;
 
 use super::receiver::{Behaviour, Receiver};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
-    (name == "blocked").then_some(blocked as fn())
+    match name {
+        "blocked" => Some(blocked as fn()),
+        "blocked_record" => Some(blocked_record),
+        _ => None,
+    }
 }
 
 /// A handler that blocks until the watchdog has reported it.
@@ -34,6 +41,48 @@ fn blocked() {
     });
     drop(watchdog);
     scenario::finish(telemetry);
+}
+
+/// A record as a consumer describes it.
+struct Record;
+
+impl Describe for Record {
+    fn name(&self) -> String {
+        "PlaceBet of bets in game".to_owned()
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        vec![("messaging.destination.name", "bets".to_owned()), ("messaging.kafka.offset", "7".to_owned())]
+    }
+}
+
+fn blocked_record() {
+    let telemetry = scenario::telemetry();
+    let watchdog = telemetry::watchdog::start().unwrap();
+    let handled = async {
+        let span = spans::background("handle a record", []);
+        let observed = Observed::new(Record, &span);
+        let work = async { scenario::until("a report", || telemetry::last_event_id().is_some()) };
+        observed.run(work).instrument(span).await;
+    };
+    scenario::block_on(telemetry::with_hub(handled));
+    drop(watchdog);
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn blocked_record_is_reported_with_its_place() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    scenario::run("blocked_record", &receiver.dsn(), &[]);
+    let events = receiver.items_of("event");
+    assert_eq!(events.len(), 1, "one report of one block: {:?}", events.len());
+    let event = &events[0].payload;
+    let transaction = receiver.transaction("handle a record").payload;
+    assert_eq!(event["contexts"]["trace"]["trace_id"], transaction["contexts"]["trace"]["trace_id"]);
+    assert_eq!(event["fingerprint"], serde_json::json!(["worker-blocked", "PlaceBet of bets in game"]));
+    assert_eq!(event["tags"]["messaging.destination.name"], "bets");
+    assert_eq!(event["contexts"]["pitboss"]["messaging.kafka.offset"], "7");
+    assert!(event["contexts"]["pitboss"]["thread.waits_in"].is_string(), "{event}");
 }
 
 #[test]
