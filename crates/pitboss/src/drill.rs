@@ -17,6 +17,7 @@ mod watcher;
 use faults::{Acts, FaultId, Scope};
 
 use crate::lag::signature::Signature;
+use crate::verify::debug::DebugRow;
 use crate::verify::{Row, Workload, row};
 
 pub(crate) use console::Console;
@@ -49,6 +50,8 @@ pub enum Step {
     Heal,
     /// Names a page of the recorder.
     Look(&'static str),
+    /// Causes an error at a service, several times, and looks for its one issue.
+    Cause(DebugRow),
     /// Acts on the dead letters of this run.
     Letters(LetterAction),
     /// Audits the money of this run.
@@ -141,6 +144,12 @@ impl Step {
 }
 
 impl Scenario {
+    /// Returns true if the platform has to have its debug endpoints.
+    #[must_use]
+    pub fn needs_debug(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Cause(_)))
+    }
+
     /// Leaves out the faults that only the supervisor of a local platform applies, and returns them.
     pub fn leave_out_supervisor(&mut self) -> Vec<FaultId> {
         let (mut left_out, mut skips) = (Vec::new(), false);

@@ -37,6 +37,15 @@ pub enum Evidence {
         /// Largest number of such issues, where all events have to be one group.
         groups_max: Option<usize>,
     },
+    /// Error events that name a user, and have breadcrumbs and the state of the process.
+    DescribedEvents {
+        /// Service that sent them.
+        service: &'static str,
+        /// Part of the text of their outermost exception.
+        text_contains: &'static str,
+        /// Smallest number of them. None without these parts may be there.
+        count_min: usize,
+    },
     /// N+1 queries below one parent, by the published rule of Sentry's detector.
     Spans {
         /// Service that sent them.
@@ -315,6 +324,7 @@ impl Evidence {
     pub fn can_be_refuted(&self) -> bool {
         match self {
             Self::Absent(_)
+            | Self::DescribedEvents { .. }
             | Self::SameTraces { .. }
             | Self::NotMeasured { .. }
             | Self::CacheMisses { .. } => true,

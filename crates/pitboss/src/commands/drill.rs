@@ -20,6 +20,7 @@ use crate::output::Output;
 use crate::player::Gateway;
 use crate::steps::print_line;
 use crate::target::{Target, TargetArgs};
+use crate::verify::debug;
 
 /// Arguments of `drill`.
 #[derive(Debug, Args)]
@@ -46,6 +47,8 @@ enum Choice {
     Tracing,
     /// Five ways to be slow, each beside its baseline
     Performance,
+    /// Three errors, each one issue with user, breadcrumbs and process (needs PITBOSS__DEBUG__ENABLED=true)
+    Errors,
     /// Wrong amounts that raise no exception
     BusinessMetrics,
     /// Five broken consumers and their signatures
@@ -64,6 +67,7 @@ impl Choice {
             Self::List => "list",
             Self::Tracing => "tracing",
             Self::Performance => "performance",
+            Self::Errors => "errors",
             Self::BusinessMetrics => "business-metrics",
             Self::Lag => "lag",
             Self::NotificationDrills => "notification-drills",
@@ -94,6 +98,9 @@ impl DrillArgs {
         let flags = FlagFile::of(&checkout.layout);
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let (scenario, left_out) = self.scenario(&target, seed)?;
+        if scenario.needs_debug() && !debug::is_enabled(&target).await? {
+            bail!("{}", debug::IS_OFF);
+        }
         for fault in &left_out {
             print_line(&format!("left out {fault}: the supervisor of ./pitboss up applies it"));
         }

@@ -35,9 +35,6 @@ const SCORECARD: &str = "docs/scorecard.md";
 /// Reason why a row is left out.
 const NOT_LOCAL: &str =
     "the supervisor of ./pitboss up applies this fault, and something else runs this platform";
-/// Reason why the rows of the debug endpoints are left out.
-const DEBUG_IS_OFF: &str =
-    "the debug endpoints are off: ./pitboss down && PITBOSS__DEBUG__ENABLED=true ./pitboss up";
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -111,7 +108,7 @@ impl VerifyArgs {
     async fn check_platform(&self, target: &Target) -> Result<()> {
         let is_debug_named = !self.names.is_empty() && !self.selected_debug().is_empty();
         if is_debug_named && !debug::is_enabled(target).await? {
-            bail!("{DEBUG_IS_OFF}");
+            bail!("{}", debug::IS_OFF);
         }
         // The debug endpoints do not read that setting: their rows are red because another fault is caused
         if self.sabotage.is_none() || !self.selected(0).is_empty() {
@@ -221,9 +218,9 @@ impl VerifyArgs {
         if !debug::is_enabled(stage.target).await? {
             let group = format!("{}.*", debug::PREFIX);
             if self.sabotage.is_some() {
-                live.suspend(|| print_line(&format!("left out {group}: {DEBUG_IS_OFF}")));
+                live.suspend(|| print_line(&format!("left out {group}: {}", debug::IS_OFF)));
             } else {
-                skipped.push(Skipped { id: group, why: DEBUG_IS_OFF });
+                skipped.push(Skipped { id: group, why: debug::IS_OFF });
             }
             return Ok(Vec::new());
         }

@@ -9,6 +9,7 @@ use super::person::Person;
 use super::stage::{LettersDone, Moment, Normal, Seen, Stage, Watched};
 use super::summary::{Act, Guess, Money, Summary};
 use super::{Break, LetterAction, Scenario, Step, Until};
+use crate::verify::debug::DebugRow;
 use crate::verify::{Workload, row};
 
 /// A drill in progress.
@@ -57,6 +58,7 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
                 }
                 self.person.go_on().await
             }
+            Step::Cause(row) => self.cause(*row).await,
             Step::Letters(action) => self.letters(*action).await,
             Step::Audit => self.audit().await,
             Step::Compensate => self.compensate().await,
@@ -225,6 +227,38 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
             act.recovery_s = recovery_s;
         }
         Ok(())
+    }
+
+    async fn cause(&mut self, row: DebugRow) -> Result<()> {
+        let (id, does) = (row.fault.as_str(), row.fault.definition().does);
+        self.person.tell(&format!("{id} happens at {} now. {does}.", row.service));
+        self.person.go_on().await?;
+        self.person.begin("causing");
+        let caused = self.stage.cause(row).await?;
+        let requests = caused.requests;
+        let place = format!("one issue of {} with {requests} events", row.service);
+        let result = match caused.seen_after_s {
+            Some(seconds) => format!("{place}, seen after {seconds:.1} s"),
+            None => format!("missing: {}", caused.missing.join(", ")),
+        };
+        self.person.end(&result);
+        let mut addresses =
+            caused.trace_id.as_deref().map(|id| self.stage.trace_addresses(id)).unwrap_or_default();
+        addresses.extend(caused.issue_id.iter().map(|id| self.stage.page_address(&format!("issues/{id}"))));
+        self.summary.faults.push(Act {
+            id,
+            title: does,
+            scope: format!("{requests} requests to {}", row.service),
+            evidence: "one issue, whose events have the user, breadcrumbs and the state of the process"
+                .to_owned(),
+            seen_after_s: caused.seen_after_s,
+            seen_in: caused.seen_after_s.map(|_| place),
+            addresses,
+            recovery_s: caused.recovery_s,
+            ..Act::default()
+        });
+        self.show_addresses();
+        self.person.go_on().await
     }
 
     async fn letters(&mut self, action: LetterAction) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The running platform as the stage of a drill.
 
 mod compensation;
+mod errors;
 mod letters;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use time::OffsetDateTime;
 
 use self::letters::Caused;
 use super::addresses::Addresses;
-use super::stage::{Audited, Compensated, LettersDone, Moment, Normal, Stage, Watched};
+use super::stage::{Audited, CausedErrors, Compensated, LettersDone, Moment, Normal, Stage, Watched};
 use super::watcher::Watcher;
 use super::{Break, LetterAction, Until};
 use crate::audit;
@@ -24,6 +25,7 @@ use crate::lag::source::Source;
 use crate::player::{Gateway, Player};
 use crate::target::Target;
 use crate::trace::{Trace, recorder};
+use crate::verify::debug::DebugRow;
 use crate::verify::receipts::Receipts;
 use crate::verify::run::{RECOVERY_MAX, applied, ready};
 use crate::verify::{Begins, Figures, Means, Progress, Row, Usage, Workload};
@@ -234,6 +236,10 @@ impl Stage for Platform<'_> {
             violations: report.checks.iter().map(audit::Check::violations).sum(),
             first,
         })
+    }
+
+    async fn cause(&mut self, row: DebugRow) -> Result<CausedErrors> {
+        errors::cause(self.means, row).await
     }
 
     async fn compensate(&mut self) -> Result<Compensated> {

@@ -2,6 +2,7 @@
 
 mod blind;
 mod business_metrics;
+mod errors;
 mod lag;
 mod notification_drills;
 mod performance;
@@ -16,6 +17,7 @@ pub fn all(seed: u64) -> Vec<Scenario> {
     let scenarios = [
         tracing::scenario(),
         performance::scenario(),
+        errors::scenario(),
         business_metrics::scenario(),
         lag::scenario(),
         notification_drills::scenario(),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Break, LetterAction, Until};
 use crate::evidence::Evidence;
+use crate::verify::debug::DebugRow;
 use crate::verify::{Figures, Workload};
 
 /// The platform on which a drill runs.
@@ -30,6 +31,9 @@ pub(crate) trait Stage {
 
     /// Audits the records of this run.
     async fn audit(&mut self) -> Result<Audited>;
+
+    /// Causes an error several times, and waits for its issue.
+    async fn cause(&mut self, row: DebugRow) -> Result<CausedErrors>;
 
     /// Voids the bets whose payouts the audit found wrong.
     async fn compensate(&mut self) -> Result<Compensated>;
@@ -98,6 +102,23 @@ pub(crate) struct Seen {
     pub(crate) trace_id: Option<String>,
     /// An issue of that trace, by its id in the recorder.
     pub(crate) issue_id: Option<String>,
+}
+
+/// Errors that were caused at a service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct CausedErrors {
+    /// Number of requests.
+    pub(crate) requests: usize,
+    /// Seconds from the last answer until everything was seen.
+    pub(crate) seen_after_s: Option<f64>,
+    /// What was not seen.
+    pub(crate) missing: Vec<String>,
+    /// Trace of the last request.
+    pub(crate) trace_id: Option<String>,
+    /// The issue, by its id in the recorder.
+    pub(crate) issue_id: Option<String>,
+    /// Seconds after which all parts were ready.
+    pub(crate) recovery_s: Option<f64>,
 }
 
 /// Result of the audit.

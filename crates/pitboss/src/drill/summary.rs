@@ -201,8 +201,11 @@ fn push(text: &mut String, more: &str) {
     text.push_str(more);
 }
 
-/// A figure without and with the fault.
+/// A figure without and with the fault. A debug fault has no load.
 fn change(act: &Act, unit: &str, figure: impl Fn(&Figures) -> f64) -> String {
+    if act.under_fault.units == 0 {
+        return "–".to_owned(); // it had no load
+    }
     let under = figure(&act.under_fault);
     match &act.normal {
         Some(normal) => format!("{:.0} → {under:.0} {unit}", figure(normal)),
@@ -243,7 +246,9 @@ fn section(act: &Act) -> String {
     item("Times applied", &act.applied.map_or_else(String::new, |times| times.to_string()));
     item("CPU of the services", &cpu(act));
     item("Culprit", act.culprit);
-    item("Runbook", &format!("docs/runbooks/{id}.md"));
+    // The others are debug faults, which no flag arms
+    let folder = if id.parse::<FaultId>().is_ok() { "docs/runbooks" } else { "docs/runbooks/debug" };
+    item("Runbook", &format!("{folder}/{id}.md"));
     text
 }
 

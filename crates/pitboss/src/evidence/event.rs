@@ -2,6 +2,10 @@
 
 use serde_json::Value;
 
+/// Figures of the context `process` that may not be zero, and those that may.
+const POSITIVE: [&str; 3] = ["rss_bytes", "threads", "tokio_workers"];
+const COUNTED: [&str; 3] = ["cpu_time_ms", "tokio_alive_tasks", "uptime_s"];
+
 /// One error event of a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorEvent {
@@ -95,6 +99,28 @@ impl ErrorEvent {
     /// Texts of the breadcrumbs, the oldest one first.
     pub fn breadcrumbs(&self) -> impl Iterator<Item = &str> {
         values(self.document.get("breadcrumbs")).iter().filter_map(|crumb| crumb.get("message")?.as_str())
+    }
+
+    /// A figure of the process at the moment of the error.
+    #[must_use]
+    pub fn figure(&self, name: &str) -> Option<u64> {
+        self.context("process")?.get(name)?.as_u64()
+    }
+
+    /// Returns true if the event has the state of the process: memory, CPU time, threads, workers, tasks, uptime and version.
+    #[must_use]
+    pub fn has_process(&self) -> bool {
+        let version = self.context("process").and_then(|process| process.get("version")?.as_str());
+        POSITIVE.iter().all(|name| self.figure(name).is_some_and(|value| value > 0))
+            && COUNTED.iter().all(|name| self.figure(name).is_some())
+            && version.is_some_and(|version| !version.is_empty())
+    }
+
+    /// Returns true if the event names a user, has breadcrumbs, and the state of the process.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        let has_user = self.user_id().is_some_and(|id| !id.is_empty());
+        has_user && self.breadcrumbs().next().is_some() && self.has_process()
     }
 
     /// Returns true if the event says that this flag was on.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::Topic;
 
+use super::event::ErrorEvent;
 use super::observation::{Issue, Load, Monitor, Observation, is_of};
 use super::{Evidence, Sighting, describes, n_plus_one, profile, rates};
 use crate::trace::Span;
@@ -27,6 +28,7 @@ impl Evidence {
     pub fn find(&self, seen: &Observation) -> Option<Sighting> {
         match self {
             Self::Issue { .. } => self.find_issue(seen),
+            Self::DescribedEvents { .. } => self.find_events(seen),
             Self::Spans { .. }
             | Self::SlowSpan { .. }
             | Self::SpanStatus { .. }
@@ -76,6 +78,19 @@ impl Evidence {
         let trace_id = most.last_trace_id.clone();
         let place = format!("issue \"{}\" of {}", most.title, most.project);
         (is_grouped && most.count_since >= *events_min).then_some(Sighting { place, trace_id })
+    }
+
+    fn find_events(&self, seen: &Observation) -> Option<Sighting> {
+        let Self::DescribedEvents { service, text_contains, count_min } = self else { return None };
+        let is_wanted = |event: &&ErrorEvent| {
+            is_of(&event.service, service)
+                && event.outermost().is_some_and(|(_, text)| text.contains(text_contains))
+        };
+        let matching: Vec<&ErrorEvent> = seen.events.iter().filter(is_wanted).collect();
+        let trace_id = matching.first()?.trace_id().map(str::to_owned);
+        let holds = matching.len() >= *count_min && matching.iter().all(|event| event.is_described());
+        let place = format!("{} described events of {service}", matching.len());
+        holds.then_some(Sighting { place, trace_id })
     }
 
     fn find_spans(&self, seen: &Observation) -> Option<Sighting> {

@@ -48,6 +48,40 @@ fn issue_needs_service_and_title() {
 }
 
 #[test]
+fn described_events_have_user_breadcrumbs_and_process() {
+    let event = |change: fn(&mut Value)| {
+        let mut event = json!({
+            "user": { "id": "p-7" },
+            "breadcrumbs": [{ "message": "a step" }],
+            "exception": { "values": [{ "type": "Ended", "value": "the session ended" }] },
+            "contexts": { "process": {
+                "rss_bytes": 9, "threads": 3, "tokio_workers": 2, "cpu_time_ms": 0, "tokio_alive_tasks": 0,
+                "uptime_s": 0, "version": "1.2.3",
+            }},
+        });
+        change(&mut event);
+        ErrorEvent::new("user", &event, false)
+    };
+    let holds = |events: &[ErrorEvent], service, text_contains| {
+        let seen = Observation { events: events.to_vec(), ..Observation::default() };
+        Evidence::DescribedEvents { service, text_contains, count_min: 2 }.find(&seen).is_some()
+    };
+    let whole = || event(|_| {});
+    assert!(holds(&[whole(), whole()], "user", "session ended") && holds(&[whole(), whole()], "", ""));
+    assert!(!holds(&[whole()], "user", "session ended"), "too few");
+    assert!(!holds(&[whole(), whole()], "game", "") && !holds(&[whole(), whole()], "user", "another text"));
+    let changes: [fn(&mut Value); 4] = [
+        |event| event["user"]["id"] = Value::Null,
+        |event| event["breadcrumbs"] = json!([]),
+        |event| event["contexts"]["process"]["threads"] = json!(0),
+        |event| event["contexts"]["process"]["uptime_s"] = Value::Null,
+    ];
+    for change in changes {
+        assert!(!holds(&[whole(), whole(), event(change)], "user", "session ended"), "one is not described");
+    }
+}
+
+#[test]
 fn issue_can_demand_one_group_and_many_events() {
     let issue = |title: &str, count_since| Issue {
         project: "game".to_owned(),

@@ -10,6 +10,10 @@ impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Issue { .. } => self.issue_words(f),
+            Self::DescribedEvents { service, text_contains, count_min } => {
+                write!(f, "{count_min} or more events of {} about \"{text_contains}\", ", any(service))?;
+                f.write_str("each with its user, breadcrumbs and the state of the process")
+            }
             Self::Spans { .. }
             | Self::SlowSpan { .. }
             | Self::SpanStatus { .. }

@@ -16,6 +16,9 @@ pub use request::{Answer, cause};
 
 /// Begin of the name of each row.
 pub const PREFIX: &str = "debug";
+/// Reason why a platform has no debug endpoints, and how to start one that has them.
+pub const IS_OFF: &str =
+    "the debug endpoints are off: ./pitboss down && PITBOSS__DEBUG__ENABLED=true ./pitboss up";
 /// A part of a pattern that stands for every name.
 const ANY: &str = "*";
 /// Faults after which the process does not exist any more. Its event is a minidump, which another process sends, and has no trace.

@@ -3,7 +3,7 @@ use faults::Values;
 
 use super::*;
 use crate::drill::scenarios::scenario;
-use crate::drill::stage::{Audited, Compensated, Lag};
+use crate::drill::stage::{Audited, CausedErrors, Compensated, Lag};
 use crate::evidence::Evidence;
 use crate::lag::signature::Signature;
 use crate::verify::Figures;
@@ -75,6 +75,19 @@ impl Stage for FakeStage {
         self.log.push("audit".to_owned());
         let violations = u64::from(self.is_wrong);
         Ok(Audited { is_clean: !self.is_wrong, checked: 40, violations, first: Vec::new() })
+    }
+
+    async fn cause(&mut self, row: DebugRow) -> Result<CausedErrors> {
+        self.log.push(format!("cause {}", row.name()));
+        let missing = if self.is_blind { vec!["the state of the process".to_owned()] } else { Vec::new() };
+        Ok(CausedErrors {
+            requests: 3,
+            seen_after_s: missing.is_empty().then_some(0.7),
+            missing,
+            trace_id: Some("dd".to_owned()),
+            issue_id: Some("ee".to_owned()),
+            recovery_s: Some(0.1),
+        })
     }
 
     async fn compensate(&mut self) -> Result<Compensated> {
@@ -167,6 +180,28 @@ async fn steps_are_done_in_their_order() {
     assert_eq!(slow.addresses, ["http://recorder/traces/bb", "http://recorder/issues/cc"]);
     assert_eq!(summary.pages, ["http://recorder/traces/aa (without a fault)"]);
     assert!(person.heard.iter().any(|text| text.contains("3 units")), "lag and errors are live");
+}
+
+#[tokio::test]
+async fn errors_are_caused_and_seen() {
+    let (mut stage, mut person) = (FakeStage::default(), FakePerson::default());
+    let (ended, summary, _) = drilled("errors", &mut stage, &mut person).await;
+    ended.unwrap();
+    let ids: Vec<&str> = summary.faults.iter().map(|act| act.id).collect();
+    assert_eq!(ids, ["error-parse", "user.unauthorized", "crash"]);
+    assert!(summary.holds(), "{summary:?}");
+    assert_eq!(summary.faults[0].addresses, ["http://recorder/traces/dd", "http://recorder/issues/ee"]);
+    let text = summary.markdown();
+    assert!(text.contains("| `crash` | 0.7 s | 0.1 s | – | – | – | – | – |"), "{text}");
+    assert!(text.contains("docs/runbooks/debug/crash.md") && text.contains("runbooks/user.unauthorized.md"));
+    let mut blind = FakeStage { is_blind: true, ..FakeStage::default() };
+    let (_, summary, _) = drilled("errors", &mut blind, &mut person).await;
+    assert!(!summary.holds());
+    assert!(
+        person.heard.iter().any(|text| text == "missing: the state of the process"),
+        "{:?}",
+        person.heard
+    );
 }
 
 #[tokio::test]

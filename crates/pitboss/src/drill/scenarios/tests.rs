@@ -6,7 +6,7 @@ use crate::drill::Step;
 #[test]
 fn names_are_found_and_differ() {
     let names: Vec<&str> = all(1).iter().map(|scenario| scenario.name).collect();
-    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 7);
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 8);
     for name in names {
         assert_eq!(scenario(name, 1, true).map(|scenario| scenario.name), Some(name));
     }
@@ -34,6 +34,7 @@ fn each_fault_is_armed_seen_and_healed() {
                     armed = false;
                 }
                 Step::Load(_) => assert!(!armed, "{name}: the normal load meets a fault"),
+                Step::Cause(_) => assert!(!armed, "{name}: the event would name the fault"),
                 Step::Say(_) | Step::Look(_) | Step::Letters(_) => {}
                 Step::Audit | Step::Compensate => assert!(!armed, "{name}: audited before it was healed"),
             }
@@ -64,4 +65,17 @@ fn supervisor_faults_are_left_out_whole() {
     assert_eq!(count(|step| matches!(step, Step::Arm(_))), 3);
     assert_eq!(count(|step| matches!(step, Step::WatchUntil(_))), 3);
     assert_eq!(count(|step| matches!(step, Step::Heal)), 3);
+}
+
+#[test]
+fn errors_are_offered_by_their_services() {
+    for Scenario { name, steps, .. } in all(3) {
+        for step in steps {
+            if let Step::Cause(row) = step {
+                assert!(row.fault.is_offered_by(row.service) && !row.is_deadly(), "{name}: {}", row.name());
+            }
+        }
+    }
+    assert!(scenario("errors", 1, true).is_some_and(|errors| errors.needs_debug()));
+    assert!(scenario("tracing", 1, true).is_some_and(|tracing| !tracing.needs_debug()));
 }

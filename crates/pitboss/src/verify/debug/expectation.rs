@@ -13,9 +13,6 @@ pub use list::expectations;
 
 /// Log line of every debug fault, which the breadcrumbs of its event have to begin with or contain.
 const ASKED: &str = "an operator asked for a debug fault";
-/// Figures of the context `process` that may not be zero, and those that may.
-const POSITIVE: [&str; 3] = ["rss_bytes", "threads", "tokio_workers"];
-const COUNTED: [&str; 3] = ["cpu_time_ms", "tokio_alive_tasks", "uptime_s"];
 
 /// One statement about what arrived. It holds or it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,8 +196,8 @@ impl Expectation {
                 event.own_frames().next().is_some() && event.frames_without_place().next().is_none()
             }
             Self::Breadcrumbs => event.breadcrumbs().any(|text| text.contains(ASKED)),
-            Self::Process => has_process(event),
-            Self::MemoryMin(bytes) => figure(event, "rss_bytes").is_some_and(|rss_bytes| rss_bytes >= bytes),
+            Self::Process => event.has_process(),
+            Self::MemoryMin(bytes) => event.figure("rss_bytes").is_some_and(|rss_bytes| rss_bytes >= bytes),
             Self::Threads(name) => has_threads(event, name),
             Self::Linked(count) => linked(event) == Some(count),
             Self::Detail(name) => {
@@ -234,18 +231,6 @@ pub fn is_known(row: DebugRow, seen: &Observation) -> bool {
 
 fn function_of(frame: &Value) -> &str {
     frame.get("function").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A figure of the context `process`.
-fn figure(event: &ErrorEvent, name: &str) -> Option<u64> {
-    event.context("process")?.get(name)?.as_u64()
-}
-
-fn has_process(event: &ErrorEvent) -> bool {
-    let version = event.context("process").and_then(|process| process.get("version")?.as_str());
-    POSITIVE.iter().all(|name| figure(event, name).is_some_and(|value| value > 0))
-        && COUNTED.iter().all(|name| figure(event, name).is_some())
-        && version.is_some_and(|version| !version.is_empty())
 }
 
 fn has_threads(event: &ErrorEvent, name: &str) -> bool {
