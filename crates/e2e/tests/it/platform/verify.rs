@@ -53,6 +53,29 @@ async fn two_faults_are_proven() {
     assert!(no_fault_is_armed());
 }
 
+/// Rows of the debug endpoints hold with their fault, and with no other one.
+#[tokio::test]
+async fn debug_endpoints_are_proven() {
+    // A crash would be an event in the control of another row.
+    let _guard = exclusive().await;
+    let names = ["debug.user.crash", "debug.payment.error-custom", "debug.gateway.timeout"];
+    let proven = rows(&names);
+    assert_eq!(proven.len(), names.len());
+    for row in &proven {
+        assert_eq!((&row["result"], &row["seen"]), (&"PROVEN".into(), &true.into()), "{row}");
+        assert!(row["recovery_s"].is_number() && row["trace_id"].is_string(), "{row}");
+    }
+    let output = cli(&[&["verify", "--json", "--sabotage"], names.as_slice()].concat(), None);
+    assert!(output.status.success(), "{}", output_text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    let red = report["rows"].as_array().expect("rows");
+    assert_eq!(red.len(), names.len());
+    for row in red {
+        assert_eq!((&row["result"], &row["seen"]), (&"NOT VISIBLE".into(), &false.into()), "{row}");
+    }
+    assert!(no_fault_is_armed());
+}
+
 /// The target of the command line, for the parts of `verify` that a row of the command line cannot provoke.
 async fn target() -> (Checkout, Target) {
     let base = ports().http(contracts::parts::Part::Gateway);

@@ -58,7 +58,7 @@ pub(super) async fn cause(means: Means<'_>, row: DebugRow) -> Result<CausedError
 fn missing(row: DebugRow, answers: &[Answer], player_id: &str, seen: &Observation) -> Vec<String> {
     let mut texts = BTreeSet::new();
     for answer in answers {
-        let scene = Scene { row, answer, player_id, armed: "", seen };
+        let scene = Scene { row, answer, player_id, armed: "", dumps_before: 0, seen };
         // No fault is armed in this step
         let missing = scene.missing().into_iter().filter(|one| *one != Expectation::ArmedFault);
         texts.extend(missing.map(|expectation| expectation.to_string()));

@@ -90,6 +90,8 @@ pub struct Scene<'a> {
     pub player_id: &'a str,
     /// Name of the fault that was armed meanwhile.
     pub armed: &'a str,
+    /// Number of minidumps of the service that were there before the request. They have no trace, so only their order tells them.
+    pub dumps_before: usize,
     /// What the recorder received.
     pub seen: &'a Observation,
 }
@@ -103,12 +105,14 @@ impl<'a> Scene<'a> {
         self.row.service.as_str()
     }
 
-    /// The events of the service in the trace of the request. A process that died sends its event without a trace.
+    /// The events of the service in the trace of the request. About a process that died, another one sends events without a trace.
     fn events(&self) -> Vec<&'a ErrorEvent> {
-        let (service, trace_id, is_deadly) = (self.service(), self.trace_id(), self.row.is_deadly());
+        let (service, trace_id) = (self.service(), self.trace_id());
+        if self.row.is_deadly() {
+            return dumps(self.seen, service).skip(self.dumps_before).collect();
+        }
         let is_own = |event: &&ErrorEvent| {
-            let is_in_trace = trace_id.is_some() && event.trace_id() == trace_id;
-            event.service == service && (is_in_trace || (is_deadly && event.has_minidump))
+            event.service == service && trace_id.is_some() && event.trace_id() == trace_id
         };
         self.seen.events.iter().filter(is_own).collect()
     }
@@ -227,6 +231,11 @@ pub fn is_known(row: DebugRow, seen: &Observation) -> bool {
         event.service == row.service.as_str() && identity.iter().all(|one| one.is_shown_by(event))
     };
     !identity.is_empty() && seen.events.iter().any(is_same)
+}
+
+/// The events of a service with a minidump, in the order of their receipt.
+pub(super) fn dumps<'a>(seen: &'a Observation, service: &'a str) -> impl Iterator<Item = &'a ErrorEvent> {
+    seen.events.iter().filter(move |event| event.service == service && event.has_minidump)
 }
 
 fn function_of(frame: &Value) -> &str {

@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::expectation::{Scene, is_known};
+use super::expectation::{Scene, dumps, is_known};
 use super::{Answer, DebugRow, cause, request};
 use crate::evidence::{Observation, Window};
 use crate::flag_file::FlagFile;
@@ -63,6 +63,8 @@ struct Caused {
     /// The answer has the status of the fault that was asked for.
     is_exposed: bool,
     answered_at: Instant,
+    /// Number of minidumps of the service before the request.
+    dumps_before: usize,
     /// Moment of the first reading in which all expectations held.
     seen_at: Option<Instant>,
     recovered_after: Option<Duration>,
@@ -133,19 +135,32 @@ async fn cause_all(
     let mut all = Vec::with_capacity(rows.len());
     for (row, number) in rows.iter().zip(1..) {
         phase(&format!("{number}/{} {}", rows.len(), row.name()));
-        all.push(cause_one(stage, *row, player).await?);
+        let dumps_before = dumps(window.read().await?, row.service.as_str()).count();
+        all.push(Caused { dumps_before, ..cause_one(stage, *row, player).await? });
         note(&mut all, player, window.read().await?);
+        if row.is_deadly() && !stage.is_sabotage {
+            // The next minidump must be that of the next row
+            read_until_seen(&mut window, &mut all, player).await?;
+        }
     }
     phase("reading");
-    let until = Instant::now() + DEADLINE;
-    while all.iter().any(|caused| caused.seen_at.is_none()) && Instant::now() < until && !stage.is_sabotage {
-        tokio::time::sleep(POLL_INTERVAL).await;
-        note(&mut all, player, window.read().await?);
+    if !stage.is_sabotage {
+        read_until_seen(&mut window, &mut all, player).await?;
     }
     // What arrives late could refute a row, and must not be missing when a row has to be red
     tokio::time::sleep(CONTROL).await;
     window.read().await?;
     Ok((all, window.into_seen()))
+}
+
+/// Reads until everything of all rows has arrived, or the deadline has passed.
+async fn read_until_seen(window: &mut Window<'_>, all: &mut [Caused], player: &Player) -> Result<()> {
+    let until = Instant::now() + DEADLINE;
+    while all.iter().any(|caused| caused.seen_at.is_none()) && Instant::now() < until {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        note(all, player, window.read().await?);
+    }
+    Ok(())
 }
 
 async fn cause_one(stage: Stage<'_>, row: DebugRow, player: &Player) -> Result<Caused> {
@@ -159,7 +174,8 @@ async fn cause_one(stage: Stage<'_>, row: DebugRow, player: &Player) -> Result<C
     let recovered_after = recovery(stage, row, player).await;
     let is_exposed = asked.is_deadly() || answer.status == asked.fault.definition().status;
     let duration = began.elapsed();
-    Ok(Caused { row, answer, is_exposed, answered_at, seen_at: None, recovered_after, duration })
+    let (dumps_before, seen_at) = (0, None);
+    Ok(Caused { row, answer, is_exposed, answered_at, dumps_before, seen_at, recovered_after, duration })
 }
 
 /// Waits until the service answers its probe and a bet settles. Returns how long that took. A process that dies has ended by then,
@@ -201,7 +217,8 @@ fn note(all: &mut [Caused], player: &Player, seen: &Observation) {
 impl Caused {
     fn scene<'a>(&'a self, player: &'a Player, seen: &'a Observation) -> Scene<'a> {
         let (answer, player_id) = (&self.answer, player.player_id.as_str());
-        Scene { row: self.row, answer, player_id, armed: ARMED.as_str(), seen }
+        let Self { row, dumps_before, .. } = *self;
+        Scene { row, answer, player_id, armed: ARMED.as_str(), dumps_before, seen }
     }
 }
 

@@ -137,7 +137,7 @@ fn events_of(row: DebugRow) -> Vec<Value> {
 }
 
 fn missing(row: DebugRow, answer: &Answer, seen: &Observation) -> Vec<Expectation> {
-    Scene { row, answer, player_id: PLAYER, armed: ARMED, seen }.missing()
+    Scene { row, answer, player_id: PLAYER, armed: ARMED, dumps_before: 0, seen }.missing()
 }
 
 #[test]

@@ -14,8 +14,7 @@ const SPIKE_BYTES: u64 = 64 * 1_024 * 1_024;
 const SLOW_QUERY_MS: u64 = 400;
 
 /// What every event of an error has.
-const OF_EVERY_EVENT: [Expectation; 7] =
-    [Transactions, OneEvent, OwnFrame, Breadcrumbs, User, Process, ArmedFault];
+const OF_EVERY_EVENT: [Expectation; 6] = [Transactions, OneEvent, Breadcrumbs, User, Process, ArmedFault];
 /// Two spans of the work that did not end.
 const CANCELLED: Expectation = Spans { op: "function", status: "cancelled", count_min: 2 };
 
@@ -23,16 +22,19 @@ const CANCELLED: Expectation = Spans { op: "function", status: "cancelled", coun
 #[must_use]
 pub fn expectations(row: DebugRow) -> Vec<Expectation> {
     if row.is_deadly() {
-        // Nothing of the dying process is sent by itself, so there is no transaction, and the answer knows nothing
-        return vec![Minidump, OneEvent];
+        // Nothing of the dying process is sent by itself, so there is no transaction, and the answer knows nothing. What else another
+        // process says of the end is added here
+        return vec![Minidump];
     }
     let event = row.fault.definition().event;
     if event == DebugEvent::None {
         return [Transactions, NoEvent].into_iter().chain(of_fault(row.fault)).collect();
     }
     let mut all = OF_EVERY_EVENT.to_vec();
-    if FRAMES_HAVE_PLACES {
-        all.push(Places);
+    // The watchdog reports another thread than its own, so that event has no stack
+    if row.fault != DebugFault::RuntimeBlock {
+        all.push(OwnFrame);
+        all.extend(FRAMES_HAVE_PLACES.then_some(Places));
     }
     if row.fault != DebugFault::TaskPanic {
         // The answer was sent before the task panicked
