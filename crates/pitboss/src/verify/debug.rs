@@ -18,7 +18,7 @@ pub use request::{Answer, cause};
 pub const PREFIX: &str = "debug";
 /// Reason why a platform has no debug endpoints, and how to start one that has them.
 pub const IS_OFF: &str =
-    "the debug endpoints are off: ./pitboss down && PITBOSS__DEBUG__ENABLED=true ./pitboss up";
+    "the debug endpoints are off: PITBOSS__DEBUG__ENABLED=true ./pitboss up restarts the services with them";
 /// A part of a pattern that stands for every name.
 const ANY: &str = "*";
 /// Faults after which the process does not exist any more. Its event is a minidump, which another process sends, and has no trace.
@@ -64,8 +64,7 @@ impl DebugRow {
         let mut wanted = pattern.split('.');
         for part in name.split('.') {
             match wanted.next() {
-                Some(text) if text == part => {}
-                Some(ANY) => {}
+                Some(text) if text == part || text == ANY => {}
                 _ => return false,
             }
             if pattern.ends_with(ANY) && wanted.clone().next().is_none() {

@@ -143,7 +143,7 @@ impl Outcome {
         Self { why, second_witness: testimony, ..self }
     }
 
-    /// Result of a row of the debug endpoints. An empty reason is replaced by that of the verdict.
+    /// Result of a row of the debug endpoints. Verdicts about the end and the money have reasons of their own.
     pub(super) fn of_debug_row(row: DebugRow, result: Verdict, facts: &Facts, why: String) -> Self {
         let why = match result {
             Verdict::Proven => String::new(),

@@ -274,3 +274,84 @@ fn outcome(
         ..Outcome::of_debug_row(*row, judge(&facts), &facts, why)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{PLAYER, answer, event, observation, row};
+    use super::*;
+    use crate::verify::verdict::Verdict;
+
+    fn caused(fault: DebugFault) -> Caused {
+        Caused {
+            row: row(fault),
+            answer: answer(),
+            is_exposed: true,
+            answered_at: Instant::now(),
+            dumps_before: 0,
+            seen_at: None,
+            recovered_after: Some(Duration::ZERO),
+            duration: Duration::ZERO,
+        }
+    }
+
+    fn player() -> Player {
+        Player { player_id: PLAYER.to_owned(), token: String::new() }
+    }
+
+    fn seen(row: DebugRow) -> Observation {
+        observation(row, vec![event(row)])
+    }
+
+    fn judged(caused: &Caused, control: &Control, seen: &Observation, audit_found: bool) -> Outcome {
+        outcome(caused, control, &player(), seen, audit_found)
+    }
+
+    #[test]
+    fn each_verdict_has_its_reason() {
+        let (row, clean) = (row(DebugFault::Crash), Control::default());
+        let of = |caused: Caused, control: &Control, audit_found| {
+            judged(&caused, control, &seen(row), audit_found)
+        };
+        let usual = || caused(DebugFault::Crash);
+        let proven = of(usual(), &clean, false);
+        assert_eq!((proven.result, proven.seen, proven.why.as_str()), (Verdict::Proven, true, ""));
+        assert_eq!(proven.id, format!("debug.{}.crash", row.service));
+        let refused = of(Caused { is_exposed: false, ..usual() }, &clean, false);
+        assert_eq!(refused.result, Verdict::NotExposed);
+        assert!(refused.why.contains("the status 500"), "{}", refused.why);
+        let open = Control { open: vec![row.service], ..Control::default() };
+        assert_eq!(of(usual(), &open, false).result, Verdict::Noisy);
+        let noisy = Control { seen: seen(row), ..Control::default() };
+        assert_eq!(of(usual(), &noisy, false).result, Verdict::Noisy);
+        let stuck = Caused { recovered_after: None, ..usual() };
+        assert_eq!(of(stuck, &clean, false).result, Verdict::DidNotEnd);
+        let wrong = of(usual(), &clean, true);
+        assert_eq!((wrong.result, wrong.money), (Verdict::MoneyWrong, "findings"));
+        let nothing = judged(&usual(), &clean, &Observation::default(), false);
+        assert_eq!((nothing.result, nothing.seen), (Verdict::NotVisible, false));
+        assert!(nothing.why.starts_with("missing: transactions of gateway and service"), "{}", nothing.why);
+    }
+
+    /// As `--sabotage` does it: the row has to be red, and for the right reason.
+    #[test]
+    fn event_of_another_fault_is_not_visible() {
+        let caused = caused(DebugFault::ErrorCustom);
+        let other = observation(caused.row, vec![event(caused.row.other())]);
+        let red = judged(&caused, &Control::default(), &other, false);
+        assert_eq!((red.result, red.seen, red.units), (Verdict::NotVisible, false, 1));
+        assert!(red.why.contains("debug, sum-mismatch"), "{}", red.why);
+    }
+
+    #[test]
+    fn row_is_seen_once_everything_is_there() {
+        let mut all = [caused(DebugFault::Crash), caused(DebugFault::ErrorParse)];
+        note(&mut all, &player(), &Observation::default());
+        assert!(all.iter().all(|caused| caused.seen_at.is_none()));
+        let crash = seen(all[0].row);
+        note(&mut all, &player(), &crash);
+        let first = all[0].seen_at;
+        assert!(first.is_some() && all[1].seen_at.is_none());
+        note(&mut all, &player(), &crash);
+        assert_eq!(all[0].seen_at, first, "the first reading counts");
+    }
+}

@@ -9,7 +9,7 @@ use super::expectation::{Scene, expectations, is_known};
 use super::*;
 use crate::evidence::{ErrorEvent, Observation, Profile, Transaction};
 
-const PLAYER: &str = "p-7";
+pub(super) const PLAYER: &str = "p-7";
 const ARMED: &str = "user.unauthorized";
 
 fn trace_id() -> String {
@@ -20,12 +20,12 @@ fn event_id() -> String {
     "cd".repeat(16)
 }
 
-fn row(fault: DebugFault) -> DebugRow {
+pub(super) fn row(fault: DebugFault) -> DebugRow {
     let service = fault.definition().services.first().copied().unwrap_or(Part::Payment);
     DebugRow { service, fault }
 }
 
-fn answer() -> Answer {
+pub(super) fn answer() -> Answer {
     Answer { status: 500, body: json!({ "trace_id": trace_id(), "sentry_event_id": event_id() }) }
 }
 
@@ -55,7 +55,7 @@ fn exception(row: DebugRow) -> Value {
 }
 
 /// An event as the recorder stored it, with everything that the list demands of this fault.
-fn event(row: DebugRow) -> Value {
+pub(super) fn event(row: DebugRow) -> Value {
     let (mut tags, mut details, mut fingerprint) = (json!({}), json!({}), Vec::new());
     let (mut exceptions, mut thread) = (Vec::new(), "worker");
     for expectation in expectations(row) {
@@ -119,7 +119,7 @@ fn profile(service: &str) -> Profile {
 }
 
 /// What arrived after a fault, with these events.
-fn observation(row: DebugRow, events: Vec<Value>) -> Observation {
+pub(super) fn observation(row: DebugRow, events: Vec<Value>) -> Observation {
     let service = row.service.as_str();
     Observation {
         events: events
