@@ -95,7 +95,11 @@ pub(super) fn event(row: DebugRow) -> Value {
 }
 
 fn transaction(service: &str) -> Transaction {
-    let span = |op: &str, status: &str, end: f64| json!({ "span_id": "bb", "op": op, "status": status, "start_timestamp": 10.0, "timestamp": end });
+    let span = |op: &str, status: &str, end: f64| {
+        json!({
+            "span_id": "bb", "op": op, "status": status, "start_timestamp": 10.0, "timestamp": end,
+        })
+    };
     let payload = json!({
         "transaction": "POST /internal/v1/debug/{fault}", "start_timestamp": 10.0, "timestamp": 12.5,
         "contexts": { "trace": { "trace_id": trace_id(), "span_id": "aa", "op": "http.server" } },

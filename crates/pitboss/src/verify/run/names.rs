@@ -56,7 +56,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
          sentry.sdk.version sentry.segment.id sentry.segment.name sentry.segment.name.source sentry.status.message",
     ),
     ("two tasks have to write at the same moment", "span_attributes", "db.operation.batch.size"),
-    ("only a debug fault logs it, and its rows are proven after this comparison", "log_fields", "pitboss.fault"),
+    (
+        "only a debug fault logs it, and its rows are proven after this comparison",
+        "log_fields",
+        "pitboss.fault",
+    ),
     (
         "only lines of the level debug have it, which are not sent",
         "log_fields",
