@@ -63,7 +63,8 @@ pub struct Config {
     /// Deadline for the steps after that together: the last commit, the producer's flush, and leaving the group. What is not
     /// done then is abandoned, and unconfirmed records are redelivered.
     pub close_deadline_ms: u64,
-    /// The process is stuck if an attempt runs longer, or a frontier with records in flight stands still for longer.
+    /// The process is stuck if an attempt runs longer, or a frontier with records in flight stands still for longer. An attempt that
+    /// runs for a quarter of it is reported.
     pub stall_deadline_ms: u64,
     /// Backoff before the first retry of a transient failure.
     pub retry_backoff_min_ms: u64,

@@ -85,7 +85,11 @@ async fn stuck_handler_stops_the_consumer() {
     let gate = Gate::closed();
     let consumer = Running::start(&config, Group::Game, bets(gate));
     match consumer.ended().await {
-        Err(ConsumerError::Stalled { stalled_ms, .. }) => assert!(stalled_ms >= 500),
+        Err(ConsumerError::Stalled { what, stalled_ms }) => {
+            assert!(stalled_ms >= 500);
+            let place = "casino.bets.commands.v1 in game";
+            assert!(what.contains(place) && what.contains("step=its handler"), "{what}");
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(committed_sum(&config, Group::Game), 0);

@@ -243,6 +243,7 @@ fn outcome(
         seen: missing.is_empty(),
         alerted: true,
         ended: caused.recovered_after.is_some(),
+        witnesses_agree: true,
         audit_found,
         money: MoneyVerdict::Unaffected,
     };
