@@ -3,16 +3,19 @@
 //! The SDK would read the debug information of the whole program. That takes tens to hundreds of megabytes and a tenth of a
 //! second for the first error, in the thread that had it. The symbol table is a megabyte or two and read once. Names are read
 //! from the file on demand. Only the frame that reported the error or panicked has a line, which comes from the macro or panic.
+//! Each frame has its address, by which the receiver finds file and line in what the build knows of the program (ADR 25).
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::panic::Location;
 use std::sync::OnceLock;
 
-use sentry::protocol::{Context, Event, Frame, Map, Stacktrace, Thread, Value};
+use sentry::protocol::{Addr, Context, Event, Frame, Map, Stacktrace, Thread, Value};
 use sentry::{ClientOptions, Integration, Level};
 
+mod image;
 mod symbols;
 
 use symbols::Symbols;
@@ -56,6 +59,9 @@ impl Integration for AttachFrames {
         let mut frames = current(&self.in_app);
         if let Some(Context::Other(location)) = event.contexts.get(LOCATION_CONTEXT) {
             locate(&mut frames, location);
+        }
+        if let Some(program) = image::program().filter(|_| event.debug_meta.is_empty()) {
+            event.debug_meta = Cow::Borrowed(&program.meta);
         }
         let stacktrace = Stacktrace::from_frames_reversed(frames);
         match event.exception.values.last_mut() {
@@ -104,16 +110,25 @@ fn current(in_app: &[&str]) -> Vec<Frame> {
         addresses.push((frame.ip() as usize as u64).saturating_sub(1));
         addresses.len() < FRAMES_MAX * 2
     });
-    let names: Vec<String> = addresses.into_iter().filter_map(|address| symbols.name(address)).collect();
+    let name = |address| symbols.name(address).map(|name| (address, name));
+    let (addresses, names): (Vec<u64>, Vec<String>) = addresses.into_iter().filter_map(name).unzip();
     let top = machinery_at_the_top(&names);
-    names
-        .into_iter()
-        .skip(top)
-        .take(FRAMES_MAX)
-        .map(|function| {
+    let image_addr = image::program().map(|program| Addr(program.address));
+    let frames = names.into_iter().zip(addresses).skip(top).take(FRAMES_MAX).enumerate();
+    frames
+        .map(|(position, (function, address))| {
             let in_app = crate_of(&function).is_some_and(|origin| in_app.contains(&origin));
             let package = crate_of(&function).map(str::to_owned);
-            Frame { function: Some(function), package, in_app: Some(in_app), ..Default::default() }
+            // A symboliser looks for the call before the address, except in the innermost frame
+            let instruction_addr = Some(Addr(if position == 0 { address } else { address + 1 }));
+            Frame {
+                function: Some(function),
+                package,
+                in_app: Some(in_app),
+                image_addr,
+                instruction_addr,
+                ..Default::default()
+            }
         })
         .collect()
 }
@@ -161,9 +176,10 @@ pub(crate) fn function_at(address: u64) -> Option<String> {
     symbols()?.name(address)
 }
 
-/// Reads the symbol table ahead of the first error.
+/// Reads the symbol table and the program's image ahead of the first error.
 pub(crate) fn warm() {
     symbols();
+    image::program();
 }
 
 /// Reads exactly `length` bytes at `offset`.
@@ -233,5 +249,16 @@ mod tests {
             a_function_to_be_found().into_iter().filter_map(|frame| frame.function).collect();
         // The frames of this crate are removed as machinery, so the stack begins with the test's caller
         assert!(names.iter().any(|name| name.starts_with("core::ops::function::FnOnce")), "{names:#?}");
+    }
+
+    #[test]
+    fn frames_have_addresses_inside_their_functions() {
+        let frames = a_function_to_be_found();
+        let symbols = symbols().unwrap();
+        for (position, frame) in frames.iter().enumerate() {
+            let address = frame.instruction_addr.unwrap().0 - u64::from(position > 0);
+            assert_eq!(symbols.name(address), frame.function, "frame {position}");
+        }
+        assert!(frames.len() > 1, "{frames:#?}");
     }
 }

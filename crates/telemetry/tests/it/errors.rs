@@ -135,6 +135,15 @@ fn error_event_has_trace_causes_frames_and_user() {
         ours.iter().all(|frame| !frame["function"].as_str().unwrap().contains("telemetry::report")),
         "{ours:#?}"
     );
+    let images = event.payload["debug_meta"]["images"].as_array().unwrap();
+    assert_eq!(images.len(), 1, "the program and no library: {images:#?}");
+    assert!(images[0]["code_id"].as_str().is_some_and(|id| id.len() >= 16), "{images:#?}");
+    assert!(!images[0]["name"].as_str().unwrap().contains('/'), "{images:#?}");
+    let digits = |value: &Value| value.as_str().unwrap().strip_prefix("0x").unwrap().to_owned();
+    let number = |value: &Value| u64::from_str_radix(&digits(value), 16).unwrap();
+    let begin = number(&images[0]["image_addr"]);
+    let program = begin..begin + images[0]["image_size"].as_u64().unwrap();
+    assert!(frames.iter().all(|frame| program.contains(&number(&frame["instruction_addr"]))), "{frames:#?}");
     let process = &event.payload["contexts"]["process"];
     assert_eq!((&process["version"], &process["tokio_workers"]), (&json!("1.2.3"), &json!(2)));
     for name in ["rss_bytes", "threads"] {
