@@ -23,6 +23,8 @@ pub struct Config {
     /// Size limits.
     #[validate(nested)]
     pub limits: Limits,
+    /// File and line of frames.
+    pub symbols: Symbols,
     /// Access control.
     #[serde(default)]
     pub security: Security,
@@ -86,6 +88,13 @@ impl Limits {
             memory_bytes_max: self.memory_bytes_max.min(self.envelope_bytes_max),
         }
     }
+}
+
+/// Section `[symbols]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Symbols {
+    /// Folder of the tables that `recorder symbols` made of the programs. An empty path: frames are shown as they were sent.
+    pub folder: PathBuf,
 }
 
 /// Section `[security]`.

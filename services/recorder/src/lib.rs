@@ -7,7 +7,8 @@
 //! 2. [`journal`] appends the received bytes and acknowledges them once they are synchronised (`journal/writer.rs`).
 //! 3. [`index`] stores the digests of many envelopes in one transaction (`index/write.rs`).
 //!    Errors, releases and actions change the states of issues there ([`domain`]).
-//! 4. [`query`] and [`pages`] find envelopes in the index and read them from the journal.
+//! 4. [`query`] and [`pages`] find envelopes in the index and read them from the journal. `symbols` adds file and line to the frames
+//!    of errors.
 //!
 //! The recorder shares no code with the telemetry that it checks. From the telemetry crate it uses logs, its own metrics,
 //! task spawning, and, for forwarded copies, rate limits and client reports. Its own events should have no DSN, because it
@@ -24,6 +25,7 @@ pub mod pages;
 pub mod projects;
 pub mod protocol;
 pub mod query;
+mod symbols;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -37,16 +39,22 @@ use crate::{
     journal::Journal,
     projects::Projects,
     query::{Query, Shared},
+    symbols::Symbols,
 };
 
 /// Embedded default configuration.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// Entry point of the program: reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`]. With `symbols` as its first argument, it makes the tables
+/// with file and line of programs instead.
 ///
 /// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == symbols::command::NAME) {
+        return symbols::command::run(arguments);
+    }
     let part = contracts::parts::Part::Recorder;
     chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), DEFAULTS), run)
 }
@@ -95,6 +103,7 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
         answer_before_write: config.recorder.answer_before_write,
     };
     let operator = Operator::new(config.security.operator_token.clone());
+    let folder = Some(config.symbols.folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
     let closed_journal = journal.clone();
     let (watched_journal, watched_index) = (journal.clone(), index.clone());
     // A recorder that can no longer store or index envelopes exits, so that the supervisor restarts it.
@@ -108,6 +117,7 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     let query =
         Query::new(index, journal, projects, config.limits, operator, Shared { mode, answered, forwarder })
             .with_flag_hook_secret(config.security.flag_hook_secret.clone())
+            .with_symbols(Symbols::open(folder))
             .with_scorecard_in(&config.recorder.data_dir);
     lifecycle.serve(ingest::router(ingest));
     let routes = chassis::http::with_body_limit(query::router(query), config.query.body_bytes_max);

@@ -225,9 +225,10 @@ impl From<&Frame> for FrameLine {
     fn from(frame: &Frame) -> Self {
         let file = frame.filename.as_deref().or(frame.module.as_deref()).unwrap_or_default();
         let line = frame.lineno.map(|line| format!(":{line}")).unwrap_or_default();
+        let inlined = if frame.added.inlined { " (inlined)" } else { "" };
         Self {
             function: frame.function.clone().unwrap_or_else(|| "?".to_owned()),
-            place: format!("{file}{line}"),
+            place: format!("{file}{line}{inlined}"),
             in_app: frame.in_app == Some(true),
         }
     }

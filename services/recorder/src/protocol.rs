@@ -16,6 +16,7 @@ pub mod exception;
 pub mod exception_groups;
 pub mod fields;
 pub mod grouping;
+pub mod images;
 pub mod otlp;
 pub mod profile;
 pub mod sessions;

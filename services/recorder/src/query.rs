@@ -7,6 +7,7 @@ mod admin;
 pub(crate) mod attachments;
 pub(crate) mod dashboards;
 mod envelopes;
+mod events;
 pub(crate) mod feedback;
 pub(crate) mod flags;
 pub(crate) mod health;
@@ -23,6 +24,7 @@ mod read_limit;
 pub(crate) mod scan;
 pub(crate) mod scorecard;
 mod scorecard_file;
+pub(crate) mod shown_stack;
 mod signals;
 mod slots;
 pub(crate) mod state;
@@ -49,6 +51,7 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/envelopes/{seq}/raw", get(envelopes::raw))
         .route("/api/v1/traces", get(traces::list))
         .route("/api/v1/traces/{trace_id}", get(traces::one))
+        .route("/api/v1/events", get(events::list))
         .route("/api/v1/issues", get(issues::list))
         .route("/api/v1/issues/{issue_id}", get(issues::one).put(triage::update))
         .route("/api/v1/releases", get(issues::releases).delete(triage::delete_release))

@@ -3,13 +3,15 @@
 use serde_json::value::RawValue;
 
 pub use super::{
-    exception::{Exception, Frame, Stacktrace},
+    exception::{Added, Exception, Frame, Stacktrace},
     fields::LABEL_BYTES_MAX,
+    images::Image,
 };
 use super::{
     exception::{VALUE_BYTES_MAX, exceptions},
     exception_groups::{self, Counted},
     fields::{self, Fields, cut, values},
+    images,
     timestamp::Timestamp,
 };
 
@@ -146,6 +148,8 @@ pub struct ErrorEvent {
     pub feedback: Option<String>,
     /// Feature flags that were on.
     pub flags_on: Vec<String>,
+    /// Programs and libraries in whose memory the addresses of the frames are.
+    pub images: Vec<Image>,
 }
 
 /// Text of a message and its template.
@@ -188,6 +192,7 @@ impl ErrorEvent {
             span_id: trace.short("span_id", LABEL_BYTES_MAX),
             feedback: contexts.object("feedback").short("message", VALUE_BYTES_MAX),
             flags_on: flags_on(&contexts.object("flags")),
+            images: images::images(&fields.object("debug_meta")),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use serde_json::value::RawValue;
 
-use super::fields::{self, Fields, LABEL_BYTES_MAX, cut, values};
+use super::{
+    fields::{self, Fields, LABEL_BYTES_MAX, cut, values},
+    images,
+};
 
 /// Longest value or message of an event (Sentry: 8 192 characters).
 pub(super) const VALUE_BYTES_MAX: usize = 8_192;
@@ -56,6 +59,19 @@ pub struct Frame {
     pub context_line: Option<String>,
     /// True for the application's own code.
     pub in_app: Option<bool>,
+    /// Address of the instruction: of the next one for a frame that called another, which the innermost did not.
+    pub instruction_addr: Option<u64>,
+    /// Facts that the recorder added from the program's line tables.
+    pub added: Added,
+}
+
+/// What the recorder knows about a frame beyond what was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// True if file and line are from the program's line tables.
+    pub symbolicated: bool,
+    /// True for a call that the compiler inlined. The sender sent one frame for it and its caller.
+    pub inlined: bool,
 }
 
 impl Exception {
@@ -113,8 +129,17 @@ impl Frame {
             lineno: fields.number("lineno"),
             context_line: line.filter(|line| !line.is_empty()),
             in_app: fields.boolean("in_app"),
+            instruction_addr: absolute_address(fields),
+            added: Added::default(),
         }
     }
+}
+
+/// Reads the address of a frame. `None` for one that is relative to an image, which no sender with programs of ours writes.
+fn absolute_address(frame: &Fields<'_>) -> Option<u64> {
+    let mode = frame.text("addr_mode");
+    let is_absolute = mode.is_none_or(|mode| mode.is_empty() || mode == "abs");
+    frame.text("instruction_addr").filter(|_| is_absolute).and_then(|address| images::address(&address))
 }
 
 /// Reads exceptions from `{"values": […]}`, from the bare list of older SDKs and of Go, or from a single exception.

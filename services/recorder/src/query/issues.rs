@@ -13,6 +13,7 @@ use super::{
     lines::{NDJSON, WriteError, stream, with_envelope, write_line},
     params::UrlQuery,
     read_limit::ReadLimit,
+    shown_stack::ShownStack,
     state::{ListParams, Query, page, run_query, with_lag},
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
         grouping, seconds,
         trace::TraceError,
     },
+    symbols::stack,
 };
 
 /// Largest number of issues in a listing.
@@ -96,6 +98,9 @@ pub(crate) struct IssueEvent {
     pub(crate) user: Option<String>,
     /// Of the first event of an envelope, as an SDK sends one in each.
     pub(crate) attachments: Vec<Attachment>,
+    /// Frames of the main stack, the outermost first. Only of the newest event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stack: Option<ShownStack>,
     #[serde(skip)]
     pub(crate) event: ErrorEvent,
 }
@@ -143,7 +148,11 @@ pub(crate) fn detail(query: &Query, id: Uuid) -> Result<Option<IssueDetail>, Ind
     let releases = query.index.read(|connection| read_issues::releases(connection, project))?;
     let issue = issue(query, row, &state, &events);
     let outlook = outlook(&state, &releases, OUTLOOK_MAX);
-    let Events { read: events, envelopes_left_out } = events;
+    let Events { read: mut events, envelopes_left_out } = events;
+    if let Some(newest) = events.first_mut() {
+        stack::resolve(&query.symbols, &mut newest.event);
+        newest.stack = ShownStack::of(newest.event.main_stack());
+    }
     Ok(Some(IssueDetail { issue, activity, outlook, events, envelopes_left_out }))
 }
 
@@ -185,6 +194,7 @@ fn events(query: &Query, id: Uuid, envelopes_max: u32, limit: &mut ReadLimit) ->
                     environment: event.environment.clone(),
                     user: event.user.clone(),
                     attachments: std::mem::take(&mut attached),
+                    stack: None,
                     event,
                 });
             }

@@ -18,6 +18,7 @@ use crate::{
     ingest::{Answered, ModeSwitch},
     journal::Journal,
     projects::Projects,
+    symbols::Symbols,
 };
 
 /// State of the queries. Clones share it.
@@ -36,6 +37,8 @@ pub struct Query {
     pub(super) scorecard: Option<ScorecardFile>,
     /// Secret of the signatures of flag changes. An empty one refuses all.
     pub(super) flag_hook_secret: Secret,
+    /// File and line of frames. By default nothing is known.
+    pub(super) symbols: Symbols,
     /// Lock for assembling one trace at a time, because no other part of a response needs as much memory.
     pub(super) assembling: Arc<Mutex<()>>,
 }
@@ -76,6 +79,7 @@ impl Query {
             slots,
             scorecard: None,
             flag_hook_secret: Secret::default(),
+            symbols: Symbols::default(),
             assembling,
         }
     }
@@ -84,6 +88,12 @@ impl Query {
     #[must_use]
     pub fn with_flag_hook_secret(self, flag_hook_secret: Secret) -> Self {
         Self { flag_hook_secret, ..self }
+    }
+
+    /// Sets what tells file and line of frames.
+    #[must_use]
+    pub(crate) fn with_symbols(self, symbols: Symbols) -> Self {
+        Self { symbols, ..self }
     }
 
     /// Sets the folder of the scorecard, which must exist.

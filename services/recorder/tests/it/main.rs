@@ -31,5 +31,6 @@ mod spool;
 mod streamed;
 mod stub;
 mod support;
+mod symbols;
 mod throughput;
 mod traces;

@@ -1,0 +1,52 @@
+//! A stack as queries show it: as it was sent, with file and line where the tables of the program know them.
+
+use serde::Serialize;
+
+use crate::protocol::event::{Frame, Stacktrace};
+
+/// A stack.
+#[derive(Debug, Serialize)]
+pub(crate) struct ShownStack {
+    /// True if at least one frame got its place from the tables.
+    pub(crate) symbolicated: bool,
+    /// Frames, the outermost first.
+    pub(crate) frames: Vec<ShownFrame>,
+}
+
+/// One frame.
+#[derive(Debug, Serialize)]
+pub(crate) struct ShownFrame {
+    pub(crate) function: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) module: Option<String>,
+    pub(crate) file: Option<String>,
+    pub(crate) line: Option<u64>,
+    pub(crate) in_app: bool,
+    /// True if file and line are from the tables.
+    pub(crate) symbolicated: bool,
+    /// True for a call that the compiler inlined into the frame before it.
+    pub(crate) inlined: bool,
+}
+
+impl ShownStack {
+    /// Returns `None` for a stack without frames.
+    pub(crate) fn of(stack: &Stacktrace) -> Option<Self> {
+        let frames: Vec<ShownFrame> = stack.frames.iter().map(ShownFrame::of).collect();
+        let symbolicated = frames.iter().any(|frame| frame.symbolicated);
+        (!frames.is_empty()).then_some(Self { symbolicated, frames })
+    }
+}
+
+impl ShownFrame {
+    fn of(frame: &Frame) -> Self {
+        Self {
+            function: frame.function.clone(),
+            module: frame.module.clone(),
+            file: frame.filename.clone(),
+            line: frame.lineno,
+            in_app: frame.in_app == Some(true),
+            symbolicated: frame.added.symbolicated,
+            inlined: frame.added.inlined,
+        }
+    }
+}
