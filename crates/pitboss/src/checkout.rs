@@ -99,6 +99,12 @@ impl Checkout {
         Self { layout: self.layout.with_state(state), ..self.clone() }
     }
 
+    /// Returns the same checkout with other folders.
+    #[must_use]
+    pub fn with_layout(&self, layout: Layout) -> Self {
+        Self { layout, ..self.clone() }
+    }
+
     /// Variables of `.env` and the terminal that are passed on to the services.
     #[must_use]
     pub fn service_variables(&self) -> BTreeMap<String, String> {

@@ -6,6 +6,7 @@
 
 mod event;
 mod find;
+mod frames;
 mod n_plus_one;
 mod observation;
 mod profile;
@@ -15,6 +16,7 @@ mod window;
 mod words;
 
 pub use event::ErrorEvent;
+pub use frames::{ReportedEvent, ReportedFrame, ReportedStack, Unlocated, events_since, located_frames};
 pub use observation::{ClientReport, Issue, Load, MetricValue, Monitor, Observation, Transaction};
 pub use profile::Profile;
 pub use window::Window;

@@ -116,6 +116,24 @@ impl Layout {
         &self.programs
     }
 
+    /// Folder of the copies of our programs that run: those that cargo built last, without debug information.
+    #[must_use]
+    pub fn stripped_programs(&self) -> PathBuf {
+        self.root.join("target").join("stripped")
+    }
+
+    /// Returns true if [`Self::programs`] is where cargo builds them.
+    #[must_use]
+    pub fn runs_what_cargo_built(&self) -> bool {
+        self.programs == self.root.join("target").join("debug")
+    }
+
+    /// Folder of the tables with file and line of our programs, by build id. Platforms with separate states share it, as the tools.
+    #[must_use]
+    pub fn symbols(&self) -> PathBuf {
+        self.tools.join("symbols")
+    }
+
     /// Creates the folders. Only the owner can read them, because plans and logs can hold private data.
     pub fn create(&self) -> Result<(), RuntimeError> {
         let folders = [

@@ -184,8 +184,8 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
         ("SENTRY_ENVIRONMENT", "local".to_owned()),
         ("SENTRY_TRACES_SAMPLE_RATE", "1.0".to_owned()),
         ("RUST_LOG", "info".to_owned()),
-        // A panic's stack goes to Sentry. A backtrace of std would load all debug information, if the programs are built with it:
-        // 100 MB for the first panic.
+        // A panic's stack goes to Sentry. A backtrace of std would load all debug information, if the program has it: 100 MB for the
+        // first panic.
         ("RUST_BACKTRACE", "0".to_owned()),
     ];
     let own = |pairs: &[(&str, String)]| {
@@ -193,6 +193,9 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
     };
     let mut environment = base_environment();
     environment.extend(own(&defaults));
+    if part == Part::Recorder {
+        environment.extend(own(&[("PITBOSS__SYMBOLS__FOLDER", layout.symbols().display().to_string())]));
+    }
     if part == Part::User {
         // Faults lose acknowledgements between `user` and the proxy, and this shows which records were sent again.
         environment.extend(own(&[("PITBOSS__KAFKA__PUBLISH_RETRIES_SHOWN", "true".to_owned())]));

@@ -197,7 +197,8 @@ async fn build(args: &TestArgs, checkout: &Checkout, layout: &Layout) -> Result<
     if !args.no_build {
         prepare::programs(&checkout.layout, &mut steps).await?;
     }
-    let programs = keep_programs(&checkout.layout, &layout.state().join("programs"))?;
+    let built = prepare::symbols(&checkout.layout, &mut steps).await;
+    let programs = keep_programs(&built, &layout.state().join("programs"))?;
     if !args.args.is_empty() {
         return Ok(Built { programs, tests: None });
     }

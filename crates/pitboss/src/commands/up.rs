@@ -122,6 +122,13 @@ async fn bring_up(
     if building {
         prepare::programs(layout, steps).await?;
     }
+    let with_copies;
+    let checkout = if services {
+        with_copies = checkout.with_layout(prepare::symbols(layout, steps).await);
+        &with_copies
+    } else {
+        checkout
+    };
     let was_complete = checkout.running().is_some_and(|r| r.complete);
     let release = release(layout, env!("CARGO_PKG_VERSION"), &checkout.service_variables());
     let mut running = Running { port_base: ports.base(), release, complete: false, spotlight };

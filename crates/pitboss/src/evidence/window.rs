@@ -161,7 +161,8 @@ async fn get(target: &Target, path: &str) -> Result<String> {
     Ok(response.error_for_status()?.text().await?)
 }
 
-async fn lines<T: DeserializeOwned>(target: &Target, path: &str) -> Result<Vec<T>> {
+/// The lines of a listing of the recorder.
+pub(super) async fn lines<T: DeserializeOwned>(target: &Target, path: &str) -> Result<Vec<T>> {
     let text = get(target, path).await?;
     let lines = text.lines().filter(|line| !line.is_empty());
     let parsed: Result<Vec<T>, serde_json::Error> = lines.map(serde_json::from_str).collect();

@@ -53,6 +53,18 @@ fn all_dependencies_have_no_level_of_their_own() {
     assert!(!manifest.contains("[profile.test.package.\"*\"]"));
 }
 
+/// Line tables in tests would be compiled for nothing. In the gate, programs and tests share what is compiled only if both have none.
+#[test]
+fn only_programs_have_line_tables() {
+    let manifest = manifest();
+    assert!(table(&manifest, "[profile.dev]").contains(&"debug = \"line-tables-only\""));
+    assert_eq!(table(&manifest, "[profile.test]").first(), Some(&"debug = false"));
+    let of_dependencies = table(&manifest, "[profile.dev.package.\"*\"]");
+    assert!(of_dependencies.iter().any(|line| line.starts_with("debug = false")), "{of_dependencies:?}");
+    let gate = fs::read_to_string(root().join(".ci/run")).expect("the gate");
+    assert!(gate.contains("export CARGO_PROFILE_DEV_DEBUG=none"));
+}
+
 /// With the level of `dev`, a build after the gate would use what the gate's C compiler (`.ci/cc`) made.
 #[test]
 fn c_code_of_the_gate_has_a_level_of_its_own() {

@@ -2,22 +2,29 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use contracts::Part;
 use contracts::parts::Ports;
 use runtime::control::Client;
+use runtime::fetch::Job;
 use runtime::tools::{self, Finding, Tool, Verdict, install};
 use runtime::{Layout, RuntimeError, fetch, infra, ports, python};
+use tokio::process::Command;
 
 use crate::cargo;
 use crate::checkout::Checkout;
-use crate::steps::Steps;
+use crate::steps::{Steps, print_line};
 
 /// After 50 000 bets Kafka takes 400 MiB, the document store 500, the services 300 together. The rest is for the file cache.
 pub const MEMORY_BYTES_NEEDED: u64 = 2_000 << 20;
 /// Size of `target/` and `.pitboss/tools/` after a complete build.
 const DISK_BYTES_TO_BUILD: u64 = 8 << 30;
+/// Name of the program of the command line.
+const COMMAND_LINE: &str = "pitboss";
+/// Long enough for a slow machine. A program takes a second or two after it was built, and a few milliseconds otherwise.
+const SYMBOLS_DEADLINE: Duration = Duration::from_secs(300);
 /// Data and logs of an evening's play.
 const DISK_BYTES_TO_RUN: u64 = 1 << 30;
 
@@ -210,9 +217,69 @@ pub async fn programs(layout: &Layout, steps: &mut Steps) -> Result<()> {
     Ok(())
 }
 
+/// Makes the tables with file and line of our programs, and the copies of them without debug information. Returns the layout with
+/// these copies as its programs.
+///
+/// Programs in a folder that the user named run as they are. So do those that cargo built, if this fails: without tables, stacks
+/// still have the names of functions.
+pub async fn symbols(layout: &Layout, steps: &mut Steps) -> Layout {
+    let Some(command) = symbols_command(layout) else { return layout.clone() };
+    let step = steps.begin("symbols");
+    let log = layout.log("symbols");
+    let job = Job { what: "reading the line tables of the programs", log: &log, deadline: SYMBOLS_DEADLINE };
+    let made = fetch::run(layout, command, &job, &|line| step.progress(line)).await;
+    match made {
+        Ok(()) => {
+            steps.end(step, "");
+            layout.with_programs(layout.stripped_programs())
+        }
+        Err(error) => {
+            drop(step);
+            print_line(&format!("  {error}\n  stacks of errors will have no lines"));
+            layout.clone()
+        }
+    }
+}
+
+/// The command of the recorder that makes tables and copies. `None` if cargo has not built the programs that run.
+fn symbols_command(layout: &Layout) -> Option<Command> {
+    let maker = layout.programs().join(Part::Recorder.as_str());
+    if !layout.runs_what_cargo_built() || !maker.is_file() {
+        return None;
+    }
+    let names = Part::SERVICES.iter().map(|part| part.as_str()).chain([COMMAND_LINE]);
+    let programs = names.map(|name| layout.programs().join(name)).filter(|program| program.is_file());
+    let mut command = fetch::bound(&maker);
+    // A recorder of an earlier build does not know the command and would start as a service. With this setting it refuses to.
+    command.env("PITBOSS__HTTP__ADDRESS", "none");
+    command.arg("symbols").args([layout.symbols(), layout.stripped_programs(), layout.root().to_owned()]);
+    command.args(programs);
+    Some(command)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn recorder_makes_the_tables_of_what_cargo_built() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), None, None);
+        assert!(symbols_command(&layout).is_none(), "nothing is built");
+        std::fs::create_dir_all(layout.programs()).unwrap();
+        let built = ["recorder", "game", "pitboss"].map(|name| layout.programs().join(name));
+        built.iter().for_each(|program| std::fs::write(program, "").unwrap());
+        let command = symbols_command(&layout).unwrap();
+        let arguments: Vec<PathBuf> = command.as_std().get_args().map(PathBuf::from).collect();
+        let begin = arguments.iter().position(|argument| *argument == built[0]).unwrap();
+        let folders = [layout.symbols(), layout.stripped_programs(), layout.root().to_owned()];
+        let expected = [vec![built[0].clone(), "symbols".into()], folders.into(), built.to_vec()].concat();
+        assert_eq!(arguments[begin..], expected);
+        let elsewhere = layout.with_programs(layout.stripped_programs());
+        std::fs::create_dir_all(elsewhere.programs()).unwrap();
+        std::fs::write(elsewhere.programs().join("recorder"), "").unwrap();
+        assert!(symbols_command(&elsewhere).is_none(), "those run as they are");
+    }
 
     #[test]
     fn full_disk_is_an_error_with_advice() {
