@@ -16,8 +16,8 @@ use super::{TABLE_ENDING, elf, extract, strip, table_file};
 
 /// The argument that selects this command.
 pub(crate) const NAME: &str = "symbols";
-/// Number of tables that are kept: those of the last builds. Each has a few megabytes.
-const TABLES_MAX: usize = 64;
+/// Number of tables that are kept: those of the last four builds. Each has some megabytes.
+const TABLES_MAX: usize = 44;
 /// Exit code for wrong arguments.
 const USAGE: u8 = 64;
 
@@ -208,6 +208,6 @@ mod tests {
         let left = fs::read_dir(&folders.tables).expect("a folder").count();
         assert_eq!(left, TABLES_MAX + 1, "and the file that is no table");
         assert!(table_file(&folders.tables, BUILD_ID).exists());
-        assert!(folders.tables.join("0000.lines").exists() && !folders.tables.join("0042.lines").exists());
+        assert!(folders.tables.join("0000.lines").exists() && !folders.tables.join("002e.lines").exists());
     }
 }

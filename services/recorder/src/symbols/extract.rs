@@ -1,4 +1,4 @@
-//! Reads from the debug information of a program where our code is.
+//! Reads from the debug information of a program where our code is, and from its symbol table the names of all functions.
 //!
 //! Only units that were compiled in the checkout are read. The standard library has line tables as well, and no others have any.
 
@@ -7,7 +7,10 @@ use std::borrow::Cow;
 use addr2line::Context;
 use addr2line::gimli::{Dwarf, EndianSlice, LittleEndian, Range, SectionId};
 use object::read::elf::ElfFile64;
-use object::{Endianness, Object as _, ObjectSection as _, ObjectSegment as _, SymbolMap, SymbolMapName};
+use object::{
+    Endianness, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, SymbolKind,
+    SymbolMap, SymbolMapName,
+};
 
 use super::error::SymbolsError;
 use super::table::{Builder, DEPTH_MAX};
@@ -23,6 +26,9 @@ pub(super) fn table_of(program: &[u8], root: &str) -> Result<Vec<u8>, SymbolsErr
     let elf: ElfFile64<'_, Endianness> = ElfFile64::parse(program)?;
     let load_address = elf.segments().map(|segment| segment.address()).min().unwrap_or(0);
     let ranges = ranges_of(&dwarf(&elf)?, root)?;
+    if ranges.is_empty() {
+        return Builder::default().finish();
+    }
     let places = Places { context: Context::from_dwarf(dwarf(&elf)?)?, symbols: elf.symbol_map(), root };
     let mut table = Builder::default();
     for Range { begin, end } in ranges.into_iter().filter(|range| range.begin >= load_address) {
@@ -38,7 +44,17 @@ pub(super) fn table_of(program: &[u8], root: &str) -> Result<Vec<u8>, SymbolsErr
             }
         }
     }
+    let functions = elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
+    for symbol in functions {
+        let Ok(name) = symbol.name() else { continue };
+        let Some(begin) = symbol.address().checked_sub(load_address) else { continue };
+        table.name(begin, begin.saturating_add(symbol.size()), demangled(name))?;
+    }
     table.finish()
+}
+
+fn demangled(symbol: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(symbol))
 }
 
 fn dwarf<'a>(elf: &ElfFile64<'a, Endianness>) -> Result<Dwarf<Bytes<'a>>, SymbolsError> {
@@ -95,7 +111,7 @@ impl Places<'_> {
         }
         // Line tables have no path of a function, and not each function. The symbol table has both, of those that were not inlined.
         if let (Some(outermost), Some(symbol)) = (found.last_mut(), self.symbols.containing(address)) {
-            outermost.function = format!("{:#}", rustc_demangle::demangle(symbol.name()));
+            outermost.function = demangled(symbol.name());
         }
         let inner = found.len().saturating_sub(DEPTH_MAX);
         // The outermost function is what the stack itself names, so the innermost ones are left out

@@ -24,7 +24,9 @@ fn resolve_stack(symbols: &Symbols, images: &[Image], stack: &mut Stacktrace) {
     let mut frames = Vec::with_capacity(sent.len());
     for (position, frame) in sent.into_iter().enumerate() {
         let found = places(symbols, images, &frame, position == innermost);
-        if found.is_empty() {
+        // A name alone is no news, except for a frame that was sent without one
+        let is_news = frame.function.is_none() || found.iter().any(|place| place.file.is_some());
+        if found.is_empty() || !is_news {
             frames.push(frame);
         } else {
             frames.extend(replaced(frame, found));
@@ -46,16 +48,16 @@ fn places(symbols: &Symbols, images: &[Image], frame: &Frame, is_innermost: bool
 
 /// Returns the frames of these places, the innermost last. The outermost keeps its function, of which it knows the whole name.
 fn replaced(sent: Frame, found: Vec<Location>) -> impl Iterator<Item = Frame> {
-    let Frame { mut function, mut module, mut context_line, instruction_addr, .. } = sent;
+    let Frame { mut function, mut module, mut context_line, in_app, instruction_addr, .. } = sent;
     found.into_iter().rev().enumerate().map(move |(depth, place)| {
-        let in_app = place.is_ours();
+        let in_app = if place.file.is_some() { Some(place.is_ours()) } else { in_app };
         Frame {
             function: function.take().or(Some(place.function)).filter(|name| !name.is_empty()),
             module: module.take(),
             filename: place.file,
             lineno: place.line.map(u64::from),
             context_line: context_line.take(),
-            in_app: Some(in_app),
+            in_app,
             instruction_addr,
             added: Added { symbolicated: true, inlined: depth > 0 },
         }
@@ -66,6 +68,8 @@ fn replaced(sent: Frame, found: Vec<Location>) -> impl Iterator<Item = Frame> {
 mod tests {
     use super::*;
     use crate::protocol::grouping::issue_id;
+    use crate::symbols::table::Builder;
+    use crate::symbols::table_file;
     use crate::symbols::tests::{BUILD_ID, folder};
 
     /// An event of the program of the tests, loaded at 0x10000. Its stack is `settle` → `apply` → `refuse`.
@@ -133,6 +137,24 @@ mod tests {
         let frames = &event.main_stack().frames;
         assert_eq!(frames.iter().map(|frame| frame.in_app).collect::<Vec<_>>(), [Some(true), Some(false)]);
         assert_eq!(frames[1].filename.as_deref(), Some("library/core/src/num/uint_macros.rs"));
+    }
+
+    #[test]
+    fn name_alone_is_for_frames_without_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut table = Builder::default();
+        table.name(0x1350, 0x1390, "payment::apply".to_owned()).expect("added");
+        std::fs::write(table_file(folder.path(), BUILD_ID), table.finish().expect("bytes")).expect("written");
+        let symbols = Symbols::open(Some(folder.path().to_owned()));
+        let mut event = event(BUILD_ID);
+        event.exceptions[0].stacktrace.frames[1].instruction_addr = Some(0x11363);
+        event.exceptions[0].stacktrace.frames[2].function = None;
+        resolve(&symbols, &mut event);
+        assert_eq!(lines(&event), ["main ?", "settle ?", "payment::apply ?", "payment::refuse ?"]);
+        let frames = &event.main_stack().frames;
+        assert_eq!(frames[2].in_app, Some(true), "as it was sent, because no file decides it");
+        let added: Vec<bool> = frames.iter().map(|frame| frame.added.symbolicated).collect();
+        assert_eq!(added, [false, false, true, false]);
     }
 
     #[test]

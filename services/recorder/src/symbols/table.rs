@@ -33,6 +33,8 @@ const BLOCK: u32 = 512;
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     ranges: Vec<Range>,
+    /// Ranges of whole functions, for where no place is known.
+    functions: Vec<Range>,
     places: Vec<Place>,
     /// Numbers of the places, each of which is there once.
     numbers: HashMap<Place, u32>,
@@ -56,12 +58,7 @@ impl Builder {
     /// # Errors
     /// When the table is full.
     pub(super) fn add(&mut self, begin: u64, end: u64, places: &[Location]) -> Result<(), SymbolsError> {
-        let mut inner = NONE;
-        for place in places.iter().rev() {
-            let function = self.text(&place.function)?;
-            let file = place.file.as_deref().map_or(Ok(NONE), |file| self.text(file))?;
-            inner = self.place([function, file, place.line.unwrap_or(0), inner])?;
-        }
+        let inner = self.chain(places)?;
         let (begin, end) = (number(begin)?, number(end)?);
         if inner == NONE || begin >= end {
             return Ok(());
@@ -82,28 +79,22 @@ impl Builder {
         Ok(())
     }
 
+    /// Adds the name of the function in a range of addresses. It is told where no other place is known.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub(super) fn name(&mut self, begin: u64, end: u64, function: String) -> Result<(), SymbolsError> {
+        let place = self.chain(&[Location { function, file: None, line: None }])?;
+        self.functions.push(Range { begin: number(begin)?, end: number(end)?, place });
+        Ok(())
+    }
+
     /// Returns the bytes of the file.
     ///
     /// # Errors
     /// When the table is too large.
     pub(super) fn finish(mut self) -> Result<Vec<u8>, SymbolsError> {
-        self.ranges.sort_by_key(|range| range.begin);
-        let mut entries: Vec<[u32; 2]> = Vec::new();
-        let mut covered = 0;
-        for Range { begin, end, place } in self.ranges {
-            let begin = begin.max(covered);
-            if begin >= end {
-                continue;
-            }
-            if covered < begin && !entries.is_empty() {
-                entries.push([covered, NONE]);
-            }
-            entries.push([begin, place]);
-            covered = end;
-        }
-        if !entries.is_empty() {
-            entries.push([covered, NONE]);
-        }
+        let entries = entries(&filled(&disjoint(self.ranges), &disjoint(self.functions)));
         let counts = [entries.len(), self.places.len(), self.texts.len()];
         let mut bytes = MAGIC.to_vec();
         for count in counts {
@@ -113,6 +104,17 @@ impl Builder {
         bytes.extend(self.places.iter().flatten().flat_map(|number| number.to_le_bytes()));
         bytes.append(&mut self.texts);
         Ok(bytes)
+    }
+
+    /// Number of the innermost of these places, each of which is inlined into the next one.
+    fn chain(&mut self, places: &[Location]) -> Result<u32, SymbolsError> {
+        let mut inner = NONE;
+        for place in places.iter().rev() {
+            let function = self.text(&place.function)?;
+            let file = place.file.as_deref().map_or(Ok(NONE), |file| self.text(file))?;
+            inner = self.place([function, file, place.line.unwrap_or(0), inner])?;
+        }
+        Ok(inner)
     }
 
     fn place(&mut self, place: Place) -> Result<u32, SymbolsError> {
@@ -137,6 +139,52 @@ impl Builder {
         self.offsets.insert(text.to_owned(), offset);
         Ok(offset)
     }
+}
+
+/// The ranges in order. Of two that overlap, the later one begins behind the other.
+fn disjoint(mut ranges: Vec<Range>) -> Vec<Range> {
+    ranges.sort_by_key(|range| range.begin);
+    let mut covered = 0;
+    ranges.retain_mut(|range| {
+        range.begin = range.begin.max(covered);
+        let is_left = range.begin < range.end;
+        covered = covered.max(range.end);
+        is_left
+    });
+    ranges
+}
+
+/// The ranges, and the parts of the functions between them. Both have to be disjoint and in order, and so is the result.
+fn filled(ranges: &[Range], functions: &[Range]) -> Vec<Range> {
+    let mut all = ranges.to_vec();
+    for function in functions {
+        let mut begin = function.begin;
+        let first = ranges.partition_point(|range| range.end <= function.begin);
+        let inside = ranges.iter().skip(first).take_while(|range| range.begin < function.end);
+        for range in inside {
+            if begin < range.begin {
+                all.push(Range { begin, end: range.begin, ..*function });
+            }
+            begin = range.end;
+        }
+        if begin < function.end {
+            all.push(Range { begin, ..*function });
+        }
+    }
+    all.sort_by_key(|range| range.begin);
+    all
+}
+
+/// Begins of the ranges, and of the gaps behind them.
+fn entries(ranges: &[Range]) -> Vec<[u32; 2]> {
+    let mut entries = Vec::new();
+    for (position, range) in ranges.iter().enumerate() {
+        entries.push([range.begin, range.place]);
+        if ranges.get(position + 1).is_none_or(|next| next.begin > range.end) {
+            entries.push([range.end, NONE]);
+        }
+    }
+    entries
 }
 
 fn number(address: u64) -> Result<u32, SymbolsError> {
@@ -305,6 +353,39 @@ mod tests {
             assert_eq!(names(&table, address), expected, "{address}");
         }
         assert_eq!(table.find(100)[1], place("outer", 2));
+    }
+
+    #[test]
+    fn names_of_functions_fill_the_gaps_between_places() {
+        let mut builder = Builder::default();
+        let mut name = |begin, end, name: &str| builder.name(begin, end, name.to_owned()).expect("added");
+        name(100, 200, "apply");
+        name(200, 210, "run");
+        name(205, 220, "alias");
+        name(300, 300, "empty");
+        for (begin, end) in [(110, 120), (120, 130), (190, 195)] {
+            builder.add(begin, end, &[place("line", u32::try_from(begin).expect("small"))]).expect("added");
+        }
+        let file = write(&builder.finish().expect("bytes"));
+        let table = Table::open(file.path()).expect("a table");
+        for (address, expected) in [
+            (99, ""),
+            (100, "apply"),
+            (109, "apply"),
+            (110, "line"),
+            (129, "line"),
+            (130, "apply"),
+            (192, "line"),
+            (195, "apply"),
+            (200, "run"),
+            (209, "run"),
+            (210, "alias"),
+            (220, ""),
+            (300, ""),
+        ] {
+            assert_eq!(names(&table, address), expected, "{address}");
+        }
+        assert_eq!(table.find(100)[0], Location { function: "apply".to_owned(), file: None, line: None });
     }
 
     #[test]
