@@ -9,6 +9,8 @@ use crate::output::{Output, borderless_table, counted, plain};
 
 /// Number of digits of an id in the table. They are enough to name the issue.
 const ID_DIGITS: usize = 8;
+/// Number of our own frames that are shown of a stack. The page shows all.
+const FRAMES_SHOWN: usize = 10;
 
 /// The list as a table, or as a few lines for each issue on a narrow output.
 pub(super) fn list(issues: &[Value], output: &Output) -> String {
@@ -55,6 +57,9 @@ pub(super) fn show(issue: &Value, pages: &str) -> String {
     if let Some(trace_id) = issue["last_trace_id"].as_str() {
         line("last trace", trace_id);
     }
+    for frame in own_frames(&issue["events"][0]["stack"]) {
+        line("stack", &frame);
+    }
     for entry in list_of(&issue["activity"]) {
         let by = entry["by"].as_str().map(|by| format!(" by {by}")).unwrap_or_default();
         let kind = text(&entry["type"]).replace('_', " ");
@@ -66,6 +71,17 @@ pub(super) fn show(issue: &Value, pages: &str) -> String {
         line("outlook", &format!("an event of {release} {outcome}: {}", text(&verdict["why"])));
     }
     shown
+}
+
+/// The frames of our own code in the stack of the newest event, the innermost first.
+fn own_frames(stack: &Value) -> Vec<String> {
+    let own = list_of(&stack["frames"]).iter().rev().filter(|frame| frame["in_app"] == true);
+    own.take(FRAMES_SHOWN)
+        .map(|frame| {
+            let line = frame["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
+            format!("{}  {}{line}", text(&frame["function"]), text(&frame["file"])).trim_end().to_owned()
+        })
+        .collect()
 }
 
 /// The state in a few words.
@@ -127,6 +143,11 @@ mod tests {
             "first_seen": 0.5, "last_seen": 86_400.0, "releases": ["g@1.0.0", "g@1.1.0"],
             "activity": [{ "at": 60.0, "type": "set_resolved_in_release", "by": "anna", "why": "resolved in g@1.1.0" }],
             "outlook": [{ "release": "g@1.0.0", "regresses": false, "why": "it is older" }],
+            "events": [{ "stack": { "frames": [
+                { "function": "game::turn", "file": "services/game/src/reels.rs", "line": 7, "in_app": true },
+                { "function": "core::unwrap", "file": "library/core/src/option.rs", "line": 9, "in_app": false },
+                { "function": "game::spin", "file": null, "line": null, "in_app": true },
+            ] } }],
         })
     }
 
@@ -154,6 +175,12 @@ mod tests {
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
         }
+        let stack: Vec<&str> = shown.lines().filter(|line| line.starts_with("stack ")).collect();
+        assert_eq!(
+            stack,
+            ["stack       game::spin", "stack       game::turn  services/game/src/reels.rs:7"],
+            "the innermost first, and only ours"
+        );
     }
 
     #[test]
@@ -165,6 +192,7 @@ mod tests {
         issue["activity"][0]["why"] = hostile.into();
         issue["outlook"][0]["release"] = hostile.into();
         issue["releases"][0] = hostile.into();
+        issue["events"][0]["stack"]["frames"][0]["function"] = hostile.into();
         let output = |columns| Output { json: false, colours: false, columns };
         let issues = [issue];
         for shown in [list(&issues, &output(140)), list(&issues, &output(60)), show(&issues[0], "")] {
