@@ -57,7 +57,8 @@ impl Symbols {
 
     /// Returns where an address of a program is, the innermost inlined function first. Empty if nothing is known.
     ///
-    /// `relative_address` counts from the lowest address of the program in memory. Only places in or below our own code are known.
+    /// `relative_address` counts from the lowest address of the program in memory. Code of others has the name of its function only,
+    /// unless it was inlined into ours.
     pub(crate) fn resolve(&self, build_id: &str, relative_address: u64) -> Vec<Location> {
         self.table(build_id).map(|table| table.find(relative_address)).unwrap_or_default()
     }
