@@ -25,6 +25,7 @@ pub mod spans;
 pub mod strict;
 pub mod timestamp;
 pub mod trace;
+pub mod zone;
 
 /// Project of what the recorder itself stores. No sender has it.
 pub const NO_PROJECT: u32 = 0;

@@ -33,6 +33,7 @@ struct MonitorsPage {
     at: String,
     lines: Vec<MonitorLine>,
     left_out: u64,
+    invalid: u64,
     truncated: bool,
 }
 
@@ -50,24 +51,18 @@ impl MonitorsPage {
             at: clock(at),
             lines: found.monitors.into_iter().map(line).collect(),
             left_out: found.left_out,
+            invalid: found.invalid,
             truncated: found.scanned.truncated,
         }
     }
 }
 
 fn schedule(monitor: &Monitor) -> String {
-    match (monitor.interval_s, &monitor.crontab, &monitor.not_evaluated) {
-        (Some(interval_s), ..) => every(interval_s),
-        (None, Some(crontab), _) => crontab.clone(),
+    match (&monitor.interval, &monitor.crontab, &monitor.not_evaluated) {
+        (Some(interval), ..) => interval.clone(),
+        (None, Some(crontab), _) => format!("{crontab} ({})", monitor.timezone),
         (None, None, Some(reason)) => format!("not evaluated: {reason}"),
         (None, None, None) => "–".to_owned(),
-    }
-}
-
-fn every(interval_s: u64) -> String {
-    match interval_s {
-        seconds if seconds.is_multiple_of(3_600) => format!("every {} h", seconds / 3_600),
-        seconds => format!("every {} min", seconds / 60),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Monitors of check-ins: the state of each by its last check-in and by the schedule that its check-ins brought.
 //!
-//! Nothing is stored. A monitor whose check-ins stay away becomes missed only because time passes. Intervals and crontabs in UTC
-//! are evaluated. A monitor with another schedule is never missed here, and its row says why.
+//! Nothing is stored. A monitor whose check-ins stay away becomes missed only because time passes. Intervals and crontabs are
+//! evaluated in the monitor's time zone. A monitor whose schedule is not understood is never missed here, and its row says why.
 
 mod schedule;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::protocol::{digest::Kinds, event::LABEL_BYTES_MAX, fields::Fields};
 
-use schedule::{Due, MINUTE_S, Schedule};
+use schedule::{Due, Interval, MINUTE_S, Schedule};
 
 /// Item type of a check-in.
 const CHECK_IN: &str = "check_in";
@@ -36,6 +36,8 @@ const RUNS_MAX: usize = 100;
 const ENVIRONMENT: &str = "production";
 /// Status of a run that has not ended.
 const IN_PROGRESS: &str = "in_progress";
+/// Statuses of check-ins. Sentry drops a check-in with another one, so it never becomes a monitor's state.
+const STATUSES: [&str; 3] = [IN_PROGRESS, "ok", "error"];
 
 /// Parameter `at`.
 #[derive(Debug, Default, Deserialize)]
@@ -61,6 +63,8 @@ pub(crate) struct Monitors {
     pub(crate) monitors: Vec<Monitor>,
     /// Number of check-ins of monitors that are not listed, because there are too many.
     pub(crate) left_out: u64,
+    /// Number of check-ins with a status that Sentry does not know. They change no monitor.
+    pub(crate) invalid: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,10 +77,14 @@ pub(crate) struct Monitor {
     pub(crate) last_status: String,
     /// Receipt of the last check-in.
     pub(crate) last_at: f64,
-    /// None for a monitor without an interval.
+    /// Its interval in words.
+    pub(crate) interval: Option<String>,
+    /// None for a monitor without an interval, and for months and years, whose length depends on the calendar.
     pub(crate) interval_s: Option<u64>,
     /// None for a monitor without a crontab that is evaluated.
     pub(crate) crontab: Option<String>,
+    /// Time zone of its schedule.
+    pub(crate) timezone: String,
     /// Why its schedule is not evaluated.
     pub(crate) not_evaluated: Option<String>,
     /// Time from which it is missed without a further check-in.
@@ -117,31 +125,43 @@ pub(super) async fn list(
 
 /// Computes the states for a time.
 pub(crate) fn monitors(query: &Query, window: Window, at: f64) -> Result<Monitors, WriteError> {
-    let (mut all, mut left_out) = (BTreeMap::new(), 0);
+    let (mut all, mut not_counted) = (BTreeMap::new(), NotCounted::default());
     let scanned = scan(query, window, Kinds::of(CHECK_IN), |opened| {
         if opened.source.received_at <= at {
-            left_out += add(&mut all, opened);
+            add(&mut all, &mut not_counted, opened);
         }
     })?;
     let monitors = all.into_iter().map(|(key, known)| known.monitor(key, at)).collect();
-    Ok(Monitors { scanned, monitors, left_out })
+    let NotCounted { left_out, invalid } = not_counted;
+    Ok(Monitors { scanned, monitors, left_out, invalid })
 }
 
-/// Adds the check-ins of an envelope. Returns the number of those that are left out.
-fn add(all: &mut BTreeMap<Key, Known>, opened: &ListedEnvelope<'_>) -> u64 {
-    let mut left_out = 0;
+/// Numbers of check-ins that change no monitor.
+#[derive(Default)]
+struct NotCounted {
+    left_out: u64,
+    invalid: u64,
+}
+
+/// Adds the check-ins of an envelope.
+fn add(all: &mut BTreeMap<Key, Known>, not_counted: &mut NotCounted, opened: &ListedEnvelope<'_>) {
     for item in opened.envelope.items.iter().filter(|item| item.item_type() == CHECK_IN) {
         let Some(check_in) = item.json().map(Fields::parse) else { continue };
         let short = |name: &str| check_in.short(name, LABEL_BYTES_MAX).unwrap_or_default();
+        let status = short("status");
+        if !STATUSES.contains(&status.as_str()) {
+            not_counted.invalid += 1;
+            continue;
+        }
         let environment = Some(short("environment")).filter(|name| !name.is_empty());
         let environment = environment.unwrap_or_else(|| ENVIRONMENT.to_owned());
         let key = (opened.source.name.to_owned(), short("monitor_slug"), environment);
         let Some(known) = known_or_new(all, &key) else {
-            left_out += 1;
+            not_counted.left_out += 1;
             continue;
         };
         // It is judged by the settings of before. Without settings of its own it keeps them.
-        known.check_in(&short("check_in_id"), short("status"), opened.source.received_at);
+        known.check_in(&short("check_in_id"), status, opened.source.received_at);
         if check_in.get("monitor_config").is_some() {
             let schedule = Schedule::read(&check_in.object("monitor_config"));
             if known.schedule != schedule {
@@ -149,7 +169,6 @@ fn add(all: &mut BTreeMap<Key, Known>, opened: &ListedEnvelope<'_>) -> u64 {
             }
         }
     }
-    left_out
 }
 
 /// Returns a monitor in an environment. A new one begins with the settings of the others. `None` if there are too many.
@@ -215,9 +234,9 @@ impl Known {
 
     fn monitor(self, (project, monitor, environment): Key, now: f64) -> Monitor {
         let (state, missed_from) = (self.state(now).to_owned(), self.missed_from());
-        let (interval_s, crontab, not_evaluated) = match self.schedule.due {
-            Due::After(interval_s) => (Some(interval_s), None, None),
-            Due::Crontab(text, _) => (None, Some(text), None),
+        let (interval, crontab, not_evaluated) = match self.schedule.due {
+            Due::After(interval, _) => (Some(interval), None, None),
+            Due::Crontab(text, ..) => (None, Some(text), None),
             Due::Unknown(reason) => (None, None, Some(reason)),
         };
         Monitor {
@@ -227,8 +246,10 @@ impl Known {
             state,
             last_status: self.status,
             last_at: self.at,
-            interval_s,
+            interval: interval.map(Interval::text),
+            interval_s: interval.and_then(Interval::seconds),
             crontab,
+            timezone: self.schedule.timezone,
             not_evaluated,
             missed_from,
             late: missed_from.is_some_and(|from| (from - MINUTE_S..from).contains(&now)),
@@ -290,8 +311,8 @@ mod tests {
 
     #[test]
     fn monitor_without_a_known_schedule_is_never_missed() {
-        let berlin = r#"{"schedule":{"type":"crontab","value":"* * * * *"},"timezone":"Europe/Berlin"}"#;
-        for config in ["{}", berlin] {
+        let mars = r#"{"schedule":{"type":"crontab","value":"* * * * *"},"timezone":"Mars/Olympus"}"#;
+        for config in ["{}", mars] {
             assert_eq!(known("ok", config).state(f64::INFINITY), "ok", "{config}");
         }
     }

@@ -91,7 +91,7 @@ async fn environments_of_a_monitor_share_its_settings() {
 async fn json_brings_a_crontab_that_is_evaluated() {
     let recorder = Recorder::start(&[]).await;
     let config = |zone: &str| json!({"schedule": {"type": "crontab", "value": "* * * * *"}, "checkin_margin": 2, "max_runtime": 5, "timezone": zone});
-    for (slug, zone) in [("utc", "UTC"), ("berlin", "Europe/Berlin")] {
+    for (slug, zone) in [("utc", "UTC"), ("berlin", "Europe/Berlin"), ("olympus", "Mars/Olympus")] {
         let body = json!({"status": "ok", "monitor_config": config(zone)}).to_string();
         for (name, body) in encoded(body.as_bytes()) {
             let request = check_in(&recorder, Method::POST, &format!("{slug}/{}/", key(3)))
@@ -102,17 +102,63 @@ async fn json_brings_a_crontab_that_is_evaluated() {
         }
     }
     let rows = monitors(&recorder, "").await;
-    let (berlin, utc) = (&rows[0], &rows[1]);
-    assert_eq!((&utc["monitor"], &utc["crontab"]), (&json!("utc"), &json!("* * * * *")));
-    let missed_from = utc["missed_from"].as_f64().expect("a time");
-    let last_at = utc["last_at"].as_f64().expect("a time");
-    assert!((120.0..=180.0).contains(&(missed_from - last_at)), "the next minute, and two more: {utc}");
-    assert!(berlin["missed_from"].is_null() && berlin["crontab"].is_null(), "{berlin}");
-    assert!(berlin["not_evaluated"].as_str().is_some_and(|why| why.contains("Europe/Berlin")), "{berlin}");
+    let (berlin, olympus, utc) = (&rows[0], &rows[1], &rows[2]);
+    for (row, zone) in [(utc, "UTC"), (berlin, "Europe/Berlin")] {
+        assert_eq!((&row["timezone"], &row["crontab"]), (&json!(zone), &json!("* * * * *")));
+        let missed_from = row["missed_from"].as_f64().expect("a time");
+        let last_at = row["last_at"].as_f64().expect("a time");
+        assert!((120.0..=180.0).contains(&(missed_from - last_at)), "the next minute, and two more: {row}");
+    }
+    assert!(olympus["missed_from"].is_null() && olympus["crontab"].is_null(), "{olympus}");
+    assert!(olympus["not_evaluated"].as_str().is_some_and(|why| why.contains("Mars/Olympus")), "{olympus}");
     let html = recorder.get("/monitors").await.text().await.expect("text");
-    assert!(html.contains("not evaluated: crontabs are") && html.contains("Europe/Berlin"), "{html}");
+    for text in ["not evaluated: there is no time zone", "Mars/Olympus", "* * * * * (Europe/Berlin)"] {
+        assert!(html.contains(text), "{text} in {html}");
+    }
+    let times = [utc, berlin].map(|row| row["missed_from"].as_f64().expect("a time"));
+    let missed_from = times[0].max(times[1]);
     let later = monitors(&recorder, &format!("at={missed_from}")).await;
-    assert_eq!([&later[0]["state"], &later[1]["state"]], ["ok", "missed"]);
+    assert_eq!([0, 1, 2].map(|row| later[row]["state"].clone()), ["missed", "ok", "missed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nightly_crontab_is_due_by_the_clock_of_its_zone() {
+    let recorder = Recorder::start(&[]).await;
+    for (slug, zone) in [("berlin", "Europe/Berlin"), ("kolkata", "Asia/Kolkata"), ("utc", "UTC")] {
+        let config = json!({"schedule": {"type": "crontab", "value": "0 3 * * *"}, "timezone": zone});
+        let body = json!({"status": "ok", "monitor_config": config}).to_string();
+        let request = check_in(&recorder, Method::POST, &format!("{slug}/{}/", key(3)));
+        let request = request.header("content-type", "application/json").body(body);
+        assert_eq!(fetch(request).await.status(), 202);
+    }
+    let rows = monitors(&recorder, "").await;
+    let second_of_day =
+        |row: &Value| row["missed_from"].as_f64().map(|from| from.rem_euclid(86_400.0) as u32);
+    // Three o'clock and a minute more. In Berlin it is one or two hours earlier, in Kolkata five and a half.
+    let [berlin, kolkata, utc] = [0, 1, 2].map(|row| second_of_day(&rows[row]).expect("a time"));
+    assert!([2 * 3_600 + 60, 3_600 + 60].contains(&berlin), "{rows:?}");
+    assert_eq!((kolkata, utc), (21 * 3_600 + 30 * 60 + 60, 3 * 3_600 + 60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_status_is_accepted_and_changes_no_monitor() {
+    let recorder = Recorder::start(&[]).await;
+    for status in ["ok", "bogus", "missed"] {
+        let path = format!("nightly/{}/?status={status}", key(3));
+        let response = fetch(check_in(&recorder, Method::GET, &path)).await;
+        assert_eq!(response.status(), 202, "as Sentry, which drops it later: {status}");
+    }
+    assert_eq!(
+        fetch(check_in(&recorder, Method::GET, &format!("other/{}/?status=bogus", key(3)))).await.status(),
+        202
+    );
+    let answer: Value = recorder.get("/api/v1/monitors").await.json().await.expect("JSON");
+    assert_eq!(answer["invalid"], 3);
+    let rows = answer["monitors"].as_array().expect("monitors");
+    assert_eq!((rows.len(), &rows[0]["monitor"], &rows[0]["state"]), (1, &json!("nightly"), &json!("ok")));
+    assert_eq!(recorder.lines("/api/v1/check-ins").await.len(), 4, "they are stored");
+    let html = recorder.get("/monitors").await.text().await.expect("text");
+    assert!(html.contains("3 check-ins have another status"), "{html}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
