@@ -8,6 +8,7 @@ pub mod assembly;
 pub mod auth;
 pub mod check_in;
 pub mod crontab;
+mod culprit;
 mod derived_op;
 pub mod digest;
 pub mod envelope;

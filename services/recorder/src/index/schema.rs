@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::protocol::digest::ROWS_MAX;
 
 /// Version of the tables. Every change of the tables, or of the digests that they store, raises it.
-pub(super) const VERSION: u32 = 7;
+pub(super) const VERSION: u32 = 8;
 
 /// Largest number of rows per envelope and table. An id is `seq * PARTS + n`, so a range of `seq` is a range of ids.
 pub(super) const PARTS: u64 = ROWS_MAX as u64;

@@ -2,17 +2,18 @@
 
 use serde_json::value::RawValue;
 
-pub use super::{
-    exception::{Added, Exception, Frame, Stacktrace},
-    fields::LABEL_BYTES_MAX,
-    images::Image,
-};
 use super::{
+    culprit,
     exception::{VALUE_BYTES_MAX, exceptions},
     exception_groups::{self, Counted},
     fields::{self, Fields, cut, values},
     images,
     timestamp::Timestamp,
+};
+pub use super::{
+    exception::{Added, Exception, Frame, Stacktrace},
+    fields::LABEL_BYTES_MAX,
+    images::Image,
 };
 
 /// Longest title of an issue.
@@ -136,6 +137,8 @@ pub struct ErrorEvent {
     pub counted: Counted,
     /// Stack of a thread or of the event itself. Empty when an exception has a stack.
     pub stacktrace: Stacktrace,
+    /// Where Sentry sees it, unless that is the transaction.
+    pub frame_culprit: Option<String>,
     /// Message, sent as text or as an object.
     pub message: Message,
     /// Affected user, by the best available name.
@@ -171,8 +174,9 @@ impl ErrorEvent {
         let exceptions = exceptions(fields.get("exception"));
         let has_stack = exceptions.iter().any(|exception| !exception.stacktrace.frames.is_empty());
         let stacktrace = if has_stack { Stacktrace::default() } else { other_stack(&fields) };
-        let message = Message::read(fields.get("logentry")).or(Message::read(fields.get("message")));
         let platform = fields.short("platform", LABEL_BYTES_MAX);
+        let frame_culprit = culprit::of_stack(&fields, platform.as_deref(), &exceptions);
+        let message = Message::read(fields.get("logentry")).or(Message::read(fields.get("message")));
         Self {
             event_id: fields.text("event_id"),
             kind: fields.text("type"),
@@ -186,6 +190,7 @@ impl ErrorEvent {
             platform,
             exceptions,
             stacktrace,
+            frame_culprit,
             message,
             user: user(&fields.object("user")),
             trace_id: trace.text("trace_id"),
@@ -202,7 +207,8 @@ impl ErrorEvent {
         self.kind.as_deref() == Some("feedback") || self.feedback.is_some()
     }
 
-    /// Returns the exception that names the event: the outermost, otherwise the only distinct one of a group.
+    /// Returns the exception that names the event: the outermost, otherwise the only distinct one of a group, or the one that a
+    /// framework wraps.
     #[must_use]
     pub fn main_exception(&self) -> Option<&Exception> {
         self.exceptions.get(self.counted.main?)
@@ -252,14 +258,10 @@ impl ErrorEvent {
         cut(title.unwrap_or_else(|| "(no message)".to_owned()), TITLE_BYTES_MAX)
     }
 
-    /// Returns the place of the event: the transaction, otherwise the innermost in-app frame.
+    /// Returns the place of the event as Sentry names it: the transaction, otherwise a frame in the form of its language.
     #[must_use]
     pub fn culprit(&self) -> Option<String> {
-        self.transaction.clone().or_else(|| {
-            let frame = self.main_stack().innermost_in_app()?;
-            let function = frame.function.as_deref().unwrap_or("?");
-            Some(format!("{function} {}", frame.place()).trim().to_owned())
-        })
+        self.transaction.clone().or_else(|| self.frame_culprit.clone())
     }
 
     /// Returns false when any exception of the chain was not handled.

@@ -23,6 +23,8 @@ pub(super) const LINE_CHARACTERS_MAX: usize = 120;
 pub struct Exception {
     /// Class of the exception.
     pub class: Option<String>,
+    /// Module or package of the class.
+    pub module: Option<String>,
     /// Message of the exception.
     pub value: Option<String>,
     /// Stack where it was raised.
@@ -35,6 +37,10 @@ pub struct Exception {
     pub parent_id: Option<u64>,
     /// True for an exception that only contains others.
     pub is_group: bool,
+    /// Member of its parent in which it was, such as `cause`.
+    pub source: Option<String>,
+    /// True for a stack that was made up to have one, without an exception of the program.
+    pub is_synthetic: bool,
 }
 
 /// Stack frames, innermost last.
@@ -59,6 +65,8 @@ pub struct Frame {
     pub context_line: Option<String>,
     /// True for the application's own code.
     pub in_app: Option<bool>,
+    /// Language, where it is another one than that of the event.
+    pub platform: Option<String>,
     /// Address of the instruction: of the next one for a frame that called another, which the innermost did not.
     pub instruction_addr: Option<u64>,
     /// Facts that the recorder added from the program's line tables.
@@ -79,6 +87,7 @@ impl Exception {
         let mechanism = fields.object("mechanism");
         Self {
             class: fields.short("type", LABEL_BYTES_MAX),
+            module: fields.short("module", LABEL_BYTES_MAX),
             value: fields.get("value").map(|value| {
                 // Sentry accepts any JSON here and shows it as text.
                 cut(fields::text(value).unwrap_or_else(|| value.get().to_owned()), VALUE_BYTES_MAX)
@@ -88,6 +97,8 @@ impl Exception {
             id: mechanism.number("exception_id"),
             parent_id: mechanism.number("parent_id"),
             is_group: mechanism.boolean("is_exception_group") == Some(true),
+            source: mechanism.short("source", LABEL_BYTES_MAX),
+            is_synthetic: mechanism.boolean("synthetic") == Some(true),
         }
     }
 
@@ -129,6 +140,7 @@ impl Frame {
             lineno: fields.number("lineno"),
             context_line: line.filter(|line| !line.is_empty()),
             in_app: fields.boolean("in_app"),
+            platform: fields.short("platform", LABEL_BYTES_MAX),
             instruction_addr: absolute_address(fields),
             added: Added::default(),
         }

@@ -3,11 +3,23 @@
 //! The rule is Sentry's (RFC 0079 and `filter_exceptions_for_exception_groups` in its grouping): groups are replaced by the
 //! exceptions in them, and equal ones count once. If only one is left, the event is grouped by it and named after it.
 //! Two exceptions are equal if their parts are ([`exception_parts`]).
+//!
+//! Some frameworks wrap an exception in one that says nothing ([`wrapped`]). Then the event is named after the wrapped one, and
+//! is still grouped by all.
 
 use super::exception::{Exception, Frame, LINE_CHARACTERS_MAX, Stacktrace};
 
 /// Languages in which Sentry also groups by the text of a frame's line.
 const GROUPED_BY_LINE: [&str; 5] = ["javascript", "node", "php", "python", "ruby"];
+
+/// What React 19 says of an error from which it recovered.
+const REACT_ERRORS_WITH_CAUSE: [&str; 2] = [
+    "There was an error during concurrent rendering but React was able to recover by instead synchronously rendering the entire root.",
+    "There was an error while hydrating but React was able to recover by instead client rendering from the nearest Suspense boundary.",
+];
+const RXJAVA_MODULE: &str = "io.reactivex.rxjava3.exceptions";
+const RXJAVA_CLASSES: [&str; 3] =
+    ["OnErrorNotImplementedException", "CompositeException", "UndeliverableException"];
 
 /// Exceptions of an event that count, by their position in the event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,9 +36,10 @@ impl Counted {
     /// Without a whole tree all exceptions count, and the outermost, which is sent last, names the event.
     #[must_use]
     pub fn new(exceptions: &[Exception], is_equal: impl Fn(&Exception, &Exception) -> bool) -> Self {
-        Tree::new(exceptions).and_then(|tree| tree.counted(is_equal)).unwrap_or_else(|| Self {
-            grouped: (0..exceptions.len()).collect(),
-            main: exceptions.len().checked_sub(1),
+        Tree::new(exceptions).and_then(|tree| tree.counted(is_equal)).unwrap_or_else(|| {
+            let all: Vec<usize> = (0..exceptions.len()).collect();
+            let main = wrapped(exceptions, &all).or(exceptions.len().checked_sub(1));
+            Self { grouped: all, main }
         })
     }
 }
@@ -61,13 +74,15 @@ impl<'a> Tree<'a> {
             pair.is_some_and(|(later, earlier)| is_equal(later, earlier))
         });
         if let [main] = distinct[..] {
-            // In the order of the event: the innermost first.
             let mut grouped = self.first_path(main)?;
+            let main = wrapped(self.exceptions, &grouped).or(Some(main));
+            // In the order of the event: the innermost first.
             grouped.reverse();
-            return Some(Counted { grouped, main: Some(main) });
+            return Some(Counted { grouped, main });
         }
         distinct.push(self.root);
-        Some(Counted { grouped: distinct, main: self.exceptions.len().checked_sub(1) })
+        let main = wrapped(self.exceptions, &distinct).or(self.exceptions.len().checked_sub(1));
+        Some(Counted { grouped: distinct, main })
     }
 
     /// Positions of the children, in the order in which Sentry reads them: from the end of the list.
@@ -107,6 +122,33 @@ impl<'a> Tree<'a> {
         }
         Some(path)
     }
+}
+
+/// Returns the position of the exception that names the event instead of one around it. As in Sentry, id 0 is none.
+///
+/// `counted` is in Sentry's order: of a chain the outermost first, of an event without a tree the innermost.
+fn wrapped(exceptions: &[Exception], counted: &[usize]) -> Option<usize> {
+    let counted: Vec<&Exception> = counted.iter().filter_map(|position| exceptions.get(*position)).collect();
+    let id = caused_react_error(&counted).or_else(|| in_rxjava(&counted)).filter(|id| *id > 0)?;
+    exceptions.iter().position(|exception| exception.id == Some(id))
+}
+
+/// Returns the last cause of an error from which React recovered.
+fn caused_react_error(counted: &[&Exception]) -> Option<u64> {
+    let [first, .., last] = counted else { return None };
+    let is_recovered = first.class.as_deref() == Some("Error")
+        && first.value.as_deref().is_some_and(|value| REACT_ERRORS_WITH_CAUSE.contains(&value));
+    last.id.filter(|_| is_recovered && last.source.as_deref() == Some("cause"))
+}
+
+/// Returns the exception directly in one of RxJava's.
+fn in_rxjava(counted: &[&Exception]) -> Option<u64> {
+    let is_of_rxjava = |exception: &&&Exception| {
+        exception.module.as_deref() == Some(RXJAVA_MODULE)
+            && exception.class.as_deref().is_some_and(|class| RXJAVA_CLASSES.contains(&class))
+    };
+    let wrapper = counted.iter().find(is_of_rxjava)?.id?;
+    counted.iter().find(|exception| exception.parent_id == Some(wrapper) && exception.id.is_some())?.id
 }
 
 /// Returns the exceptions of an event that decide its issue and its name.
@@ -206,6 +248,46 @@ mod tests {
     fn chain_without_group_counts_as_a_whole() {
         let chain = [exception("Cause", 1, Some(0)), exception("Outer", 0, None)];
         assert_eq!(counted(&chain), (vec![0, 1], Some(1)));
+    }
+
+    #[test]
+    fn react_error_is_named_after_its_last_cause() {
+        let cause = |class: &str, id: u64| Exception {
+            source: Some("cause".to_owned()),
+            ..exception(class, id, Some(id - 1))
+        };
+        let react = |value: &str| Exception { value: Some(value.to_owned()), ..exception("Error", 0, None) };
+        let chain = |value: &str| [cause("TypeError", 2), cause("Rethrown", 1), react(value)];
+        for value in REACT_ERRORS_WITH_CAUSE {
+            assert_eq!(counted(&chain(value)), (vec![0, 1, 2], Some(0)), "all decide the issue");
+        }
+        assert_eq!(counted(&chain("Something else")), (vec![0, 1, 2], Some(2)));
+        let not_a_cause = Exception { source: None, ..cause("TypeError", 1) };
+        assert_eq!(counted(&[not_a_cause, react(REACT_ERRORS_WITH_CAUSE[0])]), (vec![0, 1], Some(1)));
+        assert_eq!(counted(&[react(REACT_ERRORS_WITH_CAUSE[0])]), (vec![0], Some(0)));
+    }
+
+    #[test]
+    fn rxjava_error_is_named_after_what_it_wraps() {
+        let of_rxjava = |class: &str, id: u64, parent_id: Option<u64>| Exception {
+            module: Some(RXJAVA_MODULE.to_owned()),
+            ..exception(class, id, parent_id)
+        };
+        for class in RXJAVA_CLASSES {
+            let chain =
+                [exception("Cause", 2, Some(1)), exception("Io", 1, Some(0)), of_rxjava(class, 0, None)];
+            assert_eq!(counted(&chain), (vec![0, 1, 2], Some(1)), "{class}: what is directly in it");
+        }
+        let inside = [
+            exception("Io", 2, Some(1)),
+            of_rxjava("UndeliverableException", 1, Some(0)),
+            exception("App", 0, None),
+        ];
+        assert_eq!(counted(&inside), (vec![0, 1, 2], Some(0)));
+        let of_others = [exception("Io", 1, Some(0)), exception("UndeliverableException", 0, None)];
+        assert_eq!(counted(&of_others), (vec![0, 1], Some(1)), "a class of that name in another package");
+        let alone = [of_rxjava("CompositeException", 0, None)];
+        assert_eq!(counted(&alone), (vec![0], Some(0)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Reads sessions: single updates, and sums that each cover a minute.
 
+use uuid::Uuid;
+
 use super::{
     event::LABEL_BYTES_MAX,
     fields::{Fields, each_entry},
@@ -38,7 +40,7 @@ pub struct Session {
     pub release: String,
     /// Environment of the program.
     pub environment: String,
-    /// Session id. Absent for a sum.
+    /// Session id, in Sentry's form if it is a UUID: lower case without hyphens. Absent for a sum.
     pub sid: Option<String>,
     /// User of the session.
     pub did: Option<String>,
@@ -61,10 +63,15 @@ pub fn each(json: &str, mut each: impl FnMut(Session)) {
             emit(None, sum.short("did", LABEL_BYTES_MAX), sums(&sum));
         }),
         None => {
-            let sid = fields.short("sid", LABEL_BYTES_MAX);
+            let sid = fields.short("sid", LABEL_BYTES_MAX).map(session_id);
             emit(sid, fields.short("did", LABEL_BYTES_MAX), update(&fields));
         }
     }
+}
+
+/// Writes an id in one form. SDKs send it with hyphens or without.
+fn session_id(sent: String) -> String {
+    Uuid::try_parse(&sent).map_or(sent, |id| id.simple().to_string())
 }
 
 fn sums(aggregate: &Fields<'_>) -> Counts {
@@ -116,6 +123,17 @@ mod tests {
         assert_eq!(sums[0].counts, Counts { healthy: 1000, ..Counts::default() });
         assert_eq!((sums[1].did.as_deref(), sums[1].counts.crashed), (Some("d"), 3));
         assert!(read(r#"{"sid":"s"}"#).is_empty() && read("[]").is_empty());
+    }
+
+    #[test]
+    fn session_id_has_one_form() {
+        let sid =
+            |sent: &str| read(&format!(r#"{{"sid":"{sent}","attrs":{{"release":"r"}}}}"#))[0].sid.clone();
+        let expected = Some("9ec79c33ec9942ab8353589fcb2e04dc".to_owned());
+        for sent in ["9ec79c33ec9942ab8353589fcb2e04dc", "9EC79C33-ec99-42ab-8353-589fcb2e04dc"] {
+            assert_eq!(sid(sent), expected, "{sent}");
+        }
+        assert_eq!(sid("Session-1").as_deref(), Some("Session-1"), "no UUID");
     }
 
     #[test]

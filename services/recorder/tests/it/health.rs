@@ -103,6 +103,16 @@ async fn users_count_once_and_a_crash_is_final() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn session_is_one_with_and_without_hyphens() {
+    let recorder = Recorder::start(&[]).await;
+    recorder.store(3, update("game@1.0.0", "9ec79c33-ec99-42ab-8353-589fcb2e04dc", "anna", "ok")).await;
+    recorder.store(3, update("game@1.0.0", "9EC79C33EC9942AB8353589FCB2E04DC", "anna", "crashed")).await;
+    let all = health(&recorder, "").await;
+    let row = of(&all, "game@1.0.0", "prod");
+    assert_eq!([&row["sessions"], &row["sessions_crashed"]], [1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clock_chooses_the_day() {
     let recorder = Recorder::start(&[]).await;
     recorder.store(3, sums("game@1.0.0", "prod", 10, 0, 0)).await;

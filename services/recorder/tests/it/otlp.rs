@@ -153,6 +153,9 @@ async fn refused_exports_have_sentrys_form() {
     for (request, status, reason) in [
         (export(&recorder, "traces", json, "{"), 400, "not an OTLP export"),
         (export(&recorder, "traces", protobuf, "{}"), 400, "protobuf"),
+        (export(&recorder, "traces", json, logs().to_string()), 400, "its resourceLogs belong to the path"),
+        (export(&recorder, "logs", json, spans().to_string()), 400, "its resourceSpans belong to the path"),
+        (export(&recorder, "logs", json, r#"{"resourceMetrics":[]}"#), 400, "its resourceMetrics are not"),
         (export(&recorder, "logs", "text/plain", "{}"), 415, "application/x-protobuf"),
         (export(&recorder, "metrics", json, "{}"), 404, "no such endpoint"),
         (export(&recorder, "traces", json, large), 413, "300000"),

@@ -70,7 +70,7 @@ async fn issues_have_counts_releases_and_users() {
     assert_eq!(issue["project"], "game");
     assert_eq!(issue["title"], "ParseError: bad 3");
     assert_eq!(issue["type"], "ParseError");
-    assert_eq!(issue["culprit"], "spin game::slots");
+    assert_eq!(issue["culprit"], "game::slots in spin");
     assert_eq!((&issue["users"], &issue["releases"]), (&json!(2), &json!(["pitboss@1.0.0"])));
     assert_eq!((&issue["seq"], &issue["last_trace_id"]), (&json!(third), &json!(trace)));
     let since = recorder.lines(&format!("/api/v1/issues?since={first}&project=game")).await;

@@ -54,7 +54,7 @@ fn invalid_field_does_not_affect_other_fields() {
     let event = format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":{frames}}}}}]}}"#);
     let event = ErrorEvent::parse(&event);
     let lines: Vec<_> = event.main_stack().frames.iter().map(|frame| frame.lineno).collect();
-    assert_eq!((lines, event.culprit().as_deref()), (vec![None, Some(7)], Some("g")));
+    assert_eq!((lines, event.culprit().as_deref()), (vec![None, Some(7)], None), "g has no place");
 }
 
 #[test]
@@ -70,18 +70,20 @@ fn message_events_use_the_stack_of_their_thread() {
     };
     let (crashed, current, plain) =
         (thread(r#","crashed":true"#, "a"), thread(r#","current":true"#, "b"), thread("", "c"));
-    for (threads, culprit) in [
-        (format!(r#"{{"values":[null,{plain},{current},{crashed}]}}"#), "a game"),
-        (format!("[{plain},{current}]"), "b game"),
-        (format!(r#"[{{"crashed":true}},{plain}]"#), "c game"),
+    for (threads, function) in [
+        (format!(r#"{{"values":[null,{plain},{current},{crashed}]}}"#), "a"),
+        (format!("[{plain},{current}]"), "b"),
+        (format!(r#"[{{"crashed":true}},{plain}]"#), "c"),
     ] {
         let event = ErrorEvent::parse(&format!(r#"{{"message":"m","transaction":"t","threads":{threads}}}"#));
         assert_eq!(event.culprit().as_deref(), Some("t"), "{threads}: the transaction comes first");
+        let functions = event.main_stack().frames.iter().map(|frame| frame.function.as_deref());
+        assert_eq!(functions.collect::<Vec<_>>(), [Some(function)], "{threads}");
         let event = ErrorEvent { transaction: None, ..event };
-        assert_eq!(event.culprit().as_deref(), Some(culprit), "{threads}");
+        assert_eq!(event.culprit(), None, "{threads}: in Sentry a thread is no culprit");
     }
     let own = r#"{"message":"m","stacktrace":{"frames":[{"function":"d","module":"game","in_app":true}]}}"#;
-    assert_eq!(ErrorEvent::parse(own).culprit().as_deref(), Some("d game"));
+    assert_eq!(ErrorEvent::parse(own).culprit().as_deref(), Some("game in d"));
 }
 
 #[test]

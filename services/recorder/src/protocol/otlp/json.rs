@@ -31,6 +31,22 @@ pub(super) fn each_log<'a>(
     })
 }
 
+/// Lists of an export, each of another signal, and where Sentry takes them.
+const PLACES: [(&str, &str); 3] = [
+    ("resourceSpans", "belong to the path /integration/otlp/v1/traces"),
+    ("resourceLogs", "belong to the path /integration/otlp/v1/logs"),
+    ("resourceMetrics", "are not taken"),
+];
+
+/// Refuses an export of another signal, which would be taken for one without records.
+fn check_signal(export: &Fields<'_>, of_resources: &str) -> Result<(), OtlpError> {
+    if export.get(of_resources).is_some() {
+        return Ok(());
+    }
+    let other = PLACES.iter().find(|(name, _)| export.get(name).is_some());
+    other.map_or(Ok(()), |(name, place)| Err(OtlpError::Malformed(format!("its {name} {place}"))))
+}
+
 fn each_record<'a>(
     export: &'a [u8],
     [of_resources, of_scopes, records]: [&str; 3],
@@ -41,8 +57,10 @@ fn each_record<'a>(
     if !json.get().starts_with('{') {
         return Err(OtlpError::Malformed("the export is not a JSON object".to_owned()));
     }
+    let export = Fields::of(Some(json));
+    check_signal(&export, of_resources)?;
     let mut done = Ok(());
-    each_object(&Fields::of(Some(json)), of_resources, &mut |of_resource| {
+    each_object(&export, of_resources, &mut |of_resource| {
         let resource = Shared::of_resource(attributes(&of_resource.object("resource")));
         each_object(&of_resource, of_scopes, &mut |of_scope| {
             let scope = scope(&of_scope.object("scope"));
