@@ -60,7 +60,7 @@ use self::pay_table::PayTable;
 use self::published::Published;
 use self::statement::{Provider, Statement};
 use self::tally::{Subject, Tally};
-use crate::target::Target;
+use crate::target::{Target, silent_gateway};
 
 pub use books::Databases;
 pub use mark::Mark;
@@ -414,7 +414,7 @@ fn decode_all<T: DeserializeOwned>(
 async fn pay_table(sources: &Sources, game: Game) -> Result<PayTable> {
     let url = format!("{}/api/v1/games/{game}/pay-table", sources.gateway_url);
     let answer = sources.http.get(&url).send().await;
-    let answer = answer.with_context(|| format!("the gateway does not answer at {url}"))?;
+    let answer = answer.map_err(|error| silent_gateway(&sources.gateway_url, error))?;
     if answer.status() != StatusCode::OK {
         bail!("the gateway answered {} to GET {url}", answer.status());
     }

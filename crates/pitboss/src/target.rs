@@ -183,12 +183,19 @@ pub(crate) fn silent_recorder(address: &str, error: reqwest::Error) -> RuntimeEr
     silent("recorder", address, error)
 }
 
+/// The error for partners that do not answer (exit code 69).
+pub(crate) fn silent_partners(address: &str, error: reqwest::Error) -> RuntimeError {
+    no_answer("partners does", address, error, "start it with ./pitboss up".to_owned())
+}
+
 fn silent(part: &str, address: &str, error: reqwest::Error) -> RuntimeError {
+    let advice = format!("start it with ./pitboss up, or select another with --{part} URL");
+    no_answer(&format!("the {part} does"), address, error, advice)
+}
+
+fn no_answer(who: &str, address: &str, error: reqwest::Error, advice: String) -> RuntimeError {
     let reason = format!("{:#}", anyhow::Error::from(error.without_url()));
-    RuntimeError::Missing {
-        what: format!("the {part} does not answer at {address}: {reason}"),
-        advice: format!("start it with ./pitboss up, or select another with --{part} URL"),
-    }
+    RuntimeError::Missing { what: format!("{who} not answer at {address}: {reason}"), advice }
 }
 
 /// URL of the gateway on this machine.
@@ -204,6 +211,8 @@ fn base(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::Window;
+    use crate::load_generator::losses::Losses;
 
     /// As `cli::main` does. Another test may have installed it before.
     fn install_tls() {
@@ -249,6 +258,23 @@ mod tests {
         assert_eq!(target.recorder_url, "http://10.0.0.7");
         assert_eq!(target.ops_url(Part::Gateway, "").as_deref(), Some("http://[::1]:8130"));
         assert!(Target::at(&"mailto:a@b".parse().unwrap(), None).is_err());
+    }
+
+    #[tokio::test]
+    async fn silent_recorder_is_a_missing_resource_with_advice() {
+        install_tls();
+        let nobody: Url = "http://127.0.0.1:9".parse().unwrap();
+        let target = Target::at(&nobody, Some(&nobody)).unwrap();
+        let of_evidence = Window::open(&target).await.err().unwrap();
+        let of_losses = Losses::read(&target).await.err().unwrap();
+        for error in [of_evidence, of_losses] {
+            let missing = error.downcast_ref::<RuntimeError>().expect("a missing resource");
+            assert_eq!(missing.exit_code(), 69);
+            let text = missing.to_string();
+            for part in ["the recorder does not answer at http://127.0.0.1:9", "--recorder URL"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
     }
 
     #[test]

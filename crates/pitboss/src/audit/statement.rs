@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::documents::PaymentKind;
+use crate::target::silent_partners;
 
 /// Status of an order that moved money.
 pub const CAPTURED: &str = "captured";
@@ -88,8 +89,7 @@ impl Provider {
         let mut url = reqwest::Url::parse(&format!("{}{path}", self.base_url))?;
         url.query_pairs_mut().extend_pairs(query);
         let request = self.http.get(url).header(INTERNAL_TOKEN_HEADER, &self.internal_token);
-        let answer =
-            request.send().await.with_context(|| format!("partners does not answer at {}", self.base_url))?;
+        let answer = request.send().await.map_err(|error| silent_partners(&self.base_url, error))?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => {

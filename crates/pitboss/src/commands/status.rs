@@ -19,6 +19,12 @@ use crate::checkout::Checkout;
 use crate::commands::Context;
 use crate::output::{Output, borderless_table, counted};
 
+/// Place of the state in the table, and the width of its longest name.
+const STATE_COLUMN: usize = 1;
+const STATE_COLUMNS: usize = "crash-looping".len();
+/// Spaces around the content of a cell.
+const CELL_PADDING: usize = 2;
+
 /// Interval at which a watched status is drawn.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -240,11 +246,14 @@ fn forward_table(forward: &[Forwarding], output: &Output) -> Table {
     table
 }
 
-/// The parts: a table, or a few lines for each part on a narrow output.
+/// The parts: a table, or a few lines for each part on an output on which every form of the table would wrap.
 #[must_use]
 pub fn text(status: &Status, output: &Output) -> String {
     if !output.is_narrow() {
-        return table(status, output).to_string();
+        let tables = [row, short_row].map(|row| table(status, output, row));
+        if let Some(table) = tables.iter().find(|table| fits(table, output.columns)) {
+            return table.to_string();
+        }
     }
     let lines = status.parts.iter().flat_map(|part| {
         let pid = part.pid.map_or_else(|| "–".to_owned(), |pid| pid.to_string());
@@ -274,7 +283,16 @@ fn state_text(part: &PartStatus) -> String {
     }
 }
 
-fn table(status: &Status, output: &Output) -> Table {
+/// Returns true if nothing but the state, which may have a long cause, is wrapped.
+fn fits(table: &Table, columns: usize) -> bool {
+    let widths = table.column_max_content_widths().into_iter().enumerate().map(|(column, width)| {
+        let width = usize::from(width);
+        if column == STATE_COLUMN { width.min(STATE_COLUMNS) } else { width }
+    });
+    widths.map(|width| width + CELL_PADDING).sum::<usize>() <= columns
+}
+
+fn table(status: &Status, output: &Output, row: fn(&PartStatus, bool) -> Vec<Cell>) -> Table {
     let header = ["PART", "STATE", "ADDRESS", "PID", "PEAK MEMORY", "RESTARTS", "VERSION"];
     let mut table = borderless_table(output.columns, &header);
     status.parts.iter().for_each(|part| {
@@ -287,6 +305,17 @@ fn table(status: &Status, output: &Output) -> Table {
     }
     never_split_names(&mut table);
     table
+}
+
+/// The row without the scheme of the address and the time of the commit, which the release has before its hash.
+fn short_row(part: &PartStatus, colours: bool) -> Vec<Cell> {
+    let address = part.address.strip_prefix("http://").unwrap_or(&part.address).to_owned();
+    let without_time = part.version.split_once('+').and_then(|(version, build)| {
+        let (_, hash) = build.rsplit_once('.')?;
+        Some(format!("{version}+{hash}"))
+    });
+    let version = without_time.unwrap_or_else(|| part.version.clone());
+    row(&PartStatus { address, version, ..part.clone() }, colours)
 }
 
 fn row(part: &PartStatus, colours: bool) -> Vec<Cell> {

@@ -12,7 +12,7 @@ use super::event::ErrorEvent;
 use super::observation::{ClientReport, Load, MetricValue, Monitor, Observation, Transaction};
 use super::profile::Profile;
 use super::streamed;
-use crate::target::Target;
+use crate::target::{Target, silent_recorder};
 
 /// Types of the items that are read as a whole.
 const ITEM_TYPES: &str = "event,transaction,span,profile,profile_chunk,client_report";
@@ -157,7 +157,7 @@ async fn monitors(target: &Target) -> Result<Vec<Monitor>> {
 async fn get(target: &Target, path: &str) -> Result<String> {
     let url = format!("{}/api/v1/{path}", target.recorder_url);
     let response = target.http().get(&url).send().await;
-    let response = response.with_context(|| format!("the recorder does not answer at {url}"))?;
+    let response = response.map_err(|error| silent_recorder(&target.recorder_url, error))?;
     Ok(response.error_for_status()?.text().await?)
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use telemetry::Reason;
 
-use crate::target::Target;
+use crate::target::{Target, silent_recorder};
 
 /// Name of the counter on `/metrics`.
 const COUNTER: &str = "pitboss_telemetry_drops_total";
@@ -60,7 +60,10 @@ fn growth(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTre
 }
 
 async fn client_reports(target: &Target) -> Result<BTreeMap<String, u64>> {
-    let text = get(target, &format!("{}/api/v1/client-reports", target.recorder_url)).await?;
+    let url = format!("{}/api/v1/client-reports", target.recorder_url);
+    let answer = target.http().get(&url).send().await;
+    let answer = answer.map_err(|error| silent_recorder(&target.recorder_url, error))?;
+    let text = answer.error_for_status()?.text().await?;
     let mut counts = BTreeMap::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
         let row: Value =

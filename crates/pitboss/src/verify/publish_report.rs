@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use contracts::scorecard::{self, Figures, LIST_MAX, Row, Run, Scorecard, Skipped, Spread, VERSION};
 
 use super::report::{Outcome, Report};
 use super::verdict::Verdict;
-use crate::target::Target;
+use crate::target::{Target, silent_recorder};
 
 /// Sends the scorecard of these runs. Returns the address of its page.
 ///
 /// # Errors
-/// When this checkout does not have the operator's token of the platform, or the recorder does not take the scorecard.
+/// When this checkout does not have the operator's token of the platform, or the recorder does not answer (exit code 69), or does
+/// not take the scorecard.
 pub async fn publish(target: &Target, runs: &[Report]) -> Result<String> {
     let Some(token) = &target.operator_token else {
         bail!("this checkout does not have the operator's token of the platform");
@@ -21,7 +22,7 @@ pub async fn publish(target: &Target, runs: &[Report]) -> Result<String> {
     let url = format!("{}/api/v1/scorecard", target.recorder_url);
     let card = scorecard_of(runs);
     let request = target.http().put(&url).header("x-operator-token", token).json(&card);
-    let answer = request.send().await.with_context(|| format!("the recorder does not answer at {url}"))?;
+    let answer = request.send().await.map_err(|error| silent_recorder(&target.recorder_url, error))?;
     let status = answer.status();
     if !status.is_success() {
         let reason = answer.text().await.unwrap_or_default();

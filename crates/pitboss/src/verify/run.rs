@@ -23,7 +23,7 @@ use super::{Arrives, Begins, Means, Reach, Row, Workload};
 use crate::flag_file::FlagFile;
 use crate::player::{Gateway, Player};
 use crate::second_witness::{SecondWitness, Testimony};
-use crate::target::Target;
+use crate::target::{Target, silent_recorder};
 
 use control::Control;
 use flow::Flow;
@@ -322,11 +322,11 @@ fn cited(fault: &Fault, control: &Control) -> Vec<String> {
     ids.into_iter().collect()
 }
 
-/// An answer of the recorder.
+/// An answer of the recorder. One that does not answer is a missing resource (exit code 69).
 async fn recorder(target: &Target, path: &str) -> Result<Value> {
     let url = format!("{}/api/v1/{path}", target.recorder_url);
     let answer = target.http().get(&url).send().await;
-    let answer = answer.with_context(|| format!("the recorder does not answer at {url}"))?;
+    let answer = answer.map_err(|error| silent_recorder(&target.recorder_url, error))?;
     Ok(answer.error_for_status()?.json().await?)
 }
 

@@ -152,3 +152,20 @@ async fn long_chains_and_cycles_are_drawn_once() {
     let html = page(&recorder, &format!("/traces/{TRACE}")).await;
     assert_eq!(html.matches("<details").count(), 3_001, "every span once");
 }
+
+#[test]
+fn cells_of_cards_have_labels_for_a_narrow_page() {
+    let mut cards = 0;
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")).expect("templates") {
+        let path = entry.expect("a file").path();
+        let template = std::fs::read_to_string(&path).expect("text");
+        for table in template.split("class=\"cards\"").skip(1) {
+            let table = table.split("</table>").next().expect("a table");
+            let count = |text: &str| table.matches(text).count();
+            assert_eq!(count("<td data-label=\""), count("<td"), "{}", path.display());
+            assert_eq!(count("<td"), count("<th>") + count("<th "), "{}", path.display());
+            cards += 1;
+        }
+    }
+    assert_eq!(cards, 7, "monitors, releases, runtime and four of queues");
+}

@@ -24,6 +24,39 @@ fn narrow_status_has_lines_that_fit() {
 }
 
 #[test]
+fn table_is_shortened_before_it_would_wrap() {
+    let part = |name: &str, address: &str, version: &str| PartStatus {
+        name: name.to_owned(),
+        kind: Kind::Service,
+        address: address.to_owned(),
+        pid: Some(6_954),
+        version: version.to_owned(),
+        state: PartState::Ready,
+        memory_bytes: 238 << 20,
+        restarts: 0,
+        last_exit: None,
+    };
+    let release = "0.1.0+20261129T125826.423d6be";
+    let parts = vec![
+        part("mongo", "127.0.0.1:8122", "secantus 0.5.3-beta.196"),
+        part("notification", "http://127.0.0.1:8105", release),
+    ];
+    let status = Status { runtime: "local".to_owned(), parts };
+    let text = |columns| text(&status, &Output { json: false, colours: false, columns });
+    for columns in 90..=130 {
+        let text = text(columns);
+        assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}: {text}");
+        // A header and two rows, or four lines for each.
+        assert!([3, 8].contains(&text.lines().count()), "{columns}: {text}");
+        assert!(text.contains("secantus 0.5.3-beta.196") && text.contains("423d6be"), "{columns}: {text}");
+    }
+    assert!(text(130).contains(release) && text(130).contains("http://127.0.0.1:8105"));
+    let short = text(96);
+    assert!(short.contains("0.1.0+423d6be") && !short.contains("http://"), "{short}");
+    assert_eq!(text(90).lines().count(), 8);
+}
+
+#[test]
 fn names_are_never_split() {
     let part = |name: &str| PartStatus {
         name: name.to_owned(),
