@@ -157,7 +157,8 @@ pub trait DebugStore: Send + Sync {
     /// Sends a command that the store refuses. It succeeds only if the store unexpectedly accepts it.
     fn fail(&self) -> StoreCall<'_, ()>;
 
-    /// Runs a query that is slow in the store itself. Returns its duration in milliseconds, or `None` while it would be fast.
+    /// Runs a query that is slow in the store itself. Returns its duration in milliseconds, or `None` while it would be fast,
+    /// or if it does not end in time.
     fn query_slowly(&self) -> StoreCall<'_, Option<u64>>;
 }
 

@@ -44,7 +44,9 @@ pub(super) async fn slow_query(store: Option<&dyn DebugStore>) -> Result<Outcome
     let store = store.ok_or_else(without_store)?;
     match store.query_slowly().await {
         Ok(Some(took_ms)) => Ok(Outcome { detail: format!("the query took {took_ms} ms"), event_id: None }),
-        Ok(None) => Err(Problem::unavailable("the rows of the query are being written: repeat the request")),
+        Ok(None) => Err(Problem::unavailable(
+            "the rows of the query are being written, or the store is busy: repeat the request",
+        )),
         Err(error) => {
             tracing::warn!(error = %error, "the slow query of a debug fault failed");
             Err(Problem::unavailable("the document store does not answer"))

@@ -1,17 +1,23 @@
 //! `pitboss debug`: lists the debug faults, and causes one at a service of the running platform.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use contracts::debug::{DebugEvent, DebugFault, SERVICES};
 use contracts::parts::Part;
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::commands::Context;
 use crate::output::{Output, borderless_table};
 use crate::target::{TargetArgs, silent_gateway};
+
+/// Time for which a slow query is repeated while its rows are being written.
+const REPEATED_MAX: Duration = Duration::from_secs(30);
+/// Longest pause between two of these requests, whatever the answer asks for.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Arguments of `debug`.
 #[derive(Debug, Args)]
@@ -74,11 +80,27 @@ impl DebugArgs {
         if let Some(player) = &self.player {
             body["player_id"] = json!(player);
         }
-        let request = target.http().post(url).header("x-operator-token", token).json(&body);
-        let answer = request.send().await.map_err(|error| silent_gateway(&target.gateway_url, error))?;
+        let request = || target.http().post(&url).header("x-operator-token", token).json(&body);
+        let answer = sent(fault, request).await;
+        let answer = answer.map_err(|error| silent_gateway(&target.gateway_url, error))?;
         let status = answer.status();
         let body = answer.json().await.context("the gateway's answer is no JSON")?;
         show(fault, service, self.release, status, &body, output)
+    }
+}
+
+/// Sends the request. A slow query whose rows are not written yet is asked for again.
+async fn sent(fault: DebugFault, request: impl Fn() -> RequestBuilder) -> reqwest::Result<Response> {
+    let began_at = Instant::now();
+    loop {
+        let answer = request().send().await?;
+        let is_awaited = fault == DebugFault::SlowQuery && answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+        if !is_awaited || began_at.elapsed() >= REPEATED_MAX {
+            return Ok(answer);
+        }
+        let asked_s =
+            answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        tokio::time::sleep(Duration::from_secs(asked_s.unwrap_or(1)).min(PAUSE_MAX)).await;
     }
 }
 

@@ -12,18 +12,24 @@ use crate::stage::Stage;
 
 /// Answers one request with this status and JSON body. The thread returns the request.
 fn answer_once(status: u16, body: &'static str) -> (SocketAddr, JoinHandle<String>) {
+    answer_each(vec![(status, body)])
+}
+
+/// Answers one request after the other, each on a connection of its own. The thread returns the last request.
+fn answer_each(answers: Vec<(u16, &'static str)>) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     let serving = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a client");
-        let request = read_request(&mut stream);
-        let length = body.len();
-        write!(
-            stream,
-            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        )
-        .expect("the answer is sent");
-        request
+        let mut last = String::new();
+        for (status, body) in answers {
+            let (mut stream, _) = listener.accept().expect("a client");
+            last = read_request(&mut stream);
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\nretry-after: 0\r\n");
+            write!(stream, "{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+                .expect("the answer is sent");
+        }
+        last
     });
     (address, serving)
 }
@@ -96,5 +102,24 @@ async fn platform_without_debug_endpoints_says_how_to_get_them() {
     let gateway = format!("http://{address}");
     let args = ["debug", "user", "crash", "--gateway", &gateway, "--recorder", &gateway];
     assert!(stage.run(&args, 1).contains("PITBOSS__DEBUG__ENABLED=true"));
+    serving.join().unwrap();
+}
+
+#[tokio::test]
+async fn slow_query_is_repeated_until_its_rows_are_written() {
+    let stage = Stage::with_supervisor().await;
+    Secrets::load_or_create(&stage.layout).unwrap();
+    let busy = (503, r#"{"title":"Temporarily unavailable","detail":"the rows are being written"}"#);
+    let done = (200, r#"{"detail":"the query took 712 ms","trace_id":"t1"}"#);
+    let (address, serving) = answer_each(vec![busy, busy, done]);
+    let gateway = format!("http://{address}");
+    let args = ["debug", "user", "slow-query", "--gateway", &gateway, "--recorder", &gateway];
+    assert!(stage.run(&args, 0).contains("the query took 712 ms"));
+    assert!(serving.join().unwrap().starts_with("POST /api/v1/user/debug/slow-query HTTP/1.1\r\n"));
+
+    let (address, serving) = answer_once(503, busy.1);
+    let gateway = format!("http://{address}");
+    let args = ["debug", "user", "timeout", "--gateway", &gateway, "--recorder", &gateway];
+    assert!(stage.run(&args, 1).contains("the rows are being written"), "no other fault is repeated");
     serving.join().unwrap();
 }

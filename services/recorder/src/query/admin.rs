@@ -12,16 +12,14 @@ use serde::Serialize;
 use super::state::Query;
 use crate::{forward::ForwardState, ingest::Mode};
 
-/// Answers 401 without a token and 403 for a wrong one.
+/// Answers 401 without the token and for a wrong one, as the gateway does.
 pub(super) fn authorise(query: &Query, headers: &HeaderMap) -> Result<(), Problem> {
     if query.operator.is(headers) {
         return Ok(());
     }
-    if headers.contains_key(OPERATOR_TOKEN_HEADER) {
-        return Err(Problem::forbidden("the operator's token is wrong"));
-    }
+    let detail = format!("send the operator's token in {OPERATOR_TOKEN_HEADER}: it is missing or wrong");
     Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Only the operator may do this")
-        .detail(format!("send the operator's token in {OPERATOR_TOKEN_HEADER}")))
+        .detail(detail))
 }
 
 /// `DELETE /api/v1/envelopes`: deletes everything. `seq` continues.

@@ -225,7 +225,7 @@ async fn only_the_operator_changes_states() {
     let without = recorder.client.put(&url).body(resolved.to_string());
     assert_eq!(fetch(without).await.status(), 401);
     let wrong = recorder.client.put(&url).header("x-operator-token", "guess").body(resolved.to_string());
-    assert_eq!(fetch(wrong).await.status(), 403);
+    assert_eq!(fetch(wrong).await.status(), 401);
     let without =
         recorder.client.delete(format!("{}/api/v1/releases?project=game&release=x", recorder.query));
     assert_eq!(fetch(without).await.status(), 401);

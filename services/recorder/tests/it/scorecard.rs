@@ -88,7 +88,7 @@ async fn invalid_scorecard_is_refused() {
     let without = recorder.client.put(&url).body(scorecard().to_string());
     assert_eq!(fetch(without).await.status(), 401);
     let wrong = recorder.client.put(&url).header("x-operator-token", "guess").body(scorecard().to_string());
-    assert_eq!(fetch(wrong).await.status(), 403);
+    assert_eq!(fetch(wrong).await.status(), 401);
     let mut negative = scorecard();
     negative["rows"][0]["signal_s"]["min"] = json!(-1.0);
     for refused in ["nonsense".to_owned(), "{}".to_owned(), negative.to_string()] {
