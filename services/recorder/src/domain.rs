@@ -6,6 +6,7 @@
 mod activity;
 mod commands;
 mod decide;
+mod forecast;
 mod happened;
 mod releases;
 mod resolution;
@@ -17,6 +18,7 @@ mod drills;
 
 pub use activity::{ACTIVITY_MAX, Activity, ActivityKind};
 pub use decide::{Decision, decide, due};
+pub use forecast::{Forecast, HISTORY_S, HourCount};
 pub use happened::{Clock, Command, Happened, How, Until};
 pub use releases::{RELEASES_MAX, Release, Releases};
 pub use resolution::{Outlook, Resolution, outlook};

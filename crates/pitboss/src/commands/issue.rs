@@ -34,7 +34,7 @@ enum Action {
     Resolve(ResolveArgs),
     /// Open a resolved or archived issue again
     Reopen(ReopenArgs),
-    /// Archive an issue: for good, for a number of events, or for a time
+    /// Archive an issue: for good, for a number of events, for a time, or until it escalates
     Archive(ArchiveArgs),
 }
 
@@ -98,6 +98,9 @@ struct ArchiveArgs {
     /// Open it again after so many minutes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=525_600))]
     minutes: Option<u64>,
+    /// Open it again when more events arrive in an hour than the last 7 days let expect
+    #[arg(long, conflicts_with_all = ["events", "minutes"])]
+    until_escalating: bool,
 }
 
 /// Arguments of every change.
@@ -164,6 +167,9 @@ impl ArchiveArgs {
             (Some(events), _) => json!({ "status": "ignored", "statusDetails": { "ignoreCount": events } }),
             (None, Some(minutes)) => {
                 json!({ "status": "ignored", "statusDetails": { "ignoreDuration": minutes } })
+            }
+            (None, None) if self.until_escalating => {
+                json!({ "status": "ignored", "substatus": "archived_until_escalating" })
             }
             (None, None) => json!({ "status": "ignored" }),
         }
@@ -235,6 +241,8 @@ mod tests {
         assert_eq!(body(&["resolve", "ab", "--in-release", "g@1"]), resolved(json!({ "inRelease": "g@1" })));
         assert_eq!(body(&["resolve", "ab", "--in-next-release"]), resolved(json!({ "inNextRelease": true })));
         assert_eq!(body(&["archive", "ab"]), json!({ "status": "ignored" }));
+        let escalating = json!({ "status": "ignored", "substatus": "archived_until_escalating" });
+        assert_eq!(body(&["archive", "ab", "--until-escalating"]), escalating);
         assert_eq!(body(&["archive", "ab", "--events", "5"]), ignored(json!({ "ignoreCount": 5 })));
         assert_eq!(body(&["archive", "ab", "--minutes", "5"]), ignored(json!({ "ignoreDuration": 5 })));
     }
@@ -245,6 +253,7 @@ mod tests {
             vec!["resolve", "ab", "--in-release", "g@1", "--in-next-release"],
             vec!["archive", "ab", "--events", "5", "--minutes", "5"],
             vec!["archive", "ab", "--events", "0"],
+            vec!["archive", "ab", "--events", "5", "--until-escalating"],
             vec!["list", "--status", "open"],
             vec!["show"],
         ] {

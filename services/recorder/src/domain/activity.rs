@@ -21,7 +21,7 @@ pub enum ActivityKind {
     SetUnresolved,
     /// Somebody archived it.
     SetIgnored,
-    /// The number of events until which it was archived is reached.
+    /// The number of events until which it was archived is reached, or there are more in an hour than were forecast.
     SetEscalating,
     /// It has been known for long enough.
     AutoSetOngoing,

@@ -1,8 +1,10 @@
 //! What a person asks for: to resolve an issue, to open it again, to archive it.
 
 use super::{
-    Activity, ActivityKind, Clock, Decision, How, Releases, Resolution, Snooze, State, Status, Substatus,
-    Until, decide::length, further_events,
+    Activity, ActivityKind, Clock, Decision, Forecast, HourCount, How, Releases, Resolution, Snooze, State,
+    Status, Substatus, Until,
+    decide::{events, length},
+    further_events,
 };
 
 /// Who asked, time of the last event, and its release.
@@ -74,9 +76,15 @@ pub(super) fn reopen(state: State, by: &str, clock: Clock) -> Decision {
     Decision::new(state, Activity::new(clock.now, ActivityKind::SetUnresolved, "opened again").by(by))
 }
 
-pub(super) fn archive(state: State, until: &Until, by: &str, now: f64) -> Decision {
+pub(super) fn archive(state: State, until: &Until, by: &str, hours: &[HourCount], now: f64) -> Decision {
     let condition = Substatus::ArchivedUntilConditionMet;
+    let forecast = (*until == Until::Escalating).then(|| Forecast::new(hours, now));
     let (substatus, snooze, why) = match until {
+        Until::Escalating => {
+            let limit = forecast.as_ref().map_or(0, |forecast| forecast.limit(now));
+            let why = format!("archived until it escalates: today by more than {} in an hour", events(limit));
+            (Substatus::ArchivedUntilEscalating, None, why)
+        }
         Until::Forever => (Substatus::ArchivedForever, None, "archived until somebody opens it".to_owned()),
         Until::Events(events) => {
             let snooze = Snooze { events_left: Some(*events), until: None };
@@ -87,6 +95,6 @@ pub(super) fn archive(state: State, until: &Until, by: &str, now: f64) -> Decisi
             (condition, Some(snooze), format!("archived for {}", length(until - now)))
         }
     };
-    let state = State { snooze, ..state.with_status(Status::Ignored, Some(substatus), now) };
+    let state = State { snooze, forecast, ..state.with_status(Status::Ignored, Some(substatus), now) };
     Decision::new(state, Activity::new(now, ActivityKind::SetIgnored, why).by(by))
 }

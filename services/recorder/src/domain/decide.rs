@@ -1,8 +1,8 @@
 //! The decision: state and what happened, to the new state and its activity.
 
 use super::{
-    Activity, ActivityKind, Clock, Command, Happened, Release, Releases, Resolution, Snooze, State, Status,
-    Substatus,
+    Activity, ActivityKind, Clock, Command, Forecast, Happened, Release, Releases, Resolution, Snooze, State,
+    Status, Substatus,
     commands::{archive, reopen, resolve},
     further_events,
     resolution::{Verdict, verdict},
@@ -53,10 +53,10 @@ pub fn decide(
         Happened::Event { at, release, event_id } => {
             event(earlier_seen(state, at), (at, release, event_id), releases, clock.now)
         }
-        Happened::Command { command, by, last_seen, last_release } => match command {
+        Happened::Command { command, by, last_seen, last_release, hours } => match command {
             Command::Resolve(how) => resolve(state, how, (by, last_seen, last_release), releases, clock.now),
             Command::Reopen => reopen(state, by, clock),
-            Command::Archive(until) => archive(state, until, by, clock.now),
+            Command::Archive(until) => archive(state, until, by, hours, clock.now),
         },
         Happened::ReleaseAdded(release) => complete(state, release, clock.now),
         Happened::ReleaseDeleted { version, by } => forget(state, version, by, clock.now),
@@ -142,7 +142,10 @@ fn regress(state: State, (at, release, event_id): Event<'_>, releases: &Releases
     Decision::new(State { active_at: seen, ..state }, entry)
 }
 
-fn count_down(state: State, (_, release, event_id): Event<'_>, now: f64) -> Decision {
+fn count_down(mut state: State, event: Event<'_>, now: f64) -> Decision {
+    if let Some(forecast) = state.forecast.take() {
+        return measure(state, forecast, event, now);
+    }
     let Some(Snooze { events_left: Some(left), until }) = state.snooze else {
         return Decision::unchanged(state, "the issue is archived");
     };
@@ -153,6 +156,22 @@ fn count_down(state: State, (_, release, event_id): Event<'_>, now: f64) -> Deci
         return Decision::unchanged(State { snooze, ..state }, why);
     }
     let why = "the number of events until which it was archived is reached";
+    escalate(state, why.to_owned(), event, now)
+}
+
+/// Compares the events of this hour with the forecast. The event that exceeds it ends the archiving.
+fn measure(state: State, forecast: Forecast, event: Event<'_>, now: f64) -> Decision {
+    let forecast = forecast.with_event(now);
+    let (counted, limit) = (forecast.events(), forecast.limit(now));
+    if counted <= limit {
+        let why = format!("the issue is archived until more than {} arrive in an hour", events(limit));
+        return Decision::unchanged(State { forecast: Some(forecast), ..state }, why);
+    }
+    let why = format!("{} in an hour are more than the {limit} that were forecast", events(counted));
+    escalate(state, why, event, now)
+}
+
+fn escalate(state: State, why: String, (_, release, event_id): Event<'_>, now: f64) -> Decision {
     let entry = Activity {
         event_id: event_id.map(ToOwned::to_owned),
         ..Activity::new(now, ActivityKind::SetEscalating, why)
@@ -197,6 +216,12 @@ fn forget(state: State, version: &str, by: &str, now: f64) -> Decision {
         return Decision::new(State { resolution, ..state }, entry.by(by));
     }
     Decision::unchanged(state, "the issue was resolved in another release")
+}
+
+/// Formats a number of events.
+pub(super) fn events(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} event{plural}")
 }
 
 /// Formats a duration.

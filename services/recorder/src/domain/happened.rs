@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Release;
+use super::{HourCount, Release};
 
 /// The time, and how long an issue is new.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,8 @@ pub enum Until {
     Events(u64),
     /// Until this time, in seconds since the epoch.
     Time(f64),
+    /// Until more events arrive in an hour than are forecast.
+    Escalating,
 }
 
 /// Change of an issue that a person asks for.
@@ -71,6 +73,8 @@ pub enum Happened<'a> {
         last_seen: f64,
         /// Release of that event, or of the last one with a release.
         last_release: Option<&'a str>,
+        /// Events of the hours of the last 7 days that have any, oldest first. They are needed for a forecast only.
+        hours: &'a [HourCount],
     },
     /// A release of the project became known.
     ReleaseAdded(&'a Release),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Resolution;
+use super::{Forecast, Resolution};
 
 /// Status of an issue, as Sentry names it.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -26,12 +26,14 @@ pub enum Substatus {
     Ongoing,
     /// It came back after it was resolved.
     Regressed,
-    /// The number of events until which it was archived is reached.
+    /// The number of events until which it was archived is reached, or there are more in an hour than were forecast.
     Escalating,
     /// Only a person ends the archiving.
     ArchivedForever,
     /// A number of events or a time ends the archiving.
     ArchivedUntilConditionMet,
+    /// More events in an hour than are forecast end the archiving.
+    ArchivedUntilEscalating,
 }
 
 /// Condition that ends the archiving of an issue.
@@ -64,6 +66,9 @@ pub struct State {
     pub resolution: Option<Resolution>,
     /// Until when it is archived.
     pub snooze: Option<Snooze>,
+    /// The limit above which it escalates, if it is archived until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
 }
 
 /// Writes a number of events that an archived issue waits for.
@@ -86,6 +91,7 @@ impl State {
             seen_before_resolving: at,
             resolution: None,
             snooze: None,
+            forecast: None,
         }
     }
 
@@ -97,6 +103,6 @@ impl State {
 
     /// Changes the status, and forgets what belonged to the one before.
     pub(super) fn with_status(self, status: Status, substatus: Option<Substatus>, since: f64) -> Self {
-        Self { status, substatus, since, resolution: None, snooze: None, ..self }
+        Self { status, substatus, since, resolution: None, snooze: None, forecast: None, ..self }
     }
 }

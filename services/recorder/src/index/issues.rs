@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use super::{
     read_issues::{self, KnownIssue},
-    schema::{PARTS, signed},
+    schema::{PARTS, signed, unsigned},
 };
 use crate::{
     domain::{
-        ACTIVITY_MAX, Clock, Command, Decision, Happened, RELEASES_MAX, Release, Releases, Status, decide,
+        ACTIVITY_MAX, Clock, Command, Decision, HISTORY_S, Happened, HourCount, RELEASES_MAX, Release,
+        Releases, Status, Until, decide,
     },
     journal::IndexEntry,
     protocol::{
@@ -158,13 +159,31 @@ impl<'a> Issues<'a> {
             .prepare_cached(last_release)?
             .query_row([issue.into_bytes()], |row| row.get(0))
             .optional()?;
+        let hours = match command {
+            Command::Archive(Until::Escalating) => self.hours(issue, at)?,
+            _ => Vec::new(),
+        };
         let happened = Happened::Command {
             command,
             by,
             last_seen: seen_at(last_seen.unwrap_or_default(), at.now()),
             last_release: last_release.as_deref(),
+            hours: &hours,
         };
         self.change(project, issue, happened, at)
+    }
+
+    /// Counts the events of an issue by the hour, as a forecast needs them. An event that was sent again counts once.
+    fn hours(&self, issue: Uuid, at: At) -> rusqlite::Result<Vec<HourCount>> {
+        let sql =
+            "SELECT CAST(at / 3600 AS INTEGER) AS hour, count(DISTINCT ifnull(event_id, id)) FROM errors
+                   WHERE issue = ?1 AND id < ?2 AND at > ?3 AND at <= ?4 GROUP BY hour ORDER BY hour";
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        let parameters = params![issue.into_bytes(), signed(at.seq * PARTS), at.now() - HISTORY_S, at.now()];
+        let hours = statement.query_map(parameters, |row| {
+            Ok(HourCount { hour: row.get(0)?, events: unsigned(row.get(1)?) })
+        })?;
+        hours.collect()
     }
 
     fn delete_release(&mut self, project: u32, release: &'a str, by: &str, at: At) -> rusqlite::Result<()> {

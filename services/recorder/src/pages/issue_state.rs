@@ -41,6 +41,9 @@ pub(super) fn words(state: &IssueState) -> String {
             (None, Some(after)) => format!("resolved in the next release after {after}"),
             (None, None) => "resolved".to_owned(),
         },
+        (Status::Ignored, Some(Substatus::ArchivedUntilEscalating)) => {
+            "archived until it escalates".to_owned()
+        }
         (Status::Ignored, _) => match (details.ignore_count, details.ignore_until) {
             (Some(count), _) => format!("archived until {}", further_events(count)),
             (None, Some(until)) => format!("archived until {}", clock(until)),
@@ -74,6 +77,10 @@ mod tests {
             (resolved(in_release(Some("g@2"), false)), "resolved in the next release after g@2"),
             (resolved(in_release(None, true)), "resolved in the next release after g@2"),
             (archived(None), "archived"),
+            (
+                State { substatus: Some(Substatus::ArchivedUntilEscalating), ..archived(None) },
+                "archived until it escalates",
+            ),
             (archived(Some(Snooze { events_left: Some(5), until: None })), "archived until 5 further events"),
             (archived(Some(Snooze { events_left: Some(1), until: None })), "archived until 1 further event"),
             (

@@ -65,6 +65,7 @@ mod tests {
                 json!({"resolve": {"in_release": "g@1"}}),
             ),
             (change(Command::Archive(Until::Forever)), json!({"archive": "forever"})),
+            (change(Command::Archive(Until::Escalating)), json!({"archive": "escalating"})),
             (change(Command::Archive(Until::Events(5))), json!({"archive": {"events": 5}})),
             (change(Command::Archive(Until::Time(1.5))), json!({"archive": {"time": 1.5}})),
         ] {

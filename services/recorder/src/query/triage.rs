@@ -149,14 +149,11 @@ impl Update {
         };
         let is_forever = until == Until::Forever;
         match (self.substatus, is_forever) {
-            (Some(RequestedSubstatus::UntilEscalating), _) => {
-                Err("this recorder forecasts no volume of events, so it cannot archive until an issue escalates: \
-                     use ignoreCount or ignoreDuration"
-                    .to_owned())
+            (Some(RequestedSubstatus::UntilEscalating), true) => Ok(Until::Escalating),
+            (Some(RequestedSubstatus::UntilEscalating), false) => {
+                Err("archived_until_escalating has no other condition".to_owned())
             }
-            (Some(RequestedSubstatus::Forever), false) => {
-                Err("archived_forever has no condition".to_owned())
-            }
+            (Some(RequestedSubstatus::Forever), false) => Err("archived_forever has no condition".to_owned()),
             (Some(RequestedSubstatus::UntilConditionMet), true) => {
                 Err("archived_until_condition_met needs ignoreCount or ignoreDuration".to_owned())
             }
@@ -274,6 +271,10 @@ mod tests {
                 Command::Archive(Until::Events(5)),
             ),
             (
+                json!({"status": "ignored", "substatus": "archived_until_escalating"}),
+                Command::Archive(Until::Escalating),
+            ),
+            (
                 json!({"status": "ignored", "statusDetails": {"ignoreDuration": 2}}),
                 Command::Archive(Until::Time(1_120.0)),
             ),
@@ -296,7 +297,11 @@ mod tests {
             (json!({"status": "resolved", "statusDetails": {"ignoreCount": 5}}), "need the status"),
             (json!({"status": "ignored", "statusDetails": {"ignoreCount": 0}}), "from 1 to"),
             (json!({"status": "ignored", "statusDetails": {"ignoreDuration": 525_601}}), "from 1 to"),
-            (json!({"status": "ignored", "substatus": "archived_until_escalating"}), "forecasts no volume"),
+            (
+                json!({"status": "ignored", "substatus": "archived_until_escalating",
+                    "statusDetails": {"ignoreDuration": 2}}),
+                "has no other condition",
+            ),
             (json!({"status": "ignored", "substatus": "archived_until_condition_met"}), "needs ignoreCount"),
             (
                 json!({"status": "ignored", "substatus": "archived_forever",

@@ -168,6 +168,27 @@ async fn archived_issue_opens_after_its_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn archived_issue_opens_when_it_escalates() {
+    let recorder = Recorder::start(&[]).await;
+    recorder.store(GAME, event(None, -30.0)).await;
+    let body = json!({"status": "ignored", "substatus": "archived_until_escalating"});
+    let archived = change(&recorder, body).await;
+    assert_eq!(state(&archived), ("ignored", "archived_until_escalating"));
+    // One event in an hour of the last week, so ten are forecast. The clock may reach the next hour on the way.
+    for _ in 0..21 {
+        if state(&issue(&recorder).await).0 == "unresolved" {
+            break;
+        }
+        recorder.store(GAME, event(None, 0.0)).await;
+    }
+    let escalated = issue(&recorder).await;
+    assert_eq!(state(&escalated), ("unresolved", "escalating"));
+    assert_eq!(kinds(&escalated), ["first_seen", "set_ignored", "set_escalating"]);
+    let why = escalated["activity"][2]["why"].as_str().expect("a reason");
+    assert_eq!(why, "11 events in an hour are more than the 10 that were forecast");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deleted_release_is_no_repair_any_more() {
     let recorder = Recorder::start(&[]).await;
     recorder.store(GAME, event(Some("g@1.0.0"), -30.0)).await;
@@ -235,7 +256,7 @@ async fn only_the_operator_changes_states() {
     for body in [
         json!({"status": "resolved", "statusDetails": {"inRelease": "g@2.0.0"}}),
         json!({"status": "resolved", "by": ""}),
-        json!({"status": "ignored", "substatus": "archived_until_escalating"}),
+        json!({"status": "ignored", "substatus": "archived_until_escalating", "statusDetails": {"ignoreCount": 2}}),
     ] {
         assert_eq!(put(&recorder, &body).await.0, 400, "{body}");
     }

@@ -92,6 +92,9 @@ fn state(issue: &Value) -> String {
         ("resolved", Some(release), _) => format!("resolved in {release}"),
         ("resolved", None, Some(after)) => format!("resolved after {after}"),
         ("resolved", None, None) => "resolved".to_owned(),
+        ("ignored", ..) if issue["substatus"] == "archived_until_escalating" => {
+            "archived until it escalates".to_owned()
+        }
         ("ignored", ..) => match (details["ignoreCount"].as_u64(), &details["ignoreUntil"]) {
             (Some(_), _) => format!("archived for {}", events(&details["ignoreCount"])),
             (None, Value::Null) => "archived".to_owned(),
@@ -211,6 +214,8 @@ mod tests {
         let next = json!({ "inNextRelease": true, "afterRelease": "g@1" });
         assert_eq!(of("resolved", Value::Null, next), "resolved after g@1");
         assert_eq!(of("ignored", Value::Null, json!({})), "archived");
+        let escalating = json!("archived_until_escalating");
+        assert_eq!(of("ignored", escalating, json!({})), "archived until it escalates");
         assert_eq!(of("ignored", Value::Null, json!({ "ignoreCount": 5 })), "archived for 5 events");
         assert_eq!(of("ignored", Value::Null, json!({ "ignoreCount": 1 })), "archived for 1 event");
         let until = json!({ "ignoreUntil": 0.0 });
