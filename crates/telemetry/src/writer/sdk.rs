@@ -104,9 +104,9 @@ pub(super) fn write(envelope: &Envelope, transport: &Transport) {
     }
     let event_id = envelope.uuid().map(|id| id.as_simple().to_string()).unwrap_or_default();
     let mut items = Items { body: Vec::with_capacity(bytes.len()), trace: None, losses: Vec::new() };
-    for ((header, payload), losses) in Split(&bytes).zip(losses) {
-        items.add(header, payload, losses, transport);
-    }
+    let left =
+        each_item(&bytes, losses, |header, payload, losses| items.add(header, payload, losses, transport));
+    left.iter().for_each(|losses| lose_all(Reason::InternalSdkError, losses));
     let Some((category, _)) = items.losses.first().copied() else { return };
     let header =
         Header { event_id: &event_id, sent_at: now_rfc3339(), sdk: SDK, trace: items.trace.as_ref() };
@@ -155,14 +155,29 @@ impl Items {
             return;
         };
         header.insert("length".to_owned(), text.len().into());
-        if let Ok(mut line) = serde_json::to_vec(&header) {
-            self.body.append(&mut line);
-            self.body.push(b'\n');
-            self.body.extend_from_slice(&text);
-            self.body.push(b'\n');
-            self.losses.extend(losses);
-        }
+        let Ok(mut line) = serde_json::to_vec(&header) else {
+            lose_all(Reason::InternalSdkError, &losses);
+            return;
+        };
+        self.body.append(&mut line);
+        self.body.push(b'\n');
+        self.body.extend_from_slice(&text);
+        self.body.push(b'\n');
+        self.losses.extend(losses);
     }
+}
+
+/// Calls `add` with each item and its losses. Returns the losses of items that cannot be told apart any more, which are not sent.
+fn each_item(
+    bytes: &[u8],
+    losses: Vec<Losses>,
+    mut add: impl FnMut(Map<String, Value>, &[u8], Losses),
+) -> Vec<Losses> {
+    let mut losses = losses.into_iter();
+    for (header, payload) in Split(bytes) {
+        add(header, payload, losses.next().unwrap_or_default());
+    }
+    losses.collect()
 }
 
 /// Gives logs and metrics the names of the wire, and logs the `span_id` field of the specification.
@@ -240,5 +255,23 @@ impl<'a> Iterator for Split<'a> {
         let payload = self.0.get(..length)?;
         self.0 = self.0.get(length + 1..).unwrap_or_default();
         Some((header, payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_behind_a_broken_header_are_counted() {
+        let losses =
+            || vec![vec![(Category::Error, 1)], vec![(Category::LogItem, 2), (Category::LogByte, 80)]];
+        let whole = "{}\n{\"type\":\"event\",\"length\":2}\n{}\n{\"type\":\"log\",\"length\":2}\n{}\n";
+        for (bytes, sent) in [(whole.len(), 2), (whole.len() - 5, 1), (4, 0)] {
+            let mut added = Vec::new();
+            let left = each_item(&whole.as_bytes()[..bytes], losses(), |_, _, losses| added.push(losses));
+            assert_eq!(added.len(), sent, "{bytes} bytes");
+            assert_eq!([added, left].concat(), losses(), "each is sent or counted");
+        }
     }
 }
