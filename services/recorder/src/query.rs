@@ -24,6 +24,7 @@ mod read_limit;
 pub(crate) mod scan;
 pub(crate) mod scorecard;
 mod scorecard_file;
+mod set_release;
 pub(crate) mod shown_stack;
 mod signals;
 mod slots;
@@ -54,7 +55,10 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/issues", get(issues::list))
         .route("/api/v1/issues/{issue_id}", get(issues::one).put(triage::update))
-        .route("/api/v1/releases", get(issues::releases).delete(triage::delete_release))
+        .route(
+            "/api/v1/releases",
+            get(issues::releases).put(set_release::set_release).delete(triage::delete_release),
+        )
         .route("/api/v1/release-health", get(health::list))
         .route("/api/v1/metrics", get(signals::metrics))
         .route("/api/v1/logs", get(signals::logs))

@@ -30,7 +30,7 @@ enum Action {
     List(ListArgs),
     /// Show one issue: its state, its activity, and what an event of each release would mean
     Show(ShowArgs),
-    /// Resolve an issue: at once, in a release, or in the next release
+    /// Resolve an issue: at once, in a release, in the next release, or in a commit
     Resolve(ResolveArgs),
     /// Open a resolved or archived issue again
     Reopen(ReopenArgs),
@@ -80,6 +80,9 @@ struct ResolveArgs {
     /// The repair comes with the next release
     #[arg(long)]
     in_next_release: bool,
+    /// The repair is this commit, and comes with the first release that has it (`PUT /api/v1/releases` of the recorder)
+    #[arg(long, value_name = "SHA", conflicts_with_all = ["in_release", "in_next_release"])]
+    in_commit: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +154,9 @@ impl IssueArgs {
 
 impl ResolveArgs {
     fn body(&self) -> Value {
+        if let Some(commit) = &self.in_commit {
+            return json!({ "status": "resolved", "statusDetails": { "inCommit": { "commit": commit } } });
+        }
         match &self.in_release {
             Some(release) => json!({ "status": "resolved", "statusDetails": { "inRelease": release } }),
             None if self.in_next_release => {
@@ -240,6 +246,8 @@ mod tests {
         assert_eq!(body(&["resolve", "ab"]), json!({ "status": "resolved" }));
         assert_eq!(body(&["resolve", "ab", "--in-release", "g@1"]), resolved(json!({ "inRelease": "g@1" })));
         assert_eq!(body(&["resolve", "ab", "--in-next-release"]), resolved(json!({ "inNextRelease": true })));
+        let commit = json!({ "inCommit": { "commit": "423d6be" } });
+        assert_eq!(body(&["resolve", "ab", "--in-commit", "423d6be"]), resolved(commit));
         assert_eq!(body(&["archive", "ab"]), json!({ "status": "ignored" }));
         let escalating = json!({ "status": "ignored", "substatus": "archived_until_escalating" });
         assert_eq!(body(&["archive", "ab", "--until-escalating"]), escalating);
@@ -251,6 +259,7 @@ mod tests {
     fn contradictions_are_refused() {
         for args in [
             vec!["resolve", "ab", "--in-release", "g@1", "--in-next-release"],
+            vec!["resolve", "ab", "--in-release", "g@1", "--in-commit", "423d6be"],
             vec!["archive", "ab", "--events", "5", "--minutes", "5"],
             vec!["archive", "ab", "--events", "0"],
             vec!["archive", "ab", "--events", "5", "--until-escalating"],

@@ -15,6 +15,8 @@ pub enum ActivityKind {
     SetResolved,
     /// Somebody resolved it in a release, or that release became known.
     SetResolvedInRelease,
+    /// Somebody resolved it in a commit.
+    SetResolvedInCommit,
     /// An event came after it was resolved.
     SetRegression,
     /// Somebody opened it again, or the time until which it was archived is over.

@@ -1,20 +1,21 @@
 //! What a person asks for: to resolve an issue, to open it again, to archive it.
 
 use super::{
-    Activity, ActivityKind, Clock, Decision, Forecast, HourCount, How, Releases, Resolution, Snooze, State,
-    Status, Substatus, Until,
+    Activity, ActivityKind, Clock, Decision, Forecast, HourCount, How, Release, Releases, Resolution, Snooze,
+    State, Status, Substatus, Until,
     decide::{events, length},
     further_events,
 };
 
-/// Who asked, time of the last event, and its release.
-pub(super) type Asked<'a> = (&'a str, f64, Option<&'a str>);
+/// Who asked, time of the last event, its release, and the first release that has the commit.
+pub(super) type Asked<'a> = (&'a str, f64, Option<&'a str>, Option<&'a str>);
 
 pub(super) fn resolve(state: State, how: &How, asked: Asked<'_>, releases: &Releases, now: f64) -> Decision {
-    let (by, last_seen, last_release) = asked;
+    let (by, last_seen, last_release, of_commit) = asked;
     if state.status == Status::Resolved {
         return Decision::unchanged(state, "the issue is resolved already");
     }
+    let mut pending_commit = None;
     let (resolution, entry) = match how {
         How::Now => (None, Activity::new(now, ActivityKind::SetResolved, "resolved without a release")),
         How::InRelease(version) => {
@@ -26,10 +27,28 @@ pub(super) fn resolve(state: State, how: &How, asked: Asked<'_>, releases: &Rele
             (Some(Resolution { release, is_pending: false, current: None }), entry.of_release(Some(version)))
         }
         How::InNextRelease => in_next_release(last_release, releases, now),
+        How::InCommit(commit) => {
+            let release = of_commit.and_then(|version| releases.find(version));
+            if release.is_none() {
+                pending_commit = Some(commit.clone());
+            }
+            in_commit(commit, release, now)
+        }
     };
     let state = state.with_status(Status::Resolved, None, now);
-    let state = State { resolution, seen_before_resolving: last_seen, ..state };
+    let state = State { resolution, commit: pending_commit, seen_before_resolving: last_seen, ..state };
     Decision::new(state, entry.by(by))
+}
+
+fn in_commit(commit: &str, release: Option<&Release>, now: f64) -> (Option<Resolution>, Activity) {
+    let entry = |why: String| Activity::new(now, ActivityKind::SetResolvedInCommit, why);
+    let Some(release) = release else {
+        let why = format!("resolved in commit {commit}, and in the first release that has it");
+        return (None, entry(why));
+    };
+    let why = format!("resolved in commit {commit}, which is in {}", release.version);
+    let resolution = Resolution { release: release.clone(), is_pending: false, current: None };
+    (Some(resolution), entry(why).of_release(Some(&release.version)))
 }
 
 /// Finds the releases without and with the repair.

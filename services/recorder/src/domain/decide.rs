@@ -53,12 +53,15 @@ pub fn decide(
         Happened::Event { at, release, event_id } => {
             event(earlier_seen(state, at), (at, release, event_id), releases, clock.now)
         }
-        Happened::Command { command, by, last_seen, last_release, hours } => match command {
-            Command::Resolve(how) => resolve(state, how, (by, last_seen, last_release), releases, clock.now),
+        Happened::Command { command, by, last_seen, last_release, hours, of_commit } => match command {
+            Command::Resolve(how) => {
+                resolve(state, how, (by, last_seen, last_release, of_commit), releases, clock.now)
+            }
             Command::Reopen => reopen(state, by, clock),
             Command::Archive(until) => archive(state, until, by, hours, clock.now),
         },
         Happened::ReleaseAdded(release) => complete(state, release, clock.now),
+        Happened::CommitsAdded { release, commits } => release_commit(state, release, commits, clock.now),
         Happened::ReleaseDeleted { version, by } => forget(state, version, by, clock.now),
     };
     earlier.append(&mut decision.activity);
@@ -122,9 +125,9 @@ fn event(state: State, event: Event<'_>, releases: &Releases, now: f64) -> Decis
 
 fn regress(state: State, (at, release, event_id): Event<'_>, releases: &Releases, now: f64) -> Decision {
     // A release that is not known any more is as new as its event.
-    let unknown = |version: &str| Release { version: version.to_owned(), added_us: (now * 1e6) as u64 };
+    let unknown = |version: &str| Release::added(version, (now * 1e6) as u64);
     let release = release.map(|version| releases.find(version).cloned().unwrap_or_else(|| unknown(version)));
-    let Verdict { regresses, why } = verdict(state.resolution.as_ref(), release.as_ref(), releases);
+    let Verdict { regresses, why } = verdict(&state, release.as_ref(), releases);
     if !regresses {
         return Decision::unchanged(state, why);
     }
@@ -185,7 +188,7 @@ fn complete(state: State, added: &Release, now: f64) -> Decision {
     let Some(pending) = state.resolution.as_ref().filter(|resolution| resolution.is_pending) else {
         return Decision::unchanged(state, "the issue does not wait for a release");
     };
-    let is_later = added.added_us > pending.release.added_us && added.version != pending.release.version;
+    let is_later = added.date_us() > pending.release.date_us() && added.version != pending.release.version;
     if !is_later {
         return Decision::unchanged(state, "the release is not later than the present one");
     }
@@ -194,6 +197,18 @@ fn complete(state: State, added: &Release, now: f64) -> Decision {
     let current = pending.current.clone();
     let resolution = Some(Resolution { release: added.clone(), is_pending: false, current });
     Decision::new(State { resolution, ..state }, entry)
+}
+
+/// Completes a resolution in a commit, once a release has it.
+fn release_commit(state: State, release: &Release, commits: &[String], now: f64) -> Decision {
+    let Some(commit) = state.commit.as_ref().filter(|commit| commits.contains(commit)) else {
+        return Decision::unchanged(state, "the issue does not wait for one of these commits");
+    };
+    let why = format!("commit {commit}, in which it was resolved, is in {}", release.version);
+    let entry =
+        Activity::new(now, ActivityKind::SetResolvedInRelease, why).of_release(Some(&release.version));
+    let resolution = Some(Resolution { release: release.clone(), is_pending: false, current: None });
+    Decision::new(State { resolution, commit: None, ..state }, entry)
 }
 
 /// Forgets a resolution in a release that is deleted, as Sentry does.

@@ -1,5 +1,7 @@
 //! The drills of releases: each says what Sentry decides, and why.
 
+mod changes;
+
 use super::*;
 
 /// A time at which nothing is old yet.
@@ -15,9 +17,8 @@ fn clock(now: f64) -> Clock {
 /// Releases that were added one hour after the other, oldest first.
 fn releases(oldest_first: &[&str]) -> Releases {
     let dated = oldest_first.iter().zip(1_u64..);
-    let mut releases: Vec<Release> = dated
-        .map(|(version, hour)| Release { version: (*version).to_owned(), added_us: hour * 3_600_000_000 })
-        .collect();
+    let mut releases: Vec<Release> =
+        dated.map(|(version, hour)| Release::added(version, hour * 3_600_000_000)).collect();
     releases.reverse();
     Releases::new(releases)
 }
@@ -31,6 +32,7 @@ fn resolved(how: How, last_release: &str, releases: &Releases) -> Decision {
         last_seen: 60.0,
         last_release: Some(last_release),
         hours: &[],
+        of_commit: None,
     };
     decide(Some(state), asked, releases, clock(DAY)).expect("an issue")
 }
@@ -335,7 +337,7 @@ fn pending_resolution_is_completed_by_the_next_release_only() {
     let known = releases(&["bbbb", "cccc"]);
     let state = resolved(How::InNextRelease, "cccc", &known).state;
     assert!(state.is_pending());
-    let older = Release { version: "aaaa".to_owned(), added_us: 1 };
+    let older = Release::added("aaaa", 1);
     let kept = decide(Some(state.clone()), Happened::ReleaseAdded(&older), &known, clock(DAY));
     assert_eq!(kept.expect("an issue").state, state);
     let more = releases(&["bbbb", "cccc", "dddd"]);
@@ -388,6 +390,7 @@ fn archived_issue_opens_at_its_condition() {
             last_seen: 0.0,
             last_release: None,
             hours: &[],
+            of_commit: None,
         };
         decide(Some(State::first(0.0, None)), asked, &known, clock(now)).expect("an issue").state
     };
@@ -409,53 +412,6 @@ fn archived_issue_opens_at_its_condition() {
 }
 
 #[test]
-fn archived_issue_escalates_above_its_forecast() {
-    let known = Releases::default();
-    // Two events in an hour of the last week, so the limit is twenty. One event is of the present hour.
-    let hours = [HourCount { hour: 4, events: 2 }, HourCount { hour: 24, events: 1 }];
-    let command = Command::Archive(Until::Escalating);
-    let asked = Happened::Command {
-        command: &command,
-        by: "anna",
-        last_seen: 0.0,
-        last_release: None,
-        hours: &hours,
-    };
-    let archived = decide(Some(State::first(0.0, None)), asked, &known, clock(DAY + 1.0)).expect("an issue");
-    assert_eq!(archived.state.substatus, Some(Substatus::ArchivedUntilEscalating));
-    assert_eq!(archived.why, "archived until it escalates: today by more than 20 events in an hour");
-    let event = |state: State, now: f64| {
-        let event = Happened::Event { at: now, release: Some("g@2"), event_id: Some("e1") };
-        decide(Some(state), event, &known, clock(now)).expect("an issue")
-    };
-    let mut state = archived.state;
-    for number in 0..19 {
-        let decision = event(state, DAY + 10.0 + f64::from(number));
-        assert_eq!((decision.state.status, decision.activity.len()), (Status::Ignored, 0), "{number}");
-        state = decision.state;
-    }
-    // The next hour begins to count anew.
-    let calm = event(state.clone(), DAY + 3_600.0);
-    assert_eq!(calm.state.status, Status::Ignored);
-    let escalated = event(state, DAY + 3_599.0);
-    assert_eq!(escalated.state.substatus, Some(Substatus::Escalating));
-    assert_eq!(escalated.activity[0].kind, ActivityKind::SetEscalating);
-    assert_eq!(escalated.why, "21 events in an hour are more than the 20 that were forecast");
-    assert_eq!((escalated.activity[0].version.as_deref(), escalated.state.forecast), (Some("g@2"), None));
-    // Archived for good, it has no limit any more.
-    let command = Command::Archive(Until::Forever);
-    let asked = Happened::Command {
-        command: &command,
-        by: "anna",
-        last_seen: 0.0,
-        last_release: None,
-        hours: &hours,
-    };
-    let forever = decide(Some(calm.state), asked, &known, clock(DAY + 3_601.0)).expect("an issue").state;
-    assert_eq!((forever.substatus, &forever.forecast), (Some(Substatus::ArchivedForever), &None));
-}
-
-#[test]
 fn person_opens_an_issue_again() {
     let known = Releases::default();
     let ask = |state: State, command: Command, now: f64| {
@@ -465,6 +421,7 @@ fn person_opens_an_issue_again() {
             last_seen: 0.0,
             last_release: None,
             hours: &[],
+            of_commit: None,
         };
         decide(Some(state), asked, &known, clock(now)).expect("an issue")
     };

@@ -23,6 +23,8 @@ pub enum How {
     InRelease(String),
     /// In the release that follows the present one.
     InNextRelease,
+    /// In the first release that has this commit.
+    InCommit(String),
 }
 
 /// Until when an issue is archived.
@@ -75,9 +77,18 @@ pub enum Happened<'a> {
         last_release: Option<&'a str>,
         /// Events of the hours of the last 7 days that have any, oldest first. They are needed for a forecast only.
         hours: &'a [HourCount],
+        /// The first release that has the commit in which the issue is resolved. Absent without such a release or commit.
+        of_commit: Option<&'a str>,
     },
     /// A release of the project became known.
     ReleaseAdded(&'a Release),
+    /// Somebody said which commits are in a release of the project.
+    CommitsAdded {
+        /// The release.
+        release: &'a Release,
+        /// Ids of the commits.
+        commits: &'a [String],
+    },
     /// A person deleted a release of the project.
     ReleaseDeleted {
         /// Its name.

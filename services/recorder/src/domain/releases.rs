@@ -16,8 +16,25 @@ const NEWEST_FEW: usize = 3;
 pub struct Release {
     /// Name of the release, such as `game@1.2.3`.
     pub version: String,
-    /// Receipt of the first envelope that named it, in microseconds since the epoch. It is the release's date.
+    /// Receipt of the first envelope that named it, in microseconds since the epoch.
     pub added_us: u64,
+    /// Date that somebody gave it (`dateReleased`), in microseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_us: Option<u64>,
+}
+
+impl Release {
+    /// Returns a release without a date of its own.
+    #[must_use]
+    pub fn added(version: &str, added_us: u64) -> Self {
+        Self { version: version.to_owned(), added_us, released_us: None }
+    }
+
+    /// Returns the date by which it is compared: its own, otherwise that of its first envelope.
+    #[must_use]
+    pub fn date_us(&self) -> u64 {
+        self.released_us.unwrap_or(self.added_us)
+    }
 }
 
 /// Known releases of one project.
@@ -27,7 +44,7 @@ pub struct Releases {
 }
 
 impl Releases {
-    /// Takes the releases in the order of their dates, newest first.
+    /// Takes the releases in the order in which they became known, newest first.
     #[must_use]
     pub fn new(newest_first: Vec<Release>) -> Self {
         Self { newest_first }
@@ -42,18 +59,26 @@ impl Releases {
     /// Returns the newest release by date.
     #[must_use]
     pub fn newest(&self) -> Option<&Release> {
-        self.newest_first.first()
+        self.by_date().first().copied()
     }
 
-    /// Returns all releases, newest first.
+    /// Returns the releases by date, newest first. Of one date the one that became known last is first.
+    fn by_date(&self) -> Vec<&Release> {
+        let mut releases: Vec<&Release> = self.newest_first.iter().collect();
+        releases.sort_by_key(|release| std::cmp::Reverse(release.date_us()));
+        releases
+    }
+
+    /// Returns all releases, those that became known last first.
     pub fn iter(&self) -> impl Iterator<Item = &Release> {
         self.newest_first.iter()
     }
 
-    /// Returns the release that came next after this one.
+    /// Returns the release that came next after this one by date.
     pub(super) fn successor(&self, version: &str) -> Option<&Release> {
-        let at = self.newest_first.iter().position(|release| release.version == version)?;
-        self.newest_first.get(at.checked_sub(1)?)
+        let by_date = self.by_date();
+        let at = by_date.iter().position(|release| release.version == version)?;
+        by_date.get(at.checked_sub(1)?).copied()
     }
 
     /// Returns the release with the greatest version.
@@ -90,9 +115,7 @@ mod tests {
 
     fn releases(newest_first: &[&str]) -> Releases {
         let dated = newest_first.iter().zip((1..=newest_first.len() as u64).rev());
-        Releases::new(
-            dated.map(|(name, added_us)| Release { version: (*name).to_owned(), added_us }).collect(),
-        )
+        Releases::new(dated.map(|(name, added_us)| Release::added(name, added_us)).collect())
     }
 
     #[test]
@@ -123,5 +146,19 @@ mod tests {
         assert_eq!(known.successor("e2fb").map(|release| release.version.as_str()), Some("g@2.0.0"));
         assert_eq!((known.successor("g@1.9.9"), known.successor("g@3")), (None, None));
         assert_eq!(releases(&["e2fb"]).greatest(), None);
+    }
+
+    #[test]
+    fn own_date_of_a_release_comes_first() {
+        let dated = |version: &str, added_us, released_us| Release {
+            released_us,
+            ..Release::added(version, added_us)
+        };
+        let known =
+            Releases::new(vec![dated("c", 30, Some(5)), dated("b", 20, None), dated("a", 10, Some(25))]);
+        let name = |release: Option<&Release>| release.map(|release| release.version.clone());
+        assert_eq!(name(known.newest()).as_deref(), Some("a"));
+        assert_eq!(name(known.successor("c")).as_deref(), Some("b"));
+        assert_eq!((name(known.successor("b")).as_deref(), known.successor("a")), (Some("a"), None));
     }
 }

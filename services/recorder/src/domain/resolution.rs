@@ -46,19 +46,19 @@ pub fn outlook(state: &State, releases: &Releases, count_max: usize) -> Vec<Outl
         return Vec::new();
     }
     let of = |release: &Release| {
-        let Verdict { regresses, why } = verdict(state.resolution.as_ref(), Some(release), releases);
+        let Verdict { regresses, why } = verdict(state, Some(release), releases);
         Outlook { release: release.version.clone(), regresses, why }
     };
     releases.iter().take(count_max).map(of).collect()
 }
 
 /// Returns what an event of this release means for a resolved issue.
-pub(super) fn verdict(
-    resolution: Option<&Resolution>,
-    event: Option<&Release>,
-    releases: &Releases,
-) -> Verdict {
-    let Some(resolution) = resolution else {
+pub(super) fn verdict(state: &State, event: Option<&Release>, releases: &Releases) -> Verdict {
+    if let Some(commit) = &state.commit {
+        let why = format!("the issue is resolved in commit {commit}, which is in no release yet");
+        return Verdict::new(false, why);
+    }
+    let Some(resolution) = &state.resolution else {
         let why = "the issue is resolved without a release, so an event of any release opens it again";
         return Verdict::new(true, why.to_owned());
     };
@@ -67,10 +67,20 @@ pub(super) fn verdict(
             "the event names no release, and such an event counts as older than the release of the repair";
         return Verdict::new(false, why.to_owned());
     };
-    resolution.verdict(event, releases.follows_semver(&event.version))
+    resolution.dated(releases).verdict(event, releases.follows_semver(&event.version))
 }
 
 impl Resolution {
+    /// Gives its releases the dates that they have now. Somebody may have set one since.
+    fn dated(&self, releases: &Releases) -> Self {
+        let dated = |release: &Release| {
+            let released_us = releases.find(&release.version).and_then(|known| known.released_us);
+            Release { released_us, ..release.clone() }
+        };
+        let current = self.current.as_ref().map(dated);
+        Self { release: dated(&self.release), is_pending: self.is_pending, current }
+    }
+
     fn verdict(&self, event: &Release, by_version: bool) -> Verdict {
         let in_next = self.current.as_ref().and_then(|current| {
             if by_version { self.after_version(current, event) } else { Some(after_date(current, event)) }
@@ -119,13 +129,20 @@ fn after_date(current: &Release, event: &Release) -> Verdict {
         let why = format!("{} is the last release before the repair", event.version);
         return Verdict::new(false, why);
     }
-    let is_older = current.added_us > event.added_us;
+    let is_older = current.date_us() > event.date_us();
     let order = if is_older { "before" } else { "after" };
     let why = format!(
-        "by date, {} first arrived {order} {}, the last release before the repair",
-        event.version, current.version
+        "by date, {} {} {order} {}, the last release before the repair",
+        event.version,
+        came(event),
+        current.version
     );
     Verdict::new(!is_older, why)
+}
+
+/// What the date of a release says.
+fn came(release: &Release) -> &'static str {
+    if release.released_us.is_some() { "was released" } else { "first arrived" }
 }
 
 fn of_version(release: &Release, event: &Release, is_older: bool) -> Verdict {
@@ -137,7 +154,7 @@ fn of_version(release: &Release, event: &Release, is_older: bool) -> Verdict {
 
 /// Compares with the release of the repair by date.
 fn before_date(release: &Release, event: &Release, by_version: bool) -> Verdict {
-    let is_older = release.added_us >= event.added_us;
+    let is_older = release.date_us() >= event.date_us();
     let order = if is_older { "not after" } else { "after" };
     // A version in a project of versions is compared by date only with a release that is none.
     let because = if by_version {
@@ -146,8 +163,10 @@ fn before_date(release: &Release, event: &Release, by_version: bool) -> Verdict 
         format!("{} is not compared by version", event.version)
     };
     let why = format!(
-        "by date ({because}), {} first arrived {order} {}, the release of the repair",
-        event.version, release.version
+        "by date ({because}), {} {} {order} {}, the release of the repair",
+        event.version,
+        came(event),
+        release.version
     );
     Verdict::new(!is_older, why)
 }

@@ -64,6 +64,9 @@ pub struct State {
     pub seen_before_resolving: f64,
     /// The release in which it is resolved.
     pub resolution: Option<Resolution>,
+    /// The commit in which it is resolved, while no release has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// Until when it is archived.
     pub snooze: Option<Snooze>,
     /// The limit above which it escalates, if it is archived until then.
@@ -90,6 +93,7 @@ impl State {
             active_at: at,
             seen_before_resolving: at,
             resolution: None,
+            commit: None,
             snooze: None,
             forecast: None,
         }
@@ -103,6 +107,15 @@ impl State {
 
     /// Changes the status, and forgets what belonged to the one before.
     pub(super) fn with_status(self, status: Status, substatus: Option<Substatus>, since: f64) -> Self {
-        Self { status, substatus, since, resolution: None, snooze: None, forecast: None, ..self }
+        Self {
+            status,
+            substatus,
+            since,
+            resolution: None,
+            commit: None,
+            snooze: None,
+            forecast: None,
+            ..self
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ACTIVITY_MAX, Clock, Command, Decision, HISTORY_S, Happened, HourCount, RELEASES_MAX, Release,
+        ACTIVITY_MAX, Clock, Command, Decision, HISTORY_S, Happened, HourCount, How, RELEASES_MAX, Release,
         Releases, Status, Until, decide,
     },
     journal::IndexEntry,
@@ -30,7 +30,7 @@ use crate::{
 const NEW_RELEASES_MAX: usize = 100;
 /// Value of `resolution` in the table: resolved in a release.
 const IN_RELEASE: u8 = 1;
-/// Value of `resolution` in the table: waits for the next release.
+/// Value of `resolution` in the table: waits for the next release, or for one with a commit.
 const PENDING: u8 = 2;
 
 /// The issues of one batch.
@@ -79,7 +79,7 @@ impl<'a> Issues<'a> {
             if new >= NEW_RELEASES_MAX {
                 break;
             }
-            new += usize::from(self.name_release(*project, &row.release, at)?);
+            new += usize::from(self.name_release(*project, &row.release, None, at)?);
         }
         for action in &digest.actions {
             self.act(action, at)?;
@@ -106,13 +106,20 @@ impl<'a> Issues<'a> {
     }
 
     /// Returns true for a release that was not known.
-    fn name_release(&mut self, project: u32, release: &'a str, at: At) -> rusqlite::Result<bool> {
+    fn name_release(
+        &mut self,
+        project: u32,
+        release: &'a str,
+        released_us: Option<u64>,
+        at: At,
+    ) -> rusqlite::Result<bool> {
         if let Some(last_seq) = self.named.get_mut(&(project, release)) {
             *last_seq = at.seq;
             return Ok(false);
         }
-        let sql = "INSERT OR IGNORE INTO known_releases VALUES (?1, ?2, ?3, ?4, ?4)";
-        let parameters = params![project, release, signed(at.received_at_us), signed(at.seq)];
+        let sql = "INSERT OR IGNORE INTO known_releases VALUES (?1, ?2, ?3, ?4, ?4, ?5)";
+        let parameters =
+            params![project, release, signed(at.received_at_us), signed(at.seq), released_us.map(signed)];
         let added = self.transaction.prepare_cached(sql)?.execute(parameters)?;
         self.named.insert((project, release), at.seq);
         if added == 0 {
@@ -123,7 +130,7 @@ impl<'a> Issues<'a> {
             self.store_named()?;
         }
         self.releases.remove(&project);
-        let added = Release { version: release.to_owned(), added_us: at.received_at_us };
+        let added = Release { released_us, ..Release::added(release, at.received_at_us) };
         for issue in self.with_resolution(project, PENDING)? {
             self.change(project, issue, Happened::ReleaseAdded(&added), at)?;
         }
@@ -143,6 +150,10 @@ impl<'a> Issues<'a> {
         match action {
             Action::ChangeIssue { issue, command } => self.command(*issue, command, by, at),
             Action::DeleteRelease { project, release } => self.delete_release(*project, release, by, at),
+            Action::SetRelease { project, release, released_us, commits } => {
+                self.name_release(*project, release, *released_us, at)?;
+                self.set_release(*project, release, *released_us, commits, at)
+            }
         }
     }
 
@@ -163,12 +174,19 @@ impl<'a> Issues<'a> {
             Command::Archive(Until::Escalating) => self.hours(issue, at)?,
             _ => Vec::new(),
         };
+        let of_commit = match command {
+            Command::Resolve(How::InCommit(commit)) => {
+                read_issues::release_of_commit(self.transaction, project, commit)?
+            }
+            _ => None,
+        };
         let happened = Happened::Command {
             command,
             by,
             last_seen: seen_at(last_seen.unwrap_or_default(), at.now()),
             last_release: last_release.as_deref(),
             hours: &hours,
+            of_commit: of_commit.as_deref(),
         };
         self.change(project, issue, happened, at)
     }
@@ -186,8 +204,35 @@ impl<'a> Issues<'a> {
         hours.collect()
     }
 
+    /// Stores the date and the commits of a known release, and completes the issues that are resolved in one of the commits.
+    fn set_release(
+        &mut self,
+        project: u32,
+        release: &str,
+        released_us: Option<u64>,
+        commits: &[String],
+        at: At,
+    ) -> rusqlite::Result<()> {
+        let sql = "UPDATE known_releases SET released_us = coalesce(?3, released_us)
+                   WHERE project = ?1 AND release = ?2";
+        self.transaction.prepare_cached(sql)?.execute(params![project, release, released_us.map(signed)])?;
+        self.releases.remove(&project);
+        for commit in commits {
+            let sql = "INSERT OR IGNORE INTO release_commits VALUES (?1, ?2, ?3)";
+            self.transaction.prepare_cached(sql)?.execute(params![project, commit, release])?;
+        }
+        let releases = self.releases_of(project)?;
+        let Some(release) = releases.find(release).filter(|_| !commits.is_empty()) else { return Ok(()) };
+        for issue in self.with_resolution(project, PENDING)? {
+            self.change(project, issue, Happened::CommitsAdded { release, commits }, at)?;
+        }
+        Ok(())
+    }
+
     fn delete_release(&mut self, project: u32, release: &'a str, by: &str, at: At) -> rusqlite::Result<()> {
         let sql = "DELETE FROM known_releases WHERE project = ?1 AND release = ?2";
+        self.transaction.prepare_cached(sql)?.execute(params![project, release])?;
+        let sql = "DELETE FROM release_commits WHERE project = ?1 AND release = ?2";
         self.transaction.prepare_cached(sql)?.execute(params![project, release])?;
         self.named.remove(&(project, release));
         self.releases.remove(&project);
@@ -281,6 +326,7 @@ impl<'a> Issues<'a> {
             let Some(changed_seq) = cached.changed_seq.take() else { continue };
             let KnownIssue { project, state, activity } = &cached.issue;
             let resolution = match &state.resolution {
+                _ if state.commit.is_some() => PENDING,
                 None => 0,
                 Some(resolution) if resolution.is_pending => PENDING,
                 Some(_) => IN_RELEASE,
@@ -307,6 +353,12 @@ pub(super) fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Resu
         [floor],
     )?;
     transaction.execute("DELETE FROM known_releases WHERE last_seq < ?1", [floor])?;
+    transaction.execute(
+        "DELETE FROM release_commits WHERE NOT EXISTS (SELECT 1 FROM known_releases
+         WHERE known_releases.project = release_commits.project
+         AND known_releases.release = release_commits.release)",
+        [],
+    )?;
     Ok(())
 }
 

@@ -30,13 +30,27 @@ pub fn issue(connection: &Connection, issue: Uuid) -> rusqlite::Result<Option<Kn
 
 /// Returns the newest releases of a project.
 pub fn releases(connection: &Connection, project: u32) -> rusqlite::Result<Releases> {
-    let sql = "SELECT release, added_us FROM known_releases WHERE project = ?1
+    let sql = "SELECT release, added_us, released_us FROM known_releases WHERE project = ?1
                ORDER BY added_us DESC, added_seq DESC, release DESC LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let releases = statement.query_map(params![project, signed(RELEASES_MAX as u64)], |row| {
-        Ok(Release { version: row.get(0)?, added_us: unsigned(row.get(1)?) })
+        let released_us = row.get::<_, Option<i64>>(2)?.map(unsigned);
+        Ok(Release { version: row.get(0)?, added_us: unsigned(row.get(1)?), released_us })
     })?;
     releases.collect::<rusqlite::Result<_>>().map(Releases::new)
+}
+
+/// Returns the first release by date that has this commit.
+pub fn release_of_commit(
+    connection: &Connection,
+    project: u32,
+    commit: &str,
+) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT release FROM release_commits JOIN known_releases USING (project, release)
+               WHERE project = ?1 AND commit_id = ?2
+               ORDER BY coalesce(released_us, added_us), added_seq LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row(params![project, commit], |row| row.get(0)).optional()
 }
 
 /// Returns an issue whose first event is of this release.

@@ -80,16 +80,26 @@ CREATE TABLE issue_states (
 ) WITHOUT ROWID;
 CREATE INDEX issue_states_with_release ON issue_states (project) WHERE resolution > 0;
 
--- One row for each release that the states of issues are compared with. Its date is the receipt of the first envelope.
+-- One row for each release that the states of issues are compared with. Its date is released_us, otherwise added_us: the receipt
+-- of the first envelope.
 CREATE TABLE known_releases (
     project INTEGER NOT NULL,
     release TEXT NOT NULL,
     added_us INTEGER NOT NULL,
     added_seq INTEGER NOT NULL,
     last_seq INTEGER NOT NULL,
+    released_us INTEGER,
     PRIMARY KEY (project, release)
 ) WITHOUT ROWID;
 CREATE INDEX known_releases_by_date ON known_releases (project, added_us, added_seq);
+
+-- One row for each commit that an operator said is in a release.
+CREATE TABLE release_commits (
+    project INTEGER NOT NULL,
+    commit_id TEXT NOT NULL,
+    release TEXT NOT NULL,
+    PRIMARY KEY (project, commit_id, release)
+) WITHOUT ROWID;
 
 -- One row for each release in each segment, so that deleting a segment also deletes its counts.
 CREATE TABLE releases (

@@ -20,6 +20,7 @@ impl From<&Activity> for ActivityLine {
             ActivityKind::FirstSeen => "first seen",
             ActivityKind::SetResolved => "resolved",
             ActivityKind::SetResolvedInRelease => "resolved in a release",
+            ActivityKind::SetResolvedInCommit => "resolved in a commit",
             ActivityKind::SetRegression => "regressed",
             ActivityKind::SetUnresolved => "opened",
             ActivityKind::SetIgnored => "archived",
@@ -39,7 +40,10 @@ pub(super) fn words(state: &IssueState) -> String {
         (Status::Resolved, _) => match (&details.in_release, &details.after_release) {
             (Some(release), _) => format!("resolved in {release}"),
             (None, Some(after)) => format!("resolved in the next release after {after}"),
-            (None, None) => "resolved".to_owned(),
+            (None, None) => match &details.in_commit {
+                Some(commit) => format!("resolved in commit {commit}"),
+                None => "resolved".to_owned(),
+            },
         },
         (Status::Ignored, Some(Substatus::ArchivedUntilEscalating)) => {
             "archived until it escalates".to_owned()
@@ -63,7 +67,7 @@ mod tests {
 
     #[test]
     fn states_are_told_in_words() {
-        let release = |version: &str| Release { version: version.to_owned(), added_us: 1 };
+        let release = |version: &str| Release::added(version, 1);
         let resolved = |resolution| State { status: Status::Resolved, resolution, ..State::first(0.0, None) };
         let archived = |snooze| State { status: Status::Ignored, snooze, ..State::first(0.0, None) };
         let in_release = |current: Option<&str>, is_pending| {
@@ -72,6 +76,7 @@ mod tests {
         for (state, expected) in [
             (State::first(0.0, None), "new"),
             (resolved(None), "resolved"),
+            (State { commit: Some("4b2d".to_owned()), ..resolved(None) }, "resolved in commit 4b2d"),
             (resolved(in_release(None, false)), "resolved in g@2"),
             (resolved(in_release(Some("g@1"), false)), "resolved in g@2"),
             (resolved(in_release(Some("g@2"), false)), "resolved in the next release after g@2"),

@@ -28,6 +28,19 @@ pub enum Action {
         /// The change.
         command: Command,
     },
+    /// Gave a release of a project a date or commits. The release becomes known if it is not yet.
+    SetRelease {
+        /// The project.
+        project: u32,
+        /// Name of the release.
+        release: String,
+        /// Date of the release, in microseconds since the epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        released_us: Option<u64>,
+        /// Ids of commits that are in it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        commits: Vec<String>,
+    },
     /// Deleted a release of a project.
     DeleteRelease {
         /// The project.
@@ -63,6 +76,10 @@ mod tests {
             (
                 change(Command::Resolve(How::InRelease("g@1".to_owned()))),
                 json!({"resolve": {"in_release": "g@1"}}),
+            ),
+            (
+                change(Command::Resolve(How::InCommit("abc".to_owned()))),
+                json!({"resolve": {"in_commit": "abc"}}),
             ),
             (change(Command::Archive(Until::Forever)), json!({"archive": "forever"})),
             (change(Command::Archive(Until::Escalating)), json!({"archive": "escalating"})),

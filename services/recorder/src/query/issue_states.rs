@@ -34,6 +34,9 @@ pub(crate) struct StatusDetails {
     pub(crate) in_next_release: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) after_release: Option<String>,
+    /// The commit in which it is resolved, while no release has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) in_commit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ignore_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +53,7 @@ impl IssueState {
             details.in_release = (!is_open).then(|| resolution.release.version.clone());
             details.after_release = after.map(|release| release.version.clone());
         }
+        details.in_commit.clone_from(&state.commit);
         details.ignore_count = state.snooze.and_then(|snooze| snooze.events_left);
         details.ignore_until = state.snooze.and_then(|snooze| snooze.until);
         Self { status: state.status, substatus: state.substatus, details, status_since: state.since }

@@ -3,6 +3,8 @@
 //! A change is stored in the journal. The indexer decides what it means ([`crate::domain`]), in the order of arrival with the
 //! events, so that a change and an event that arrive side by side have one outcome.
 
+use std::ops::RangeInclusive;
+
 use axum::{
     Json,
     extract::State,
@@ -37,8 +39,10 @@ const BY_CHARACTERS_MAX: usize = 100;
 const IGNORE_COUNT_MAX: u64 = 1_000_000;
 /// Longest time for which an issue can be archived, in minutes: a year.
 const IGNORE_MINUTES_MAX: u64 = 525_600;
+/// Lengths of the id of a commit. A shortened one is another commit here, as in Sentry.
+const COMMIT_CHARACTERS: RangeInclusive<usize> = 7..=64;
 /// Name with which a request means the newest release.
-const LATEST: &str = "latest";
+pub(super) const LATEST: &str = "latest";
 
 /// Body of a change. Sentry drops members that it does not know. Here they are refused, because somebody mistyped.
 #[derive(Debug, Deserialize)]
@@ -78,12 +82,23 @@ enum RequestedSubstatus {
 struct RequestedDetails {
     in_release: Option<String>,
     in_next_release: Option<bool>,
+    in_commit: Option<RequestedCommit>,
     ignore_count: Option<u64>,
     /// In minutes, as in Sentry.
     ignore_duration: Option<u64>,
 }
 
-fn operator() -> String {
+/// A commit, as Sentry's API names it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestedCommit {
+    commit: String,
+    /// Commits are not told apart by their repository.
+    #[serde(default, rename = "repository")]
+    _repository: Option<String>,
+}
+
+pub(super) fn operator() -> String {
     "operator".to_owned()
 }
 
@@ -110,12 +125,13 @@ pub(super) async fn update(
 impl Update {
     /// Returns the change that is asked for. `now` is in seconds since the epoch.
     fn command(&self, now: f64) -> Result<Command, String> {
-        let RequestedDetails { in_release, in_next_release, ignore_count, ignore_duration } = &self.details;
-        let is_in_release = in_release.is_some() || in_next_release.is_some();
+        let RequestedDetails { in_release, in_next_release, in_commit, ignore_count, ignore_duration } =
+            &self.details;
+        let is_in_release = in_release.is_some() || in_next_release.is_some() || in_commit.is_some();
         let is_until = ignore_count.is_some() || ignore_duration.is_some();
         let is_resolved = self.status == RequestedStatus::Resolved;
         if is_in_release && !is_resolved {
-            return Err("inRelease and inNextRelease need the status resolved".to_owned());
+            return Err("inRelease, inNextRelease and inCommit need the status resolved".to_owned());
         }
         if (is_until || self.substatus.is_some()) && self.status != RequestedStatus::Ignored {
             return Err("ignoreCount, ignoreDuration and a substatus need the status ignored".to_owned());
@@ -124,6 +140,9 @@ impl Update {
             RequestedStatus::Unresolved => Ok(Command::Reopen),
             RequestedStatus::ResolvedInNextRelease => Ok(Command::Resolve(How::InNextRelease)),
             RequestedStatus::Ignored => self.until(now).map(Command::Archive),
+            RequestedStatus::Resolved if in_commit.is_some() => {
+                self.in_commit().map(|commit| Command::Resolve(How::InCommit(commit)))
+            }
             RequestedStatus::Resolved => match (in_release, in_next_release) {
                 (Some(_), Some(true)) => Err("inRelease and inNextRelease exclude each other".to_owned()),
                 (Some(version), _) => Ok(Command::Resolve(How::InRelease(version.clone()))),
@@ -131,6 +150,15 @@ impl Update {
                 (None, _) => Ok(Command::Resolve(How::Now)),
             },
         }
+    }
+
+    fn in_commit(&self) -> Result<String, String> {
+        let RequestedDetails { in_release, in_next_release, in_commit, .. } = &self.details;
+        if in_release.is_some() || *in_next_release == Some(true) {
+            return Err("inCommit excludes inRelease and inNextRelease".to_owned());
+        }
+        let commit = in_commit.as_ref().map(|commit| commit.commit.as_str()).unwrap_or_default();
+        commit_id(commit)
     }
 
     fn until(&self, now: f64) -> Result<Until, String> {
@@ -162,7 +190,18 @@ impl Update {
     }
 }
 
-fn check_author(by: &str) -> Result<(), Problem> {
+/// Checks the id of a commit, and writes it in lower case.
+pub(super) fn commit_id(text: &str) -> Result<String, String> {
+    let is_valid =
+        COMMIT_CHARACTERS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let refusal = || {
+        let (least, most) = (*COMMIT_CHARACTERS.start(), *COMMIT_CHARACTERS.end());
+        format!("the id of a commit has {least} to {most} hexadecimal digits")
+    };
+    is_valid.then(|| text.to_ascii_lowercase()).ok_or_else(refusal)
+}
+
+pub(super) fn check_author(by: &str) -> Result<(), Problem> {
     let is_valid = (1..=BY_CHARACTERS_MAX).contains(&by.chars().count()) && !by.chars().any(char::is_control);
     let message = || Problem::bad_request(format!("by must have from 1 to {BY_CHARACTERS_MAX} characters"));
     is_valid.then_some(()).ok_or_else(message)
@@ -263,6 +302,10 @@ mod tests {
                 json!({"status": "resolved", "statusDetails": {"inRelease": "g@1"}, "by": "anna"}),
                 Command::Resolve(How::InRelease("g@1".to_owned())),
             ),
+            (
+                json!({"status": "resolved", "statusDetails": {"inCommit": {"commit": "423D6BE"}}}),
+                Command::Resolve(How::InCommit("423d6be".to_owned())),
+            ),
             (json!({"status": "unresolved"}), Command::Reopen),
             (json!({"status": "ignored"}), Command::Archive(Until::Forever)),
             (
@@ -288,7 +331,17 @@ mod tests {
         for (body, reason) in [
             (json!({"status": "fixed"}), "unknown variant"),
             (json!({"status": "resolved", "assignedTo": "anna"}), "unknown field"),
-            (json!({"status": "resolved", "statusDetails": {"inCommit": {}}}), "unknown field"),
+            (json!({"status": "resolved", "statusDetails": {"inCommit": {}}}), "missing field"),
+            (json!({"status": "resolved", "statusDetails": {"inCommit": {"commit": "main"}}}), "hexadecimal"),
+            (
+                json!({"status": "ignored", "statusDetails": {"inCommit": {"commit": "423d6be"}}}),
+                "need the status",
+            ),
+            (
+                json!({"status": "resolved",
+                    "statusDetails": {"inCommit": {"commit": "423d6be"}, "inRelease": "g@1"}}),
+                "inCommit excludes",
+            ),
             (
                 json!({"status": "resolved", "statusDetails": {"inRelease": "g@1", "inNextRelease": true}}),
                 "exclude each other",

@@ -188,6 +188,61 @@ async fn archived_issue_opens_when_it_escalates() {
     assert_eq!(why, "11 events in an hour are more than the 10 that were forecast");
 }
 
+async fn set_release(recorder: &Recorder, body: Value) -> u16 {
+    let request = recorder.operator_request(Method::PUT, "/api/v1/releases");
+    fetch(request.body(body.to_string())).await.status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_resolves_with_its_release() {
+    let recorder = Recorder::start(&[]).await;
+    recorder.store(GAME, event(Some("g@1.0.0"), -30.0)).await;
+    let in_commit = json!({"status": "resolved", "statusDetails": {"inCommit": {"commit": "4B2D423"}}});
+    let waiting = change(&recorder, in_commit).await;
+    assert_eq!(
+        (state(&waiting), &waiting["statusDetails"]),
+        (("resolved", ""), &json!({"inCommit": "4b2d423"}))
+    );
+    recorder.store(GAME, event(Some("g@1.0.0"), 0.0)).await;
+    assert_eq!(state(&issue(&recorder).await), ("resolved", ""), "no release has the commit yet");
+
+    let release = json!({"project": "game", "version": "g@1.1.0", "commits": [{"id": "4b2d423"}]});
+    assert_eq!(set_release(&recorder, release).await, 204);
+    let resolved = issue(&recorder).await;
+    assert_eq!(resolved["statusDetails"], json!({"inRelease": "g@1.1.0"}));
+    assert_eq!(kinds(&resolved), ["first_seen", "set_resolved_in_commit", "set_resolved_in_release"]);
+    recorder.store(GAME, event(Some("g@1.0.0"), 0.0)).await;
+    assert_eq!(state(&issue(&recorder).await), ("resolved", ""), "an older release");
+    recorder.store(GAME, event(Some("g@1.1.0"), 0.0)).await;
+    assert_eq!(state(&issue(&recorder).await), ("unresolved", "regressed"));
+    let again = json!({"status": "resolved", "statusDetails": {"inCommit": {"commit": "4b2d423"}}});
+    assert_eq!(change(&recorder, again).await["statusDetails"], json!({"inRelease": "g@1.1.0"}));
+
+    let before = issue(&recorder).await;
+    let directory = recorder.stop().await;
+    std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
+    let recorder = Recorder::start_in(directory, &[]).await;
+    assert_eq!(issue(&recorder).await, before, "a lost index decides the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn date_of_a_release_decides() {
+    let recorder = Recorder::start(&[]).await;
+    recorder.store(GAME, event(Some("aaaa"), -30.0)).await;
+    recorder.store(GAME, naming("bbbb")).await;
+    let in_first = json!({"status": "resolved", "statusDetails": {"inRelease": "aaaa"}});
+    change(&recorder, in_first).await;
+    let dated = json!({"project": "game", "version": "bbbb", "dateReleased": "2020-01-01T00:00:00Z"});
+    assert_eq!(set_release(&recorder, dated).await, 204);
+    recorder.store(GAME, event(Some("bbbb"), 0.0)).await;
+    assert_eq!(state(&issue(&recorder).await), ("resolved", ""), "it was released before");
+    for refused in [json!({"project": "game"}), json!({"project": "nobody", "version": "x"})] {
+        assert_eq!(set_release(&recorder, refused.clone()).await, 400, "{refused}");
+    }
+    let url = format!("{}/api/v1/releases", recorder.query);
+    assert_eq!(fetch(recorder.client.put(&url).body("{}")).await.status(), 401);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_release_is_no_repair_any_more() {
     let recorder = Recorder::start(&[]).await;

@@ -91,7 +91,10 @@ fn state(issue: &Value) -> String {
     match (text(&issue["status"]), of("inRelease"), of("afterRelease")) {
         ("resolved", Some(release), _) => format!("resolved in {release}"),
         ("resolved", None, Some(after)) => format!("resolved after {after}"),
-        ("resolved", None, None) => "resolved".to_owned(),
+        ("resolved", None, None) => match of("inCommit") {
+            Some(commit) => format!("resolved in commit {commit}"),
+            None => "resolved".to_owned(),
+        },
         ("ignored", ..) if issue["substatus"] == "archived_until_escalating" => {
             "archived until it escalates".to_owned()
         }
@@ -213,6 +216,8 @@ mod tests {
         assert_eq!(of("resolved", Value::Null, json!({})), "resolved");
         let next = json!({ "inNextRelease": true, "afterRelease": "g@1" });
         assert_eq!(of("resolved", Value::Null, next), "resolved after g@1");
+        let commit = json!({ "inCommit": "423d6be" });
+        assert_eq!(of("resolved", Value::Null, commit), "resolved in commit 423d6be");
         assert_eq!(of("ignored", Value::Null, json!({})), "archived");
         let escalating = json!("archived_until_escalating");
         assert_eq!(of("ignored", escalating, json!({})), "archived until it escalates");
