@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{
     OtlpError,
     record::{ATTRIBUTES_MAX, Attributes, LINKS_MAX, Link, LogRecord, Origin, Shared, Span, Value, id},
-    wire::{Message, Wire, WireError, last, repeated, text},
+    wire::{Message, OTHER_SIGNAL, Wire, WireError, last, repeated, text},
 };
 
 impl From<WireError> for OtlpError {
@@ -74,6 +74,8 @@ fn span(message: &[u8]) -> Result<Span<'_>, WireError> {
             (13, Wire::Bytes(bytes)) if span.links.len() < LINKS_MAX => span.links.push(link(bytes)?),
             (15, Wire::Bytes(bytes)) => (span.status_code, span.status_message) = status(bytes)?,
             (16, Wire::Fixed32(flags)) => span.flags = flags,
+            // The time, the severity and the time of observation of a log.
+            (1 | 11, Wire::Fixed64(_)) | (2, Wire::Varint(_)) => return Err(OTHER_SIGNAL),
             _ => {}
         }
     }
@@ -119,6 +121,8 @@ fn log_record(message: &[u8]) -> Result<LogRecord<'_>, WireError> {
             (9, Wire::Bytes(bytes)) => record.trace_id = id(bytes),
             (10, Wire::Bytes(bytes)) => record.span_id = id(bytes),
             (11, Wire::Fixed64(nanos)) => record.observed_ns = nanos,
+            // The ids of a span.
+            (1 | 2, Wire::Bytes(_)) => return Err(OTHER_SIGNAL),
             _ => {}
         }
     }

@@ -341,6 +341,24 @@ fn what_is_no_export_is_refused() {
 }
 
 #[test]
+fn export_of_another_signal_is_refused() {
+    let spans = messages::traces(Vec::new(), vec![consumer_span()]).encode_to_vec();
+    let logs = |record: LogRecord| {
+        let scope_logs = vec![messages::ScopeLogs { scope: None, log_records: vec![record] }];
+        let resource_logs = vec![messages::ResourceLogs { resource: None, scope_logs }];
+        messages::Logs { resource_logs }.encode_to_vec()
+    };
+    let timed = logs(LogRecord { time_unix_nano: 1, ..LogRecord::default() });
+    let observed = logs(LogRecord { observed_time_unix_nano: 1, ..LogRecord::default() });
+    let severe = logs(LogRecord { severity_number: 9, ..LogRecord::default() });
+    for (signal, export) in [(Logs, &spans), (Traces, &timed), (Traces, &observed), (Traces, &severe)] {
+        let refused = to_envelope(signal, Protobuf, export, BYTES_MAX);
+        let Err(OtlpError::Malformed(reason)) = &refused else { panic!("{signal:?}: {refused:?}") };
+        assert!(reason.contains("another signal"), "{reason}");
+    }
+}
+
+#[test]
 fn damaged_exports_cause_no_panic() {
     let export = messages::traces(vec![attribute("a", text("b"))], vec![consumer_span()]).encode_to_vec();
     for length in 0..export.len() {

@@ -18,6 +18,9 @@ pub(super) enum Wire<'a> {
 #[error("the protobuf message is damaged: {0}")]
 pub(super) struct WireError(&'static str);
 
+/// Error for a record of another signal. Both signals have the same numbers of fields down to the record.
+pub(super) const OTHER_SIGNAL: WireError =
+    WireError("it has records of another signal, which belong to another path (/v1/traces or /v1/logs)");
 const CUT_SHORT: WireError = WireError("it is cut short");
 
 /// The fields of a message with their numbers. It ends after an error.
