@@ -8,12 +8,14 @@ use crate::RuntimeError;
 /// Variables that are passed on to the services from `.env` and from the terminal (which wins), because a service reads them. The
 /// runtime decides everything else that a process gets. So `up` means the same in every terminal, and a token for another tool,
 /// such as `SENTRY_AUTH_TOKEN`, is not passed on.
-const FOR_SERVICES: [&str; 7] = [
+const FOR_SERVICES: [&str; 9] = [
     "PITBOSS_LOG_FORMAT",
     "SENTRY_ENVIRONMENT",
     "SENTRY_RELEASE",
     "SENTRY_TRACES_SAMPLE_RATE",
     "SENTRY_PROFILES_SAMPLE_RATE",
+    "SENTRY_PROFILE_SESSION_SAMPLE_RATE",
+    "SENTRY_PROFILE_LIFECYCLE",
     "RUST_LOG",
     "RUST_BACKTRACE",
 ];

@@ -17,6 +17,12 @@ pub const SENTRY_ORIGIN: &str = "sentry.origin";
 pub const SENTRY_SOURCE: &str = "sentry.source";
 /// Set on every span. The value `static` means that the span is sent with its transaction, and `stream` that it is sent by itself.
 pub const SENTRY_TRACE_LIFECYCLE: &str = "sentry.trace_lifecycle";
+/// Id of the continuous profile that ran when the span began.
+pub const SENTRY_PROFILER_ID: &str = "sentry.profiler_id";
+/// The thread on which a span of a profiled process began, as the samples of the profile name it.
+pub const THREAD_ID: &str = "thread.id";
+/// Name of that thread.
+pub const THREAD_NAME: &str = "thread.name";
 /// Set on every link: the relation between the two spans.
 pub const SENTRY_LINK_TYPE: &str = "sentry.link.type";
 

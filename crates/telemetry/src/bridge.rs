@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{Span as _, SpanContext, SpanId, TraceContextExt as _, TraceId};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::{Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
@@ -181,6 +181,9 @@ impl Bridge {
         if live.is_none() {
             drop_spans(1, Reason::BufferOverflow);
         }
+        if root.is_root(data.span_context.span_id()) {
+            profiler::note_transaction();
+        }
         match root.end(data, live) {
             Ended::Kept => {}
             Ended::Waiting => locked(&self.inner.waiting).push((Instant::now(), root)),
@@ -220,6 +223,7 @@ impl Bridge {
         self.shard(span_context.span_id())
             .insert(key(span_context.span_id()), Open { root, live, status: None });
         if let Some(root) = profiled {
+            profiler::note_transaction();
             self.profile_if_chosen(&root, span_context.span_id());
         }
     }
@@ -254,6 +258,17 @@ impl Bridge {
     }
 }
 
+/// The attributes by which Sentry finds the samples of a span in a continuous profile. Work that changes its thread has the first.
+fn thread_of(profiler_id: Arc<str>) -> [KeyValue; 3] {
+    let thread = std::thread::current();
+    let thread_id = i64::try_from(profiler::current_thread()).unwrap_or_default();
+    [
+        KeyValue::new(attributes::SENTRY_PROFILER_ID, Value::String(StringValue::from(profiler_id))),
+        KeyValue::new(attributes::THREAD_ID, thread_id),
+        KeyValue::new(attributes::THREAD_NAME, thread.name().unwrap_or_default().to_owned()),
+    ]
+}
+
 fn drop_spans(quantity: u64, reason: Reason) {
     if quantity > 0 {
         lose(reason, Category::Span, quantity);
@@ -263,6 +278,9 @@ fn drop_spans(quantity: u64, reason: Reason) {
 impl SpanProcessor for Bridge {
     fn on_start(&self, span: &mut Span, parent: &Context) {
         let span_context = span.span_context().clone();
+        if let Some(profiler_id) = profiler::running() {
+            span.set_attributes(thread_of(profiler_id));
+        }
         self.begin(&span_context, parent, || self.root_context(span, &span_context, parent));
     }
 

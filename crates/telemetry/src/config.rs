@@ -3,6 +3,7 @@
 use std::env;
 
 use crate::lifecycle::TraceLifecycle;
+use crate::profiler::Lifecycle as ProfileLifecycle;
 
 /// Format of log lines on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +30,10 @@ pub struct Config {
     pub traces_sample_rate: f64,
     /// Share of recorded transactions that get a CPU profile ([`crate::profile`]), as far as its limits allow.
     pub profiles_sample_rate: f64,
+    /// Share of processes that record a continuous CPU profile. A process decides once, at its start.
+    pub profile_session_sample_rate: f64,
+    /// What starts and ends the continuous profile of such a process.
+    pub profile_lifecycle: ProfileLifecycle,
     /// Form in which spans are sent. A service reads it from its setting `telemetry.trace_lifecycle`.
     pub trace_lifecycle: TraceLifecycle,
     /// Sends sessions of the process and of its requests ([`crate::sessions`]).
@@ -78,6 +83,8 @@ impl Config {
             environment: "local".to_owned(),
             traces_sample_rate: 1.0,
             profiles_sample_rate: 0.0,
+            profile_session_sample_rate: 0.0,
+            profile_lifecycle: ProfileLifecycle::default(),
             trace_lifecycle: TraceLifecycle::default(),
             sessions: false,
             log_format: LogFormat::Pretty,
@@ -89,7 +96,7 @@ impl Config {
     }
 
     /// Reads `SENTRY_DSN`, `SENTRY_RELEASE`, `SENTRY_ENVIRONMENT`, `SENTRY_TRACES_SAMPLE_RATE`, `SENTRY_PROFILES_SAMPLE_RATE`,
-    /// `RUST_LOG` and `PITBOSS_LOG_FORMAT` (`pretty` or `json`). Invalid values are listed in `problems`.
+    /// `SENTRY_PROFILE_SESSION_SAMPLE_RATE`, `SENTRY_PROFILE_LIFECYCLE` (`manual` or `trace`), `RUST_LOG` and `PITBOSS_LOG_FORMAT` (`pretty` or `json`). Invalid values are listed in `problems`.
     pub fn from_env(service: &str) -> Self {
         Self::from_lookup(service, |name| env::var(name).ok())
     }
@@ -113,11 +120,20 @@ impl Config {
         for (name, rate) in [
             ("SENTRY_TRACES_SAMPLE_RATE", &mut config.traces_sample_rate),
             ("SENTRY_PROFILES_SAMPLE_RATE", &mut config.profiles_sample_rate),
+            ("SENTRY_PROFILE_SESSION_SAMPLE_RATE", &mut config.profile_session_sample_rate),
         ] {
             let Some(text) = var(name) else { continue };
             match text.parse::<f64>() {
                 Ok(given) if (0.0..=1.0).contains(&given) => *rate = given,
                 _ => config.problems.push(format!("{name} is {text:?}, not a number from 0 to 1")),
+            }
+        }
+        if let Some(name) = var("SENTRY_PROFILE_LIFECYCLE") {
+            match ProfileLifecycle::from_name(&name) {
+                Some(given) => config.profile_lifecycle = given,
+                None => {
+                    config.problems.push(format!("SENTRY_PROFILE_LIFECYCLE is {name:?}, not manual or trace"))
+                }
             }
         }
         if let Some(filter) = var("RUST_LOG") {
@@ -167,13 +183,18 @@ mod tests {
             "SENTRY_ENVIRONMENT" => Some("drill".into()),
             "SENTRY_TRACES_SAMPLE_RATE" => Some("0.25".into()),
             "SENTRY_PROFILES_SAMPLE_RATE" => Some("0.5".into()),
+            "SENTRY_PROFILE_SESSION_SAMPLE_RATE" => Some("0.1".into()),
+            "SENTRY_PROFILE_LIFECYCLE" => Some("trace".into()),
             "PITBOSS_LOG_FORMAT" => Some("json".into()),
             _ => None,
         });
         assert_eq!(config.problems, Vec::<String>::new());
         assert_eq!((config.release.as_str(), config.environment.as_str()), ("game@9", "drill"));
         assert_eq!((config.traces_sample_rate, config.profiles_sample_rate), (0.25, 0.5));
-        assert_eq!(Config::from_lookup("game", |_| None).profiles_sample_rate, 0.0, "off by default");
+        assert_eq!(config.profile_session_sample_rate, 0.1);
+        assert_eq!(config.profile_lifecycle, ProfileLifecycle::Trace);
+        let defaults = Config::from_lookup("game", |_| None);
+        assert_eq!((defaults.profiles_sample_rate, defaults.profile_session_sample_rate), (0.0, 0.0), "off");
         assert_eq!(config.log_format, LogFormat::Json);
     }
 
@@ -183,9 +204,11 @@ mod tests {
             "SENTRY_DSN" => Some("nonsense".into()),
             "SENTRY_TRACES_SAMPLE_RATE" => Some("150%".into()),
             "SENTRY_PROFILES_SAMPLE_RATE" => Some("1.5".into()),
+            "SENTRY_PROFILE_SESSION_SAMPLE_RATE" => Some("-1".into()),
+            "SENTRY_PROFILE_LIFECYCLE" => Some("always".into()),
             "PITBOSS_LOG_FORMAT" => Some("xml".into()),
             _ => None,
         });
-        assert_eq!(config.problems.len(), 4, "{:?}", config.problems);
+        assert_eq!(config.problems.len(), 6, "{:?}", config.problems);
     }
 }

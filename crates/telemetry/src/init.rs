@@ -81,6 +81,7 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
         let (writer, jobs) = writer::channel();
         let bridge = Bridge::start(writer.clone());
         builder = builder.with_span_processor(bridge.clone());
+        profiler::set_up(writer.clone(), config.profile_session_sample_rate, config.profile_lifecycle);
         jobs.spawn(About::of(&config), Arc::clone(transport), move |now| bridge.sweep(now))
             .map_err(InitError::Failed)?;
         client = Some(sentry_client(&config, dsn, SdkTransport { writer, transport: Arc::clone(transport) }));
@@ -239,6 +240,7 @@ impl Telemetry {
         let Self { client, transport, provider } = self;
         metric::export_sums();
         sessions::end_process();
+        profiler::stop(left(deadline));
         // The bridge stops accepting spans and sends those it has
         let bridged = provider.shutdown_with_timeout(left(deadline)).is_ok();
         let closed = client.is_none_or(|client| client.close(Some(left(deadline))));

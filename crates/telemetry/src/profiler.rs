@@ -1,14 +1,17 @@
-//! Recording of the CPU profiles of [`crate::profile`]. A profile is one `profile` item in Sentry's sample format 1.
+//! Recording of the CPU profiles of [`crate::profile`]. The profile of a transaction is one `profile` item in Sentry's sample format 1,
+//! and a continuous one is a series of `profile_chunk` items (`continuous`).
 //!
-//! 1. `sampler` runs `pprof` on a thread of its own: a signal for each hundredth of a second of the process's CPU time. All threads
-//!    are sampled, so a function's share of the samples is its share of the CPU time of the process.
+//! 1. `sampler` runs `pprof`: a signal for each hundredth of a second of the process's CPU time. All threads are sampled, so a
+//!    function's share of the samples is its share of the CPU time of the process. Both kinds of profile read the same samples.
 //! 2. `stacks` gives the addresses their function names.
 //! 3. The bridge holds the transaction until the profile is complete, at most [`PROFILE_GRACE`](crate::bridge::PROFILE_GRACE). Then
 //!    the writer encodes both into one envelope (`document`).
 //!
 //! Samples in the C library, in the unwinder and in the kernel's vDSO are dropped, because a stack cannot be walked safely there.
-//! Limits: one profile at a time with a rest after it, [`TIME_MAX`], and the numbers in `stacks`.
+//! Limits: one profile of a transaction at a time with a rest after it, [`TIME_MAX`], and the numbers in `stacks`.
 
+mod chunk;
+mod continuous;
 mod document;
 mod sampler;
 mod stacks;
@@ -24,7 +27,11 @@ use opentelemetry::trace::SpanId;
 
 use crate::frames;
 
+pub(crate) use chunk::{Chunk, ChunkDocument, PLATFORM as CHUNK_PLATFORM};
+pub use continuous::Lifecycle;
+pub(crate) use continuous::{RUN_MAX, note_transaction, run_for, running, set_up, stop};
 pub(crate) use document::Document;
+pub(crate) use sampler::current_thread;
 pub(crate) use stacks::Profile;
 
 /// Longest time that one profile records. Sentry accepts half a minute.
@@ -60,14 +67,14 @@ pub(crate) fn begin(done: impl FnOnce(Option<Profile>) + Send + 'static) -> Opti
 /// Starts the sampler's thread. The receiver gets a message with the first sample.
 fn run(done: impl FnOnce(Option<Profile>) + Send + 'static) -> Option<(Profiler, Receiver<()>)> {
     let turn = TURNS.take(Instant::now())?;
-    let thread_id = sampler::current_thread();
+    let thread_id = current_thread();
     let (stop, stopped) = sync_channel(1);
     let (beginning, begun) = sync_channel(1);
     let work = move || {
         done(record(thread_id, &beginning, &stopped));
         drop(turn);
     };
-    let builder = thread::Builder::new().name("telemetry-cpu".to_owned()).stack_size(STACK_BYTES);
+    let builder = thread::Builder::new().name(sampler::THREAD_NAME.to_owned()).stack_size(STACK_BYTES);
     builder.spawn(work).ok()?;
     Some((Profiler { _stop: stop }, begun))
 }
@@ -100,9 +107,13 @@ pub(crate) fn is_chosen(root: SpanId) -> bool {
 
 fn is_below(root: SpanId, share: f64) -> bool {
     static KEY: OnceLock<RandomState> = OnceLock::new();
+    is_in_share(KEY.get_or_init(RandomState::new).hash_one(root.to_bytes()), share)
+}
+
+/// Returns true for this share of random numbers.
+fn is_in_share(random: u64, share: f64) -> bool {
     const STEPS: u32 = 1_000_000;
-    let hash = KEY.get_or_init(RandomState::new).hash_one(root.to_bytes());
-    let step = u32::try_from(hash % u64::from(STEPS)).unwrap_or_default();
+    let step = u32::try_from(random % u64::from(STEPS)).unwrap_or_default();
     f64::from(step) < share * f64::from(STEPS)
 }
 

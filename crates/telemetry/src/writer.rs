@@ -9,6 +9,7 @@ use sentry::Envelope;
 use crate::config::About;
 use crate::drop_count::{Category, Reason, lose};
 use crate::lifecycle;
+use crate::profiler::Chunk;
 use crate::transaction::Finished;
 use crate::transaction::encode;
 use crate::transport::{Outgoing, Transport};
@@ -32,6 +33,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 enum Job {
     Transaction(Box<Finished>),
     Captured(Box<Envelope>),
+    /// A part of a continuous profile.
+    Chunk(Box<Chunk>),
     /// A request to signal that everything before it is written.
     Barrier(SyncSender<()>),
 }
@@ -39,7 +42,7 @@ enum Job {
 impl Job {
     fn urgency(&self) -> Urgency {
         match self {
-            Self::Transaction(_) => Urgency::CanWait,
+            Self::Transaction(_) | Self::Chunk(_) => Urgency::CanWait,
             // An error may be the last item of this process
             Self::Captured(envelope) if !sdk::goes_first(envelope) => Urgency::CanWait,
             Self::Captured(_) | Self::Barrier(_) => Urgency::Urgent,
@@ -49,7 +52,7 @@ impl Job {
     fn priority(&self) -> Priority {
         match self {
             Self::Captured(envelope) if sdk::goes_first(envelope) => Priority::First,
-            Self::Captured(_) | Self::Transaction(_) => Priority::Rest,
+            Self::Captured(_) | Self::Transaction(_) | Self::Chunk(_) => Priority::Rest,
             Self::Barrier(_) => Priority::Last,
         }
     }
@@ -86,6 +89,11 @@ impl Writer {
         self.submit(Job::Captured(Box::new(envelope)));
     }
 
+    /// Passes a chunk of a continuous profile on.
+    pub(crate) fn chunk(&self, chunk: Chunk) {
+        self.submit(Job::Chunk(Box::new(chunk)));
+    }
+
     fn submit(&self, job: Job) {
         let (priority, urgency) = (job.priority(), job.urgency());
         let lost = match self.jobs.send(job, priority, urgency) {
@@ -95,6 +103,7 @@ impl Writer {
         match lost {
             Job::Transaction(finished) => lose_all(Reason::QueueOverflow, &losses_of(&finished)),
             Job::Captured(envelope) => sdk::lose_envelope(Reason::QueueOverflow, &envelope),
+            Job::Chunk(_) => lose(Reason::QueueOverflow, Category::ProfileChunk, 1),
             Job::Barrier(_) => {}
         }
     }
@@ -179,11 +188,27 @@ fn write(job: Job, segments: &mut Segments, about: &About, transport: &Transport
             }
         }
         Job::Captured(envelope) => sdk::write(&envelope, transport),
+        Job::Chunk(chunk) => write_chunk(&chunk, about, transport),
         Job::Barrier(done) => {
             segments.write(about, transport);
             // The receiver is gone if its time-out is over
             done.try_send(()).ok();
         }
+    }
+}
+
+fn write_chunk(chunk: &Chunk, about: &About, transport: &Transport) {
+    if transport.is_limited(Category::ProfileChunk) {
+        lose(Reason::RatelimitBackoff, Category::ProfileChunk, 1);
+        return;
+    }
+    let mut bytes = Vec::with_capacity(16 * 1_024);
+    match encode::chunk(chunk, about, &mut bytes) {
+        Ok(()) => {
+            let losses = vec![(Category::ProfileChunk, 1)];
+            transport.submit(Outgoing::new(Category::ProfileChunk, bytes, losses));
+        }
+        Err(_) => lose(Reason::InternalSdkError, Category::ProfileChunk, 1),
     }
 }
 

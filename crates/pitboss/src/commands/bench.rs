@@ -26,6 +26,7 @@ mod pace;
 mod page;
 mod pairs;
 mod platform;
+mod profiles;
 mod program;
 mod rates;
 mod recovery;
@@ -67,7 +68,7 @@ const CURRENCY: &str = "EUR";
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks. `pairs`, `telemetry`, `sentry-down`, `history` and `faults` need no platform, and the others measure the running one.
+/// Benchmarks. `pairs`, `telemetry`, `profiles`, `sentry-down`, `history` and `faults` need no platform, and the others measure the running one.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -93,6 +94,9 @@ enum Bench {
     /// Cost of a bet with telemetry divided by that without, measured alternately on two platforms, and the share of complete traces
     #[command(after_help = copies::HELP)]
     Telemetry(telemetry::TelemetryArgs),
+    /// Cost of a bet while all services profile themselves divided by that without, measured alternately on two platforms
+    #[command(after_help = copies::HELP)]
+    Profiles(profiles::ProfilesArgs),
     /// Latency of a bet while the receiver of telemetry is out of order divided by that while it works, measured alternately on two
     /// platforms
     #[command(after_help = copies::HELP)]
@@ -166,6 +170,7 @@ impl BenchArgs {
             Bench::Pairs(args) => args.run(context).await?,
             Bench::Overload(args) => args.run(context).await?,
             Bench::Telemetry(args) => args.run(context).await?,
+            Bench::Profiles(args) => args.run(context).await?,
             Bench::SentryDown(args) => args.run(context).await?,
             Bench::Flood(args) => args.run(context).await?,
             Bench::Rates(args) => args.run(context).await?,

@@ -26,7 +26,7 @@ const OURS: &str = "pitboss.";
 const SENTRYS: &str = "sentry.";
 
 /// Names from the conventions that Pitboss uses, sorted.
-const THEIRS: [(&str, Kind); 40] = [
+const THEIRS: [(&str, Kind); 42] = [
     ("cache.hit", Flag),
     ("cache.item_size", Whole),
     ("cache.key", Texts),
@@ -64,6 +64,8 @@ const THEIRS: [(&str, Kind); 40] = [
     ("os.version", Text),
     ("server.address", Text),
     ("server.port", Whole),
+    ("thread.id", Whole),
+    ("thread.name", Text),
     ("url.scheme", Text),
     ("url.template", Text),
     ("user.id", Text),

@@ -94,8 +94,13 @@ impl Root {
         Some(state.started <= SPANS_PER_TRANSACTION_MAX + 1)
     }
 
+    /// Returns true for the span that the transaction begins with.
+    pub(super) fn is_root(&self, span_id: SpanId) -> bool {
+        span_id == self.span_id
+    }
+
     pub(super) fn end(&self, data: SpanData, live: Option<LiveSpans>) -> Ended {
-        let is_root = data.span_context.span_id() == self.span_id;
+        let is_root = self.is_root(data.span_context.span_id());
         let mut state = self.state();
         state.open = state.open.saturating_sub(1);
         if is_root {

@@ -60,8 +60,9 @@ struct Samples<'a> {
     thread_metadata: &'a [String],
 }
 
+/// A frame of a profile or of a chunk.
 #[derive(Debug, Serialize)]
-struct Frame<'a> {
+pub(super) struct Frame<'a> {
     function: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     module: Option<&'a str>,
@@ -75,9 +76,10 @@ struct SampleOut {
     thread_id: String,
 }
 
+/// What is known of a thread.
 #[derive(Debug, Serialize)]
-struct Thread<'a> {
-    name: &'a str,
+pub(super) struct Thread<'a> {
+    pub(super) name: &'a str,
 }
 
 impl<'a> Document<'a> {
@@ -115,7 +117,7 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn of(function: &'a str, about: &About) -> Self {
+    pub(super) fn of(function: &'a str, about: &About) -> Self {
         let module = frames::crate_of(function);
         Self { function, module, in_app: module.is_some_and(|origin| about.in_app.contains(&origin)) }
     }

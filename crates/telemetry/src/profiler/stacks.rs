@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use super::sampler::{Recording, Sampled};
 
 /// Fewest samples that Sentry accepts.
-const SAMPLES_MIN: usize = 2;
+pub(super) const SAMPLES_MIN: usize = 2;
 /// As many samples as a machine of 16 processors takes at the time limit. Further ones are left out.
-const SAMPLES_MAX: usize = 8_192;
+pub(super) const SAMPLES_MAX: usize = 8_192;
 /// Largest number of different functions. Frames of further ones are left out.
 const FRAMES_MAX: usize = 2_048;
 /// Largest number of frames of one stack. The outermost ones are left out.
@@ -57,36 +57,19 @@ impl Profile {
         thread_id: u64,
         name_of: impl Fn(u64) -> Option<String>,
     ) -> Option<Self> {
-        let mut threads = Threads::default();
-        let mut names =
-            Names { name_of, by_address: HashMap::new(), by_name: HashMap::new(), all: Vec::new() };
-        let mut stacks = Stacks::default();
-        let mut counted: Vec<&Sampled> = recording.stacks.iter().filter(|stack| stack.count > 0).collect();
-        counted.sort_by_key(|stack| (stack.first, stack.thread_id));
-        let mut runs: Vec<Vec<(usize, usize)>> = Vec::new();
-        let mut left = SAMPLES_MAX;
-        for sampled in counted {
-            let count = sampled.count.min(left);
-            left -= count;
-            let thread = threads.position(sampled);
-            runs.resize_with(threads.names.len(), Vec::new);
-            let stack = stacks.position(names.stack(&sampled.addresses));
-            if let Some(run) = runs.get_mut(thread) {
-                run.push((stack, count));
-            }
-        }
-        let samples = timed(recording, &runs, &threads.first);
-        if samples.len() < SAMPLES_MIN {
+        let mut table = Table::new(name_of);
+        let added = table.add(recording, SAMPLES_MAX);
+        if added.samples.len() < SAMPLES_MIN {
             return None;
         }
         Some(Self {
             id: uuid::Uuid::new_v4().as_simple().to_string(),
             started: recording.started,
-            active_thread: threads.active(thread_id, &runs),
-            threads: threads.names,
-            functions: names.all,
-            stacks: stacks.all,
-            samples,
+            active_thread: table.threads.active(thread_id, &added.runs),
+            threads: table.threads.names,
+            functions: table.names.all,
+            stacks: table.stacks.all,
+            samples: added.samples,
         })
     }
 
@@ -96,14 +79,70 @@ impl Profile {
     }
 }
 
+/// The functions, stacks and threads of the recordings that were added.
+pub(super) struct Table<F> {
+    threads: Threads,
+    names: Names<F>,
+    stacks: Stacks,
+}
+
+/// What one recording added.
+pub(super) struct Added {
+    /// In order of their time.
+    pub(super) samples: Vec<Sample>,
+    /// Stacks of each thread with their counts, in order of their first sample.
+    runs: Vec<Vec<(usize, usize)>>,
+}
+
+impl<F: Fn(u64) -> Option<String>> Table<F> {
+    pub(super) fn new(name_of: F) -> Self {
+        let names = Names::new(name_of);
+        Self { threads: Threads::default(), names, stacks: Stacks::default() }
+    }
+
+    /// Adds a recording, at most this many samples of it.
+    pub(super) fn add(&mut self, recording: &Recording, samples_max: usize) -> Added {
+        self.threads.first.iter_mut().for_each(|first| *first = None);
+        let mut counted: Vec<&Sampled> = recording.stacks.iter().filter(|stack| stack.count > 0).collect();
+        counted.sort_by_key(|stack| (stack.first, stack.thread_id));
+        let mut runs: Vec<Vec<(usize, usize)>> = Vec::new();
+        let mut left = samples_max;
+        for sampled in counted {
+            let count = sampled.count.min(left);
+            left -= count;
+            let thread = self.threads.position(sampled);
+            runs.resize_with(self.threads.names.len(), Vec::new);
+            let stack = self.stacks.position(self.names.stack(&sampled.addresses));
+            if let Some(run) = runs.get_mut(thread) {
+                run.push((stack, count));
+            }
+        }
+        let samples = timed(recording, &runs, &self.threads.first);
+        Added { samples, runs }
+    }
+
+    /// Id and name of each thread, the names of the functions, and the stacks.
+    pub(super) fn into_parts(self) -> (Vec<(u64, String)>, Vec<String>, Vec<Vec<usize>>) {
+        let Threads { ids, names, .. } = self.threads;
+        (ids.into_iter().zip(names).collect(), self.names.all, self.stacks.all)
+    }
+
+    /// The id of a thread by its position.
+    pub(super) fn thread_id(&self, position: usize) -> u64 {
+        self.threads.ids.get(position).copied().unwrap_or_default()
+    }
+}
+
 /// The samples with their times.
 ///
 /// Only the time of the first sample of each stack is known. So the samples of a thread are in order of these times and at equal
 /// distances. The shares are exact, but not the order inside a thread.
-fn timed(recording: &Recording, runs: &[Vec<(usize, usize)>], first: &[SystemTime]) -> Vec<Sample> {
+fn timed(recording: &Recording, runs: &[Vec<(usize, usize)>], first: &[Option<SystemTime>]) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (thread, (run, first)) in runs.iter().zip(first).enumerate() {
-        let begin = first.duration_since(recording.started).unwrap_or_default().min(recording.duration);
+        // A stack that was already known before this recording began has an earlier time
+        let begin = first.and_then(|first| first.duration_since(recording.started).ok());
+        let begin = begin.unwrap_or_default().min(recording.duration);
         let step = (recording.duration - begin) / u32::try_from(samples_of(run).max(1)).unwrap_or(u32::MAX);
         let stacks = run.iter().flat_map(|(stack, count)| std::iter::repeat_n(*stack, *count));
         samples.extend(stacks.zip(0_u32..).map(|(stack, nth)| {
@@ -124,17 +163,21 @@ fn samples_of(run: &[(usize, usize)]) -> usize {
 struct Threads {
     ids: Vec<u64>,
     names: Vec<String>,
-    first: Vec<SystemTime>,
+    /// First sample of each in the current recording.
+    first: Vec<Option<SystemTime>>,
 }
 
 impl Threads {
     fn position(&mut self, sampled: &Sampled) -> usize {
         if let Some(known) = self.ids.iter().position(|id| *id == sampled.thread_id) {
+            if let Some(first) = self.first.get_mut(known) {
+                first.get_or_insert(sampled.first);
+            }
             return known;
         }
         self.ids.push(sampled.thread_id);
         self.names.push(sampled.thread_name.clone());
-        self.first.push(sampled.first);
+        self.first.push(Some(sampled.first));
         self.ids.len() - 1
     }
 
@@ -168,11 +211,18 @@ impl Stacks {
 struct Names<F> {
     name_of: F,
     by_address: HashMap<u64, Option<usize>>,
+    /// Whether an address is in the handler of the signal. Every stack asks for the same few.
+    handlers: HashMap<u64, bool>,
     by_name: HashMap<String, usize>,
     all: Vec<String>,
 }
 
 impl<F: Fn(u64) -> Option<String>> Names<F> {
+    fn new(name_of: F) -> Self {
+        let (by_address, handlers, by_name) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { name_of, by_address, handlers, by_name, all: Vec::new() }
+    }
+
     /// The positions of a stack's functions, without the frames of the sampler.
     fn stack(&mut self, addresses: &[u64]) -> Vec<usize> {
         let handler = addresses.iter().position(|address| self.is_handler(*address));
@@ -190,8 +240,10 @@ impl<F: Fn(u64) -> Option<String>> Names<F> {
         stack
     }
 
-    fn is_handler(&self, address: u64) -> bool {
-        (self.name_of)(address.saturating_sub(1)).is_some_and(|name| name == HANDLER)
+    fn is_handler(&mut self, address: u64) -> bool {
+        let name_of = &self.name_of;
+        let is_handler = || name_of(address.saturating_sub(1)).is_some_and(|name| name == HANDLER);
+        *self.handlers.entry(address).or_insert_with(is_handler)
     }
 
     fn position(&mut self, address: u64) -> Option<usize> {
@@ -315,8 +367,7 @@ mod tests {
         let profile = Profile::of(&recording, 0, long).unwrap();
         assert_eq!(profile.samples.len(), SAMPLES_MAX);
         assert!(profile.functions.iter().all(|name| name.len() <= NAME_BYTES_MAX));
-        let mut names =
-            Names { name_of: long, by_address: HashMap::new(), by_name: HashMap::new(), all: Vec::new() };
+        let mut names = Names::new(long);
         assert_eq!(names.stack(&addresses).len(), STACK_FRAMES_MAX);
         for address in 0..5_000 {
             names.position(address);

@@ -12,7 +12,7 @@ use super::parts::{self, Hex, Text, description, seconds, sent, status, text_att
 use crate::attributes as names;
 use crate::config::About;
 use crate::lifecycle::TraceLifecycle;
-use crate::profiler::Document;
+use crate::profiler::{CHUNK_PLATFORM, Chunk, ChunkDocument, Document};
 use crate::sampling_context::SamplingContext;
 use crate::scrub;
 
@@ -28,6 +28,22 @@ pub(crate) fn transaction(finished: &Finished, about: &About, out: &mut Vec<u8>)
     item("transaction", &Transaction::of(finished, about, &event_id), out)?;
     let Some(profile) = finished.profile.as_deref() else { return Ok(()) };
     item("profile", &Document::of(profile, about, &event_id, trace_id(finished), name(finished)), out)
+}
+
+/// Room for the header of a chunk, which also has its platform.
+const CHUNK_HEADER_BYTES: usize = 96;
+
+/// Writes an envelope with one chunk of a continuous profile to `out`. It belongs to no trace.
+pub(crate) fn chunk(chunk: &Chunk, about: &About, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    let header = Header { event_id: "", sent_at: now_rfc3339(), sdk: SDK, trace: None };
+    serde_json::to_writer(&mut *out, &header)?;
+    out.push(b'\n');
+    let item = OpenItem::begin(out, CHUNK_HEADER_BYTES);
+    serde_json::to_writer(&mut *out, &ChunkDocument::of(chunk, about))?;
+    item.end(out, |length| {
+        format!(r#"{{"type":"profile_chunk","platform":"{CHUNK_PLATFORM}","length":{length}}}"#)
+    });
+    Ok(())
 }
 
 /// Writes an item's header and its body.
@@ -109,10 +125,21 @@ struct Contexts<'a> {
     profile: Option<ProfileContext<'a>>,
 }
 
-/// The link from a transaction to its profile.
+/// The links from a transaction to its profile, and to the continuous profile that ran when it began.
 #[derive(Serialize)]
 struct ProfileContext<'a> {
-    profile_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profiler_id: Option<&'a str>,
+}
+
+impl<'a> ProfileContext<'a> {
+    fn of(finished: &'a Finished) -> Option<Self> {
+        let profile_id = finished.profile.as_deref().map(|profile| profile.id());
+        let profiler_id = text_attribute(&finished.root, names::SENTRY_PROFILER_ID);
+        (profile_id.is_some() || profiler_id.is_some()).then_some(Self { profile_id, profiler_id })
+    }
 }
 
 /// The root as `contexts.trace`, or one entry of `spans`, which have the same fields.
@@ -154,13 +181,7 @@ impl<'a> Transaction<'a> {
             server_name: &about.service,
             sdk: SDK,
             user: text_attribute(root, names::USER_ID).map(|id| User { id: Text(id) }),
-            contexts: Contexts {
-                trace: Trace::of(root, false),
-                profile: finished
-                    .profile
-                    .as_deref()
-                    .map(|profile| ProfileContext { profile_id: profile.id() }),
-            },
+            contexts: Contexts { trace: Trace::of(root, false), profile: ProfileContext::of(finished) },
             spans: Spans(&finished.children),
         }
     }

@@ -16,12 +16,13 @@ use crate::status::Status;
 const DESCRIPTION_BYTES_MAX: usize = 2_048;
 
 /// Attributes that a span's fields are made of.
-const STEERING: [&str; 5] = [
+const STEERING: [&str; 6] = [
     names::SENTRY_OP,
     names::SENTRY_DESCRIPTION,
     names::SENTRY_STATUS,
     names::SENTRY_ORIGIN,
     names::SENTRY_SOURCE,
+    names::SENTRY_PROFILER_ID,
 ];
 
 /// The attributes that are sent, by their names on the wire. The last value of a name wins, [`STEERING`] names are left out, and

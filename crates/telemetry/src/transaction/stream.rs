@@ -181,6 +181,7 @@ impl<'a> StreamedSpan<'a> {
             (SDK_VERSION, Some(SDK.version)),
             (SEGMENT_NAME_SOURCE, for_segment(text(names::SENTRY_SOURCE).unwrap_or("custom"))),
             (PLATFORM, for_segment("native")),
+            (names::SENTRY_PROFILER_ID, text(names::SENTRY_PROFILER_ID)),
             (SERVER, self.unless_own(SERVER, for_segment(about.service.as_str()))),
             (names::USER_ID, self.unless_own(names::USER_ID, self.segment.user.as_deref())),
             (QUERY, self.unless_own(QUERY, is_query.then_some(self.name.as_ref()))),

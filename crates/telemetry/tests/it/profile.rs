@@ -19,6 +19,8 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
         "profiled_beside_allocator" => Some(profiled_beside_allocator),
         "chosen" => Some(chosen),
         "unprofiled" => Some(unprofiled),
+        "continuous" => Some(continuous),
+        "on_request" => Some(on_request),
         _ => None,
     }
 }
@@ -126,6 +128,42 @@ fn chosen() {
     scenario::finish(telemetry);
 }
 
+/// A transaction, with a profile of its own unless spans are streamed, in a process that profiles itself all the time.
+fn continuous() {
+    let telemetry = scenario::telemetry_with(|config| config.profile_session_sample_rate = 1.0);
+    scenario::until("the continuous profile begins", || profile::profiler_id().is_some());
+    let root = spans::background("continuous", []);
+    root.in_scope(|| {
+        // A transaction with a profile of its own would not be streamed
+        let is_streamed = scenario::argument(scenario::STREAMED.0).is_some();
+        let profiler = (!is_streamed).then(|| profile::start(&Span::current()));
+        assert!(!matches!(profiler, Some(None)), "beside the continuous profile");
+        (0..TURNS).for_each(|_| burns_most());
+    });
+    drop(root);
+    scenario::wait_for_test();
+    println!("drops={:?}", telemetry::drops());
+    scenario::finish(telemetry);
+}
+
+/// A process outside of the share, which is asked for a continuous profile twice.
+fn on_request() {
+    let telemetry = scenario::telemetry();
+    assert!(profile::profiler_id().is_none(), "off by default");
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        assert!(profile::run_for(Duration::from_secs(1)));
+        scenario::until("the profile begins", || profile::profiler_id().is_some());
+        ids.extend(profile::profiler_id());
+        while profile::profiler_id().is_some() {
+            burns_most();
+        }
+    }
+    println!("ids={}", ids.join(","));
+    scenario::finish(telemetry);
+    assert!(!profile::run_for(Duration::from_secs(1)), "the process ends");
+}
+
 /// Requests for profiles that cannot be recorded.
 fn unprofiled() {
     let telemetry = scenario::telemetry_with(|config| config.traces_sample_rate = 0.0);
@@ -222,6 +260,61 @@ fn profiled_segment_stays_a_transaction() {
     assert_eq!((first.as_str(), second.as_str()), ("transaction", "profile"));
     assert_eq!(transaction["contexts"]["profile"], json!({"profile_id": document["event_id"]}));
     assert_eq!(transaction["contexts"]["trace"]["data"]["sentry.trace_lifecycle"], "static");
+}
+
+/// Runs the scenario until its root arrived as an item of this kind. Returns the first such item, and the first chunk.
+fn continuous_with(arguments: &[(&str, &str)], kind: &str) -> (Value, Value) {
+    let receiver = Receiver::start(Behaviour::Normal);
+    let running = scenario::start("continuous", &receiver.dsn(), arguments);
+    scenario::until("the root arrives", || !receiver.items_of(kind).is_empty());
+    let output = scenario::end(running);
+    assert_eq!(scenario::printed(&output, "drops"), "[]");
+    let mut chunks = receiver.items_of("profile_chunk");
+    assert!(!chunks.is_empty(), "no chunk beside the {kind}");
+    let chunk = chunks.swap_remove(0);
+    assert_eq!(chunk.header["platform"], "native");
+    let mut roots = receiver.items_of(kind);
+    (roots.swap_remove(0).payload, chunk.payload)
+}
+
+#[test]
+fn continuous_profile_is_linked_from_its_transactions() {
+    let (transaction, document) = continuous_with(&[], "transaction");
+    assert_eq!((&document["version"], &document["release"]), (&json!("2"), &json!("game@1.2.3")));
+    assert!(samples_with(&document, "burns_most") > 2, "{document:#}");
+    let links = &transaction["contexts"]["profile"];
+    assert_eq!(links["profiler_id"], document["profiler_id"]);
+    assert!(links["profile_id"].is_string(), "it has a profile of its own, too: {links}");
+    let data = &transaction["contexts"]["trace"]["data"];
+    assert!(data.get("sentry.profiler_id").is_none(), "the context has it");
+    let thread_id = data["thread.id"].as_u64().unwrap().to_string();
+    assert!(document["profile"]["thread_metadata"][&thread_id]["name"].is_string(), "{thread_id}");
+    let samples = document["profile"]["samples"].as_array().unwrap();
+    assert!(samples.iter().any(|sample| sample["thread_id"] == json!(thread_id)), "{thread_id}");
+    let began = transaction["start_timestamp"].as_f64().unwrap();
+    let is_later = |sample: &Value| sample["timestamp"].as_f64().unwrap() >= began;
+    assert!(samples.iter().any(is_later), "no sample is as late as the transaction");
+}
+
+#[test]
+fn continuous_profile_is_linked_from_streamed_spans() {
+    let (spans, document) = continuous_with(&[scenario::STREAMED], "span");
+    let attributes = &spans["items"][0]["attributes"];
+    assert_eq!(attributes["sentry.profiler_id"], json!({"type": "string", "value": document["profiler_id"]}));
+    assert_eq!(attributes["thread.id"]["type"], "integer");
+    assert_eq!(attributes["thread.name"]["type"], "string");
+}
+
+#[test]
+fn each_requested_run_has_an_id_of_its_own() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    let output = scenario::run("on_request", &receiver.dsn(), &[]);
+    let ids = scenario::printed(&output, "ids");
+    let (first, second) = ids.split_once(',').unwrap();
+    assert_ne!(first, second);
+    let chunks = receiver.items_of("profile_chunk");
+    let sent: Vec<&str> = chunks.iter().map(|chunk| chunk.payload["profiler_id"].as_str().unwrap()).collect();
+    assert!(sent.contains(&first) && sent.contains(&second), "{ids}: {sent:?}");
 }
 
 #[test]

@@ -109,9 +109,14 @@ fn service_variables_match_local_runtime() {
     layout.create().expect("created");
     let secrets = Secrets::load_or_create(&layout).expect("secrets");
     // Variables that have no value in a local platform unless the user sets one. The file passes them to the same services.
-    let user_variables =
-        ["SENTRY_PROFILES_SAMPLE_RATE", "PITBOSS__SECURITY__WEBHOOK_SECRET_OLD", "PITBOSS__DEBUG__ENABLED"]
-            .map(|name| (name.to_owned(), "0".to_owned()));
+    let user_variables = [
+        "SENTRY_PROFILES_SAMPLE_RATE",
+        "SENTRY_PROFILE_SESSION_SAMPLE_RATE",
+        "SENTRY_PROFILE_LIFECYCLE",
+        "PITBOSS__SECURITY__WEBHOOK_SECRET_OLD",
+        "PITBOSS__DEBUG__ENABLED",
+    ]
+    .map(|name| (name.to_owned(), "0".to_owned()));
     let user_variables = BTreeMap::from(user_variables);
     let platform = Platform {
         layout: &layout,

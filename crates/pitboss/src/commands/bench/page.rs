@@ -121,11 +121,12 @@ mod tests {
     }
 
     /// The benchmarks that have `--report`.
-    const WITH_A_PAGE: [&str; 11] = [
+    const WITH_A_PAGE: [&str; 12] = [
         "cost",
         "chain",
         "chain saturate",
         "telemetry",
+        "profiles",
         "sentry-down",
         "flood",
         "rates",

@@ -28,7 +28,8 @@ use crate::target::Target;
 /// Variables that the script `./pitboss` of a checkout sets: its root, and the folder that cargo builds into.
 const SCRIPT_VARIABLES: [&str; 2] = [ROOT_VARIABLE, "CARGO_TARGET_DIR"];
 /// Variables of the shares of traces and of profiles that services record.
-const SHARE_VARIABLES: [&str; 2] = ["SENTRY_TRACES_SAMPLE_RATE", "SENTRY_PROFILES_SAMPLE_RATE"];
+const SHARE_VARIABLES: [&str; 3] =
+    ["SENTRY_TRACES_SAMPLE_RATE", "SENTRY_PROFILES_SAMPLE_RATE", "SENTRY_PROFILE_SESSION_SAMPLE_RATE"];
 /// Name of the command line's program.
 pub(super) const COMMAND_LINE: &str = "pitboss";
 
@@ -50,6 +51,8 @@ pub(super) struct Variant {
     pub(super) receiver: Receiver,
     /// Share of new traces that is recorded.
     pub(super) sample_rate: f64,
+    /// All services profile themselves continuously.
+    pub(super) is_profiled: bool,
 }
 
 /// A platform of one of the sides.
@@ -92,8 +95,13 @@ impl Side {
 impl Variant {
     /// Variables of the shares. Those of the terminal and of `.env` do not count.
     fn variables(&self) -> Vec<(&'static str, String)> {
-        let [traces, profiles] = SHARE_VARIABLES;
-        vec![(traces, self.sample_rate.to_string()), (profiles, "0".to_owned())]
+        let [traces, profiles, sessions] = SHARE_VARIABLES;
+        let profile_share = if self.is_profiled { "1" } else { "0" };
+        vec![
+            (traces, self.sample_rate.to_string()),
+            (profiles, "0".to_owned()),
+            (sessions, profile_share.to_owned()),
+        ]
     }
 }
 
@@ -323,8 +331,12 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         create(folder.path(), &BUILT);
         let own = Layout::new(folder.path(), None, None);
-        let variant =
-            |name: &str, receiver, sample_rate| Variant { name: name.to_owned(), receiver, sample_rate };
+        let variant = |name: &str, receiver, sample_rate| Variant {
+            name: name.to_owned(),
+            receiver,
+            sample_rate,
+            is_profiled: false,
+        };
         let port: Receiver = "4711".parse().unwrap();
         let both = [variant("without", Receiver::Nobody, 0.0), variant("with", port, 0.1)];
         let [a, b] = both_variants(&own, folder.path(), both).unwrap();
@@ -344,6 +356,7 @@ pub(super) mod tests {
             ("SENTRY_TRACES_SAMPLE_RATE", "0.1"),
         ];
         assert_eq!(differences, expected);
+        assert_eq!(a["SENTRY_PROFILE_SESSION_SAMPLE_RATE"], "0", "a share of the terminal does not count");
         assert_eq!((a["PITBOSS_RECEIVER"].as_str(), a["SENTRY_TRACES_SAMPLE_RATE"].as_str()), ("none", "0"));
     }
 }

@@ -140,7 +140,8 @@ impl SentryDownArgs {
 /// Two platforms that differ only in their receivers.
 fn variants(failure: Failure, receivers: &[StandIn; 2]) -> [Variant; 2] {
     let [a, b] = receivers.each_ref().map(StandIn::receiver);
-    let variant = |name: String, receiver| Variant { name, receiver, sample_rate: SAMPLE_RATE };
+    let variant =
+        |name: String, receiver| Variant { name, receiver, sample_rate: SAMPLE_RATE, is_profiled: false };
     [variant("its receiver works".to_owned(), a), variant(format!("its receiver {failure}"), b)]
 }
 

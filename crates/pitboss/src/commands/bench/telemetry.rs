@@ -5,7 +5,7 @@
 //! traces, the benchmark also looks in its recorder whether each settled bet became a complete one.
 
 mod report;
-mod turn;
+pub(super) mod turn;
 mod whole;
 
 use std::path::Path;
@@ -113,9 +113,14 @@ impl TelemetryArgs {
 
 /// Two platforms that differ only in their telemetry.
 fn variants(sample_rate: f64) -> [Variant; 2] {
-    let without = Variant { name: "no telemetry".to_owned(), receiver: Receiver::Nobody, sample_rate: 0.0 };
+    let without = Variant {
+        name: "no telemetry".to_owned(),
+        receiver: Receiver::Nobody,
+        sample_rate: 0.0,
+        is_profiled: false,
+    };
     let name = format!("telemetry, sample rate {sample_rate}");
-    [without, Variant { name, receiver: Receiver::Recorder, sample_rate }]
+    [without, Variant { name, receiver: Receiver::Recorder, sample_rate, is_profiled: false }]
 }
 
 #[cfg(test)]

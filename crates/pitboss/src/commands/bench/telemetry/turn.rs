@@ -13,7 +13,7 @@ use crate::commands::bench::platform::Side;
 use crate::commands::bench::turn::{Sent, Settled};
 
 /// The figures that are compared. The limit applies to the first.
-pub(super) const FIGURES: [Figure<Turn>; 6] = [
+pub(in crate::commands::bench) const FIGURES: [Figure<Turn>; 6] = [
     Figure::less("services_cpu_ms_per_bet", "services CPU ms/bet", true, |turn| turn.services_cpu_ms_per_bet),
     Figure::less("services_cpu_ms_per_bet_without_idle", "services, without idle", false, |turn| {
         turn.services_cpu_ms_per_bet_without_idle
@@ -26,30 +26,30 @@ pub(super) const FIGURES: [Figure<Turn>; 6] = [
 
 /// CPU time by those who use it, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Cpu {
+pub(in crate::commands::bench) struct Cpu {
     /// Our services but the recorder, which stands in for Sentry.
-    pub(super) services: f64,
+    pub(in crate::commands::bench) services: f64,
     /// All processes of the platform.
-    pub(super) platform: f64,
+    pub(in crate::commands::bench) platform: f64,
 }
 
 /// Result of one turn.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Turn {
+pub(in crate::commands::bench) struct Turn {
     #[serde(flatten)]
-    pub(super) bets: contender::Turn,
+    pub(in crate::commands::bench) bets: contender::Turn,
     /// CPU time of our services but the recorder, divided by the settled bets.
-    pub(super) services_cpu_ms_per_bet: f64,
+    pub(in crate::commands::bench) services_cpu_ms_per_bet: f64,
     /// The same without what they use when nothing is sent.
-    pub(super) services_cpu_ms_per_bet_without_idle: f64,
+    pub(in crate::commands::bench) services_cpu_ms_per_bet_without_idle: f64,
     /// The settled bets, whose traces are looked for after the round.
     #[serde(skip)]
-    pub(super) settled: Settled,
+    pub(in crate::commands::bench) settled: Settled,
 }
 
 impl Cpu {
     /// Adds up the CPU time of processes.
-    pub(super) fn of(processes: &BTreeMap<String, f64>) -> Self {
+    pub(in crate::commands::bench) fn of(processes: &BTreeMap<String, f64>) -> Self {
         let services = processes.iter().filter(|(process, _)| is_service(process));
         Self { services: services.map(|(_, cpu_ms)| cpu_ms).sum(), platform: processes.values().sum() }
     }
@@ -66,7 +66,7 @@ impl Turn {
     ///
     /// # Errors
     /// When a process did not run throughout.
-    pub(super) fn of(side: Side, sent: Sent, idle: Cpu) -> Result<Self> {
+    pub(in crate::commands::bench) fn of(side: Side, sent: Sent, idle: Cpu) -> Result<Self> {
         let used = Cpu::of(&sent.cpu_ms()?);
         let settled = sent.settled.clone();
         Ok(Self::with(contender::Turn::of(side, sent)?, settled, used, idle))
@@ -90,12 +90,12 @@ impl fmt::Display for Turn {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::commands::bench) mod tests {
     use super::*;
     use crate::commands::bench::contender::tests;
 
     /// A round whose turns A, B, B, A used this CPU time for a bet in our services.
-    pub(in super::super) fn round(services_cpu_ms_per_bet: [f64; 4]) -> [Turn; 4] {
+    pub(in crate::commands::bench) fn round(services_cpu_ms_per_bet: [f64; 4]) -> [Turn; 4] {
         let bets = tests::round([20.0; 4]);
         let mut used = services_cpu_ms_per_bet.into_iter();
         bets.map(|bets| {
