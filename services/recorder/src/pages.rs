@@ -1,17 +1,19 @@
-//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, logs, releases, monitors, feedback,
-//! dashboards, and the scorecard.
+//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, logs, profiles and their flame
+//! graphs, releases, monitors, feedback, dashboards, and the scorecard.
 //!
 //! They guarantee plain HTML without scripts and external resources. Text from senders is never markup, because askama
 //! escapes it and the content security policy blocks the rest.
 
 mod dashboards;
 mod feedback;
+mod flame;
 mod format;
 mod health;
 mod issue_state;
 mod logs;
 mod monitors;
 pub(crate) mod problem;
+mod profiles;
 mod scorecard;
 mod waterfall;
 
@@ -63,6 +65,9 @@ pub fn router() -> Router<Query> {
         .route("/issues/{issue_id}", get(issue))
         .route("/feedback", get(feedback::page))
         .route("/logs", get(logs::page))
+        .route("/profiles", get(profiles::page))
+        .route("/flame", get(flame::page))
+        .route("/flame.svg", get(flame::svg))
         .route("/monitors", get(monitors::page))
         .route("/releases", get(health::page))
         .route("/scorecard", get(scorecard::page))

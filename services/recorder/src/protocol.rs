@@ -16,6 +16,7 @@ pub mod event;
 pub mod exception;
 pub mod exception_groups;
 pub mod fields;
+pub mod flame;
 pub mod grouping;
 pub mod images;
 pub mod otlp;

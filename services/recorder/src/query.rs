@@ -10,6 +10,7 @@ mod envelopes;
 mod events;
 pub(crate) mod feedback;
 pub(crate) mod flags;
+pub(crate) mod flame;
 pub(crate) mod health;
 pub(crate) mod issue_states;
 pub(crate) mod issues;
@@ -19,7 +20,7 @@ pub(crate) mod monitors;
 mod names;
 mod own_items;
 pub(crate) mod params;
-mod profiles;
+pub(crate) mod profiles;
 mod read_limit;
 pub(crate) mod scan;
 pub(crate) mod scorecard;
@@ -69,6 +70,8 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/monitors", get(monitors::list))
         .route("/api/v1/profiles", get(profiles::list))
         .route("/api/v1/profiles/{seq}", get(profiles::one))
+        .route("/api/v1/flame", get(flame::json))
+        .route("/api/v1/flame/folded", get(flame::folded))
         .route("/api/v1/replays", signals::payloads(&["replay_event", "replay_recording"]))
         .route("/api/v1/client-reports", signals::payloads(&["client_report"]))
         .route("/api/v1/dashboards/queues", get(dashboards::queues_json))

@@ -21,7 +21,7 @@ const FUNCTIONS_MAX: usize = 200;
 const STACK_FRAMES_MAX: usize = 256;
 
 /// What a listing shows of a profile.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 pub struct ProfileSummary {
     /// Number of samples.
     pub samples: u64,
@@ -29,6 +29,10 @@ pub struct ProfileSummary {
     pub trace_id: Option<String>,
     /// Name of the transaction that was profiled. Chunks name none.
     pub transaction_name: Option<String>,
+    /// Continuous profile that a chunk is a part of.
+    pub profiler_id: Option<String>,
+    /// Times of the first and the last sample of a chunk, in seconds since the epoch.
+    pub period: Option<(f64, f64)>,
 }
 
 /// Share of one function.
@@ -74,11 +78,23 @@ fn summary_of(profile: &Fields<'_>) -> ProfileSummary {
         // Python sends a list, with one transaction.
         transaction = Fields::of(profile.list("transactions").first().copied());
     }
+    let samples = profile.object("profile").list("samples");
     ProfileSummary {
-        samples: profile.object("profile").list("samples").len() as u64,
+        samples: samples.len() as u64,
         trace_id: transaction.short("trace_id", LABEL_BYTES_MAX),
         transaction_name: transaction.short("name", LABEL_BYTES_MAX),
+        profiler_id: profile.short("profiler_id", LABEL_BYTES_MAX),
+        period: period(&samples),
     }
+}
+
+/// Returns the times of the first and the last sample. Those of a profile of a transaction have none of their own.
+fn period(samples: &[&RawValue]) -> Option<(f64, f64)> {
+    let times = samples.iter().filter_map(|sample| Fields::of(Some(sample)).time("timestamp").0);
+    times.fold(None, |period, at| {
+        let (from, to) = period.unwrap_or((at, at));
+        Some((at.min(from), at.max(to)))
+    })
 }
 
 /// Reads a profile and computes the shares of its functions.
@@ -139,7 +155,7 @@ fn frame(frame: &RawValue) -> (String, Option<String>) {
 }
 
 /// Returns the positions of a stack's frames, the innermost first.
-fn positions(stack: &RawValue) -> Vec<usize> {
+pub(super) fn positions(stack: &RawValue) -> Vec<usize> {
     let mut positions = Vec::new();
     fields::each_entry(stack.get(), |entry| {
         if positions.len() < STACK_FRAMES_MAX
@@ -170,7 +186,12 @@ mod tests {
         let shares = shares(&profile.to_string());
         assert_eq!(
             shares.summary,
-            ProfileSummary { samples: 8, trace_id: Some("ab".into()), transaction_name: Some("bets".into()) }
+            ProfileSummary {
+                samples: 8,
+                trace_id: Some("ab".into()),
+                transaction_name: Some("bets".into()),
+                ..ProfileSummary::default()
+            }
         );
         let rows: Vec<_> = shares
             .functions
@@ -203,6 +224,14 @@ mod tests {
             let summary = summary(&profile.to_string());
             assert_eq!((summary.transaction_name, summary.trace_id), expected, "{profile}");
         }
+    }
+
+    #[test]
+    fn chunk_has_its_profiler_and_its_period() {
+        let samples = [12.5, 10.0, 11.0].map(|timestamp| json!({"timestamp": timestamp, "stack_id": 0}));
+        let chunk = json!({"version": "2", "profiler_id": "p", "profile": {"samples": samples}});
+        let summary = summary(&chunk.to_string());
+        assert_eq!((summary.profiler_id.as_deref(), summary.period), (Some("p"), Some((10.0, 12.5))));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, value::to_raw_value};
 use super::{
     lines::{ListedEnvelope, NDJSON, Out, WriteError, each_envelope, stream, with_envelope, write_line},
     params::UrlQuery,
+    read_limit::ReadLimit,
     signals::payload_members,
     state::{ListParams, Query, page, run_query, with_lag},
 };
@@ -20,7 +21,7 @@ use crate::{
     protocol::{
         digest::Kinds,
         envelope::{Envelope, Item},
-        profile::{self, PROFILE_TYPES, ProfileShares},
+        profile::{self, PROFILE_TYPES, ProfileShares, ProfileSummary},
     },
 };
 
@@ -73,8 +74,55 @@ fn facts(item: &Item<'_>) -> Map<String, Value> {
     }
 }
 
+/// A profile or a chunk in the list of a page.
+#[derive(Debug)]
+pub(crate) struct ListedProfile {
+    pub(crate) seq: u64,
+    pub(crate) received_at: f64,
+    pub(crate) project: String,
+    pub(crate) item_type: String,
+    /// Empty when the payload is too large to be read.
+    pub(crate) summary: ProfileSummary,
+}
+
+/// Returns the newest profiles and chunks, newest first.
+pub(crate) fn recent(
+    query: &Query,
+    project: Option<u32>,
+    limit: u32,
+) -> Result<Vec<ListedProfile>, IndexError> {
+    let (kinds, upto) = (Kinds::any_of(&PROFILE_TYPES), query.index.reached().indexed);
+    let rows =
+        query.index.read(|connection| read::envelopes_down_from(connection, upto, project, kinds, limit))?;
+    let (mut reader, mut limit) = (query.journal.reader(), ReadLimit::default());
+    let mut listed = Vec::new();
+    for row in rows {
+        if limit.is_reached() {
+            break;
+        }
+        with_envelope(query, &mut reader, row, |opened| {
+            limit.count(&opened);
+            let items = opened.envelope.items.iter();
+            let profiles = items.filter(|item| PROFILE_TYPES.contains(&item.item_type().as_ref()));
+            listed.extend(profiles.map(|item| ListedProfile {
+                seq: opened.source.seq,
+                received_at: opened.source.received_at,
+                project: opened.source.name.to_owned(),
+                item_type: item.item_type().into_owned(),
+                summary: item.json().map(profile::summary).unwrap_or_default(),
+            }));
+            Ok(())
+        })?;
+    }
+    Ok(listed)
+}
+
 /// Reads a whole stored envelope. `None` when it was deleted, cannot be opened, or is larger than the recorder keeps in memory.
-fn whole_body(query: &Query, reader: &mut Reader, seq: u64) -> Result<Option<Vec<u8>>, WriteError> {
+pub(super) fn whole_body(
+    query: &Query,
+    reader: &mut Reader,
+    seq: u64,
+) -> Result<Option<Vec<u8>>, WriteError> {
     let row = query.index.read(|connection| read::envelope(connection, seq))?;
     let Some(row) = row else { return Ok(None) };
     let Some(stored) = reader.read(row.location)? else { return Ok(None) };

@@ -5,6 +5,7 @@ mod cron;
 mod damage;
 mod dashboards;
 mod feedback;
+mod flame;
 mod forward;
 mod forward_large;
 mod health;

@@ -8,10 +8,11 @@ const LIST: &str = "since, project, limit";
 const WINDOW: &str = "since, project, period_s";
 const MONITORS: &str = "since, project, period_s, at";
 const QUERIES: &str = "since, project, period_s, system, action, domain";
+const FLAME: &str = "trace, seq, project, profiler, from, to, focus";
 const SEARCH: &str = "trace, level, attribute, text, project, before, limit";
 
 /// Every address with parameters, and their names.
-const KNOWN: [(&str, &str); 33] = [
+const KNOWN: [(&str, &str); 38] = [
     ("/api/v1/envelopes", "since, project, limit, type"),
     ("/api/v1/envelopes/1/raw", "as"),
     ("/api/v1/traces", LIST),
@@ -23,6 +24,8 @@ const KNOWN: [(&str, &str); 33] = [
     ("/api/v1/feedback", LIST),
     ("/api/v1/check-ins", LIST),
     ("/api/v1/profiles", LIST),
+    ("/api/v1/flame", FLAME),
+    ("/api/v1/flame/folded", FLAME),
     ("/api/v1/replays", LIST),
     ("/api/v1/client-reports", LIST),
     ("/api/v1/flag-changes", LIST),
@@ -37,6 +40,9 @@ const KNOWN: [(&str, &str); 33] = [
     ("/", LIST),
     ("/?limit=5", LIST),
     ("/logs", SEARCH),
+    ("/profiles", LIST),
+    ("/flame", FLAME),
+    ("/flame.svg", FLAME),
     ("/monitors", MONITORS),
     ("/releases", "project, at"),
     ("/feedback", "project"),
