@@ -10,7 +10,7 @@ use runtime::control::Action;
 
 use crate::commands::{
     Context, audit, bench, bet, debug, dlq, doctor, down, drill, fault, issue, kafka, lag, load, logs, part,
-    ready, secrets, sentry, status, supervise, test, topics, trace, up, verify,
+    profile, ready, secrets, sentry, status, supervise, test, topics, trace, up, verify,
 };
 use crate::help;
 use crate::output::Output;
@@ -69,6 +69,8 @@ enum Command {
     Fault(fault::FaultArgs),
     /// Cause one error at a service on purpose, to see what becomes of it in Sentry
     Debug(debug::DebugArgs),
+    /// Profile the CPU time of a running service: its functions, and a flame graph
+    Profile(profile::ProfileArgs),
     /// Prove that faults become visible and end, with a control run and a money audit
     Verify(verify::VerifyArgs),
     /// Guide through an incident: load, fault, evidence, end, and a summary for a report
@@ -138,6 +140,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Lag(args) => block_on(args.run(context)),
         Command::Fault(args) => block_on(args.run(context)),
         Command::Debug(args) => block_on(args.run(context)),
+        Command::Profile(args) => block_on(args.run(context)),
         Command::Verify(args) => block_on(args.run(context)),
         Command::Drill(args) => block_on(args.run(context)),
         Command::Audit(args) => block_on(args.run(context)),

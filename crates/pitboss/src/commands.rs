@@ -17,6 +17,7 @@ pub mod lag;
 pub mod load;
 pub mod logs;
 pub mod part;
+pub mod profile;
 pub mod ready;
 pub mod secrets;
 pub mod sentry;

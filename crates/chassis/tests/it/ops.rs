@@ -31,3 +31,37 @@ async fn ops_listener_is_limited_to_64_connections() {
     assert!(closed.is_ok(), "the longest idle connection was not evicted for the 65th");
     drop(lifecycle);
 }
+
+/// Sends a request on a connection of its own, and returns the whole answer.
+async fn answer(ops: std::net::SocketAddr, head: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(ops).await.expect("connects");
+    let length = body.len();
+    let request =
+        format!("{head}\r\nhost: {ops}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await.expect("writes");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+#[tokio::test]
+async fn profile_needs_json_a_duration_and_telemetry() {
+    crate::init_telemetry();
+    let listeners = crate::lifecycle::listeners(1_000, &[]).await;
+    let ops = listeners.ops.local_addr().expect("an address");
+    let lifecycle = Lifecycle::start(listeners, Shutdown::new());
+    let running = answer(ops, "GET /profile HTTP/1.1", "").await;
+    assert!(running.ends_with("{\"profiler_id\":null}"), "off by default: {running}");
+    let post = "POST /profile HTTP/1.1\r\ncontent-type: application/json";
+    for (head, body, status) in [
+        ("POST /profile HTTP/1.1\r\ncontent-type: text/plain", r#"{"seconds":5}"#, 415),
+        (post, r#"{"seconds":0}"#, 400),
+        (post, r#"{"seconds":601}"#, 400),
+        (post, r#"{"seconds":5,"more":1}"#, 422),
+        (post, r#"{"seconds":5}"#, 503),
+    ] {
+        let answer = answer(ops, head, body).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{body}: {answer}");
+    }
+    drop(lifecycle);
+}

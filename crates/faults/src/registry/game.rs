@@ -9,13 +9,22 @@ pub(crate) static CPU_SPIKE: Definition = Definition {
     services: &["game"],
     title: "A spin burns CPU time",
     breaks: "As a part of the draw, game hunts for primes from 1 000 000 upwards.",
-    params: &[ParamSpec {
-        name: "duration_ms",
-        doc: "Time after which the hunt of one spin ends, in milliseconds.",
-        default: 300,
-        min: 10,
-        max: 2_000,
-    }],
+    params: &[
+        ParamSpec {
+            name: "duration_ms",
+            doc: "Time after which the hunt of one spin ends, in milliseconds.",
+            default: 300,
+            min: 10,
+            max: 2_000,
+        },
+        ParamSpec {
+            name: "profile_s",
+            doc: "Time for which game profiles itself continuously from each spin on, in seconds. 0 is not at all.",
+            default: 0,
+            min: 0,
+            max: 600,
+        },
+    ],
     default_scope: Scope::All,
     scopes: scopes::EVERY,
     safety: "The hunt ends after `duration_ms` and needs no memory. It runs once for each new bet, on a \

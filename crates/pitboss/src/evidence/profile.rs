@@ -99,6 +99,16 @@ mod tests {
     }
 
     #[test]
+    fn chunk_is_evidence_without_a_trace() {
+        let mut chunk = payload();
+        chunk["transaction"] = Value::Null;
+        chunk["version"] = "2".into();
+        let profiles = [Profile::read("game", &chunk).unwrap()];
+        let found = find(&profiles, "game", "hunt", 70.0).unwrap();
+        assert_eq!(found.trace_id, None);
+    }
+
+    #[test]
     fn profile_without_samples_is_none() {
         assert!(Profile::read("game", &json!({})).is_none());
         assert!(

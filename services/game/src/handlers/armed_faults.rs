@@ -12,13 +12,24 @@ use crate::document::BetDocument;
 use crate::domain::payout::{self, Deviation};
 use crate::primes::hunt_primes;
 
+/// What the fault `game.cpu-spike` does to a spin.
+struct CpuSpike {
+    /// Time after which the hunt ends.
+    within: Duration,
+    /// Time for which the process profiles itself continuously from now on.
+    profiled: Duration,
+}
+
 impl Game {
     /// Burns CPU time as part of the draw while the fault `game.cpu-spike` is active.
     ///
     /// It runs on a thread for blocking work, so that the listeners of the process still answer. The bet's transaction gets a CPU
-    /// profile, unless this process has another one now or had one just before.
+    /// profile, unless this process has another one now or had one just before. The fault can also ask for a continuous one.
     pub(super) async fn burn_cpu(&self, bet: &BetDocument) {
-        let Some(within) = self.cpu_spike(bet) else { return };
+        let Some(CpuSpike { within, profiled }) = self.cpu_spike(bet) else { return };
+        if !profiled.is_zero() && !telemetry::profile::run_for(profiled) {
+            tracing::debug!("nothing would get a continuous profile, so there is none");
+        }
         let hunt = move || {
             let profiler = telemetry::profile::start(&Span::current());
             let found = spans::function("hunt_primes").in_scope(|| hunt_primes(within));
@@ -29,9 +40,11 @@ impl Game {
         drop(telemetry::spawn_blocking(hunt).await);
     }
 
-    fn cpu_spike(&self, bet: &BetDocument) -> Option<Duration> {
+    fn cpu_spike(&self, bet: &BetDocument) -> Option<CpuSpike> {
         let values = self.active(FaultId::GameCpuSpike, bet)?;
-        Some(Duration::from_millis(u64::try_from(values.get("duration_ms")).unwrap_or_default()))
+        let number = |name: &str| u64::try_from(values.get(name)).unwrap_or_default();
+        let within = Duration::from_millis(number("duration_ms"));
+        Some(CpuSpike { within, profiled: Duration::from_secs(number("profile_s")) })
     }
 
     fn active(&self, id: FaultId, bet: &BetDocument) -> Option<Values> {
