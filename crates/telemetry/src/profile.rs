@@ -26,7 +26,8 @@ pub fn start(span: &Span) -> Option<Profiler> {
 /// Longest time for which [`run_for`] profiles the process.
 pub const RUN_MAX: Duration = profiler::RUN_MAX;
 
-/// Profiles the process continuously for this long from now on, at most for [`RUN_MAX`]. A longer request that was made before stays.
+/// Profiles the process continuously for this long, at most for [`RUN_MAX`]: from the first sample on, or from now on if it runs
+/// already. A longer request that was made before stays.
 ///
 /// It does not wait. Returns false if this process sends no telemetry, or ends.
 pub fn run_for(duration: Duration) -> bool {

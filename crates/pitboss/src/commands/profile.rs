@@ -128,9 +128,9 @@ impl ProfileArgs {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         };
-        let duration = Duration::from_secs(self.seconds);
+        let (sampling, duration) = (Instant::now(), Duration::from_secs(self.seconds));
         while running(target, &ops).await?.as_ref() == Some(&profiler_id)
-            && begun.elapsed() < duration + SETTLE
+            && sampling.elapsed() < duration + SETTLE
         {
             tokio::time::sleep(POLL_INTERVAL).await;
         }

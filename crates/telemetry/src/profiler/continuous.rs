@@ -68,13 +68,14 @@ struct State {
     /// A thread runs, or is about to.
     has_thread: bool,
     is_for_life: bool,
+    /// Time that is wanted from the first sample on. The sampler needs a moment before it.
+    wanted: Option<Duration>,
     until: Option<Instant>,
     /// The process ends.
     is_closed: bool,
 }
 
-static STATE: Mutex<State> =
-    Mutex::new(State { has_thread: false, is_for_life: false, until: None, is_closed: false });
+static STATE: Mutex<State> = Mutex::new(State::new());
 static CHANGED: Condvar = Condvar::new();
 /// Id of the current run.
 static ID: RwLock<Option<Arc<str>>> = RwLock::new(None);
@@ -87,12 +88,29 @@ fn state() -> MutexGuard<'static, State> {
 }
 
 impl State {
-    fn is_wanted(&self, now: Instant) -> bool {
-        !self.is_closed && (self.is_for_life || self.until.is_some_and(|until| now < until))
+    const fn new() -> Self {
+        Self { has_thread: false, is_for_life: false, wanted: None, until: None, is_closed: false }
     }
 
-    fn keep_until(&mut self, until: Instant) {
-        self.until = Some(self.until.map_or(until, |known| known.max(until)));
+    fn is_wanted(&self, now: Instant) -> bool {
+        let is_asked_for = self.wanted.is_some() || self.until.is_some_and(|until| now < until);
+        !self.is_closed && (self.is_for_life || is_asked_for)
+    }
+
+    /// Keeps the profile running for this long from `now` on, or from its first sample on if it does not run.
+    fn keep(&mut self, duration: Duration, is_running: bool, now: Instant) {
+        if is_running {
+            self.until = self.until.max(Some(now + duration));
+        } else {
+            self.wanted = self.wanted.max(Some(duration));
+        }
+    }
+
+    /// Begins the time that was wanted, because samples are taken now.
+    fn begin(&mut self, now: Instant) {
+        if let Some(duration) = self.wanted.take() {
+            self.keep(duration, true, now);
+        }
     }
 
     /// Starts the thread if it is wanted and does not run. Returns false if it does not run then.
@@ -119,20 +137,23 @@ pub(crate) fn set_up(writer: Writer, share: f64, lifecycle: Lifecycle) {
     }
 }
 
-/// Profiles the process for this long from now on, at most for [`RUN_MAX`], whether or not its session belongs to the share.
+/// Profiles the process for this long from its first sample or from now on, at most for [`RUN_MAX`], whatever its share.
+///
 /// Returns false if telemetry sends nothing, or the process ends.
 pub(crate) fn run_for(duration: Duration) -> bool {
+    keep(duration.min(RUN_MAX))
+}
+
+fn keep(duration: Duration) -> bool {
     let mut state = state();
-    state.keep_until(Instant::now() + duration.min(RUN_MAX));
+    state.keep(duration, IS_RUNNING.load(Ordering::Relaxed), Instant::now());
     state.start_thread()
 }
 
 /// Keeps the profile running because a recorded transaction begins or ends, if transactions decide.
 pub(crate) fn note_transaction() {
     if SETUP.get().is_some_and(|setup| setup.follows_transactions) {
-        let mut state = state();
-        state.keep_until(Instant::now() + TRANSACTION_KEEPS);
-        state.start_thread();
+        keep(TRANSACTION_KEEPS);
     }
 }
 
@@ -165,9 +186,7 @@ fn run(setup: &Setup) {
         let mut state = state();
         // A request may have come while the last chunk was made
         if outcome.is_err() || !state.is_wanted(Instant::now()) {
-            state.is_for_life &= outcome.is_ok();
-            state.until = None;
-            state.has_thread = false;
+            *state = State { is_closed: state.is_closed, ..State::new() };
             CHANGED.notify_all();
             return;
         }
@@ -223,6 +242,7 @@ fn sample(id: &Arc<str>, send: impl Fn(Chunk)) -> Result<(), pprof::Error> {
     let reader = Reader::begin()?;
     let mut before = reader.read()?.counts();
     set_running(Some(id));
+    state().begin(Instant::now());
     let mut builder = ChunkBuilder::new(frames::function_at);
     let (mut chunk_began, mut period_began) = (Instant::now(), SystemTime::now());
     let mut pace = Pace { cpu_at: cpu_now(), took: Duration::ZERO };
@@ -260,23 +280,32 @@ fn sample(id: &Arc<str>, send: impl Fn(Chunk)) -> Result<(), pprof::Error> {
 mod tests {
     use super::*;
 
-    fn nothing() -> State {
-        State { has_thread: false, is_for_life: false, until: None, is_closed: false }
-    }
-
     #[test]
     fn profile_runs_while_something_wants_it() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
-        let mut state = nothing();
+        let mut state = State::new();
         assert!(!state.is_wanted(now), "off by default");
-        state.keep_until(now + second * 5);
-        state.keep_until(now + second);
+        state.keep(second * 5, true, now);
+        state.keep(second, true, now);
         assert!(state.is_wanted(now + second * 4), "a shorter request does not end a longer one");
         assert!(!state.is_wanted(now + second * 5));
         state.is_for_life = true;
         assert!(state.is_wanted(now + second * 500));
         state.is_closed = true;
         assert!(!state.is_wanted(now));
+    }
+
+    #[test]
+    fn wanted_time_begins_with_the_first_sample() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut state = State::new();
+        state.keep(second, false, now);
+        let begun = now + second * 30;
+        assert!(state.is_wanted(begun), "the sampler took long to begin");
+        state.begin(begun);
+        assert!(state.is_wanted(begun) && !state.is_wanted(begun + second));
+        state.begin(begun + second);
+        assert!(!state.is_wanted(begun + second), "it begins once");
     }
 
     #[test]

@@ -55,6 +55,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "db.query.text sentry.environment sentry.op sentry.origin sentry.platform sentry.release sentry.sdk.name \
          sentry.sdk.version sentry.segment.id sentry.segment.name sentry.segment.name.source sentry.status.message",
     ),
+    (
+        "only the spans of a profiled process have it, and no row profiles one (`SENTRY_PROFILE_SESSION_SAMPLE_RATE`)",
+        "span_attributes",
+        "sentry.profiler_id thread.id thread.name",
+    ),
     ("two tasks have to write at the same moment", "span_attributes", "db.operation.batch.size"),
     (
         "only a debug fault logs it, and its rows are proven after this comparison",
