@@ -35,7 +35,12 @@ pub(super) fn sent(attributes: &[KeyValue]) -> impl Iterator<Item = (Cow<'_, str
             return None;
         }
         let is_secret = scrub::is_secret_key(name) && !matches!(attribute.value, Value::Bool(_));
-        let value = if is_secret { Sent::Filtered } else { Sent::of(&attribute.value) };
+        let value = match name {
+            _ if is_secret => Sent::Filtered,
+            // It is an address, which could look like the number of a card
+            names::THREAD_ID => Sent::Value(&attribute.value),
+            _ => Sent::of(&attribute.value),
+        };
         Some((names::wire::of_attribute(name), value))
     })
 }

@@ -318,6 +318,15 @@ fn each_requested_run_has_an_id_of_its_own() {
 }
 
 #[test]
+fn chunk_under_a_rate_limit_is_counted_and_reported() {
+    let limit = Behaviour::Answer(200, "x-sentry-rate-limits: 600:profile_chunk:organization\r\n".to_owned());
+    let receiver = Receiver::start(limit);
+    scenario::run("on_request", &receiver.dsn(), &[]);
+    assert_eq!(receiver.items_of("profile_chunk").len(), 1, "the first one brings the limit");
+    assert_eq!(receiver.reported("ratelimit_backoff", "profile_chunk"), 1);
+}
+
+#[test]
 fn unrecorded_transaction_has_no_profile() {
     let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("unprofiled", &receiver.dsn(), &[]);
