@@ -27,7 +27,8 @@ fn recorder(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<(String, Str
     (url, answering)
 }
 
-fn read(stream: &TcpStream) -> (String, String) {
+/// Reads a request: its first line, and its body.
+pub(crate) fn read(stream: &TcpStream) -> (String, String) {
     let mut reader = BufReader::new(stream);
     let mut lines: Vec<String> = Vec::new();
     loop {

@@ -14,6 +14,7 @@ mod issue_command;
 mod launcher_script;
 mod part_launch;
 mod part_lifecycle;
+mod profile_command;
 mod programs;
 mod sentry;
 mod shutdown;
