@@ -21,6 +21,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
         "unprofiled" => Some(unprofiled),
         "continuous" => Some(continuous),
         "on_request" => Some(on_request),
+        "follows_transactions" => Some(follows_transactions),
         _ => None,
     }
 }
@@ -164,6 +165,25 @@ fn on_request() {
     assert!(!profile::run_for(Duration::from_secs(1)), "the process ends");
 }
 
+/// A process whose continuous profile runs while there are transactions.
+fn follows_transactions() {
+    let telemetry = scenario::telemetry_with(|config| {
+        config.profile_session_sample_rate = 1.0;
+        config.profile_lifecycle = profile::Lifecycle::Trace;
+    });
+    burns_most();
+    println!("before={}", profile::profiler_id().is_some());
+    let root = spans::background("followed", []);
+    root.in_scope(|| {
+        burn_until_sampled();
+        (0..TURNS).for_each(|_| burns_most());
+    });
+    println!("during={}", profile::profiler_id().is_some());
+    drop(root);
+    scenario::finish(telemetry);
+    println!("after={}", profile::profiler_id().is_some());
+}
+
 /// Requests for profiles that cannot be recorded.
 fn unprofiled() {
     let telemetry = scenario::telemetry_with(|config| config.traces_sample_rate = 0.0);
@@ -303,6 +323,16 @@ fn continuous_profile_is_linked_from_streamed_spans() {
     assert_eq!(attributes["sentry.profiler_id"], json!({"type": "string", "value": document["profiler_id"]}));
     assert_eq!(attributes["thread.id"]["type"], "integer");
     assert_eq!(attributes["thread.name"]["type"], "string");
+}
+
+#[test]
+fn profile_of_the_lifecycle_trace_begins_with_a_transaction() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    let output = scenario::run("follows_transactions", &receiver.dsn(), &[]);
+    let printed = ["before", "during", "after"].map(|name| scenario::printed(&output, name));
+    assert_eq!(printed, ["false", "true", "false"]);
+    let chunks = receiver.items_of("profile_chunk");
+    assert!(samples_with(&chunks.first().unwrap().payload, "burns_most") > 2, "{chunks:#?}");
 }
 
 #[test]
