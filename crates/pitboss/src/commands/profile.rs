@@ -23,6 +23,8 @@ const BEGIN_DEADLINE: Duration = Duration::from_secs(30);
 const CHUNK_DEADLINE: Duration = Duration::from_secs(75);
 /// Time after the end in which a further chunk may arrive.
 const SETTLE: Duration = Duration::from_secs(2);
+/// The same for a profile that goes on, whose chunks have a minute.
+const SETTLE_WHILE_RUNNING: Duration = Duration::from_secs(65);
 /// Interval between two questions.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Number of functions that are shown.
@@ -76,6 +78,7 @@ struct Run {
     profiler_id: String,
     from: f64,
     to: f64,
+    goes_on: bool,
 }
 
 impl ProfileArgs {
@@ -129,23 +132,28 @@ impl ProfileArgs {
             tokio::time::sleep(POLL_INTERVAL).await;
         };
         let (sampling, duration) = (Instant::now(), Duration::from_secs(self.seconds));
-        while running(target, &ops).await?.as_ref() == Some(&profiler_id)
-            && sampling.elapsed() < duration + SETTLE
-        {
+        let goes_on = loop {
+            if running(target, &ops).await?.as_ref() != Some(&profiler_id) {
+                break false;
+            }
+            if sampling.elapsed() >= duration + SETTLE {
+                break true;
+            }
             tokio::time::sleep(POLL_INTERVAL).await;
-        }
+        };
         live.finish_and_clear();
-        Ok(Run { profiler_id, from, to: now() })
+        Ok(Run { profiler_id, from, to: now(), goes_on })
     }
 
     /// Waits for the chunks of the profile in the recorder.
     async fn chunks_of(&self, run: &Run, target: &Target) -> Result<Flame> {
         let ended = Instant::now();
+        let settle = if run.goes_on { SETTLE_WHILE_RUNNING } else { SETTLE };
         loop {
             let answer = fetch(target, "/api/v1/flame", &self.parameters(run)).await?;
             let flame: Flame = answer.json().await.context("the recorder's answer is not a flame graph")?;
             let waited = ended.elapsed();
-            if (flame.chunks > 0 && waited >= SETTLE) || waited >= CHUNK_DEADLINE {
+            if (flame.chunks > 0 && waited >= settle) || waited >= CHUNK_DEADLINE {
                 return Ok(flame);
             }
             tokio::time::sleep(POLL_INTERVAL).await;

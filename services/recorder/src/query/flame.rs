@@ -100,9 +100,9 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) flame: Flame,
-    /// Profiles of transactions that were read.
+    /// Profiles of transactions with such samples.
     pub(crate) profiles: u64,
-    /// Chunks that were read.
+    /// Chunks with such samples.
     pub(crate) chunks: u64,
     /// Profiles and chunks that are larger than the recorder keeps in memory.
     pub(crate) unread: u64,
@@ -293,10 +293,14 @@ impl Reading<'_> {
             if profiler.is_some() && Fields::parse(json).text("profiler_id").as_deref() != profiler {
                 continue;
             }
+            let before = self.found.flame.samples();
             self.found.flame.add(opened.source.name, json, select);
-            let count =
-                if item.item_type() == CHUNK { &mut self.found.chunks } else { &mut self.found.profiles };
-            *count += 1;
+            let has_samples = u64::from(self.found.flame.samples() > before);
+            if item.item_type() == CHUNK {
+                self.found.chunks += has_samples;
+            } else {
+                self.found.profiles += has_samples;
+            }
         }
         Ok(())
     }
