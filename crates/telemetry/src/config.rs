@@ -96,7 +96,8 @@ impl Config {
     }
 
     /// Reads `SENTRY_DSN`, `SENTRY_RELEASE`, `SENTRY_ENVIRONMENT`, `SENTRY_TRACES_SAMPLE_RATE`, `SENTRY_PROFILES_SAMPLE_RATE`,
-    /// `SENTRY_PROFILE_SESSION_SAMPLE_RATE`, `SENTRY_PROFILE_LIFECYCLE` (`manual` or `trace`), `RUST_LOG` and `PITBOSS_LOG_FORMAT` (`pretty` or `json`). Invalid values are listed in `problems`.
+    /// `SENTRY_PROFILE_SESSION_SAMPLE_RATE`, `SENTRY_PROFILE_LIFECYCLE` (`manual` or `trace`), `RUST_LOG` and `PITBOSS_LOG_FORMAT`
+    /// (`pretty` or `json`). Invalid values are listed in `problems`.
     pub fn from_env(service: &str) -> Self {
         Self::from_lookup(service, |name| env::var(name).ok())
     }

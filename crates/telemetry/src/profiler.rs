@@ -1,7 +1,7 @@
 //! Recording of the CPU profiles of [`crate::profile`].
 //!
-//! The profile of a transaction is one `profile` item in Sentry's sample format 1. A continuous one is a series of `profile_chunk` items
-//! (`continuous`).
+//! The profile of a transaction is one `profile` item in Sentry's sample format 1. A continuous one is a series of `profile_chunk`
+//! items (`continuous`).
 //!
 //! 1. `sampler` runs `pprof`: a signal for each hundredth of a second of the process's CPU time. All threads are sampled, so a
 //!    function's share of the samples is its share of the CPU time of the process. Both kinds of profile read the same samples.

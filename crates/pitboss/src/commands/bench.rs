@@ -68,7 +68,8 @@ const CURRENCY: &str = "EUR";
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks. `pairs`, `telemetry`, `profiles`, `sentry-down`, `history` and `faults` need no platform, and the others measure the running one.
+/// Benchmarks. `pairs`, `telemetry`, `profiles`, `sentry-down`, `history` and `faults` need no platform, and the others measure the
+/// running one.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
