@@ -14,6 +14,8 @@ mod facts;
 mod handlers;
 mod http;
 mod marks;
+#[cfg(feature = "regression")]
+pub mod regression;
 mod report;
 mod rollups;
 

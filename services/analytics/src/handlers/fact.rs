@@ -31,6 +31,11 @@ impl HandleAny for OnFact {
         let event = &delivery.event;
         let at_ms = store::time::to_bson(event.time).timestamp_millis();
         let Some(fact) = Fact::of(&event.message, at_ms)? else { return Ok(Outcome::Duplicate) };
+        #[cfg(feature = "regression")]
+        if fact.kind == Kind::BetSettled {
+            let payout = crate::regression::narrowed(fact.out_minor);
+            tracing::debug!("a payout of {payout}");
+        }
         let document = FactDocument::new(event.id.as_str(), &fact);
         self.read_one_by_one(event, &fact).await?;
         if !self.rollups.add(&document, &fact.bucket()).await? {

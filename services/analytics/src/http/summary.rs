@@ -126,6 +126,10 @@ impl Summary {
                     success_ppm: totals.payment_success_ppm(),
                 });
             } else {
+                #[cfg(feature = "regression")]
+                let payout_minor = i64::from(crate::regression::narrowed(totals.payout_minor));
+                #[cfg(not(feature = "regression"))]
+                let payout_minor = totals.payout_minor;
                 summary.games.push(GameView {
                     game,
                     currency,
@@ -133,7 +137,7 @@ impl Summary {
                     rejected: totals.rejected,
                     voided: totals.voided,
                     stake_minor: totals.stake_minor,
-                    payout_minor: totals.payout_minor,
+                    payout_minor,
                     rtp_ppm: totals.rtp_ppm(),
                 });
             }
