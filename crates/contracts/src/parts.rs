@@ -9,6 +9,9 @@ pub const BASE_PORT_DEFAULT: u16 = 8100;
 /// The highest base that leaves room for every port.
 pub const BASE_PORT_MAX: u16 = u16::MAX - 99;
 
+/// The largest number of instances of a service beside its first one.
+pub const FURTHER_INSTANCES_MAX: u16 = 3;
+
 /// A program that runs as a separate process: a Pitboss service, or a server that the services need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
@@ -177,6 +180,24 @@ impl Ports {
     /// The ops port (`/livez /readyz /metrics /version`) of a service. Other servers have none.
     pub const fn ops(self, part: Part) -> Option<u16> {
         if part.is_service() { Some(self.base + 30 + part.port_offset()) } else { None }
+    }
+
+    /// The HTTP port and the ops port of a further instance of a service, which runs beside the first one while a release is tried
+    /// out. `None` for a service that does not run more than once here, and from [`FURTHER_INSTANCES_MAX`] on.
+    pub const fn further(self, part: Part, slot: u16) -> Option<(u16, u16)> {
+        let place = match part {
+            Part::User => 0,
+            Part::Game => 1,
+            Part::Payment => 2,
+            Part::Analytics => 3,
+            Part::Notification => 4,
+            _ => return None,
+        };
+        if slot >= FURTHER_INSTANCES_MAX {
+            return None;
+        }
+        let http = self.base + 60 + slot * 5 + place;
+        Some((http, http + 20))
     }
 
     /// The port of the recorder's queries and pages. Ingest has another port, so that each can be unavailable alone.

@@ -47,6 +47,11 @@ pub enum Request {
         /// Name of the part.
         name: String,
     },
+    /// Shut a part down and take it out of the plan, unless another part needs it.
+    Remove {
+        /// Name of the part.
+        name: String,
+    },
     /// Shut down everything, including the supervisor. Answered when all parts have ended.
     ShutDown,
 }
@@ -184,6 +189,27 @@ impl Client {
         match self.send(&Request::Part { action, name: name.to_owned() }, ANSWER_DEADLINE).await? {
             Response::Done => Ok(()),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Shuts a part down and takes it out of the plan. Returns when it has ended. A part that is not there is no error.
+    pub async fn remove(&self, name: &str, deadline: Duration) -> Result<(), RuntimeError> {
+        match self.send(&Request::Remove { name: name.to_owned() }, ANSWER_DEADLINE).await {
+            Ok(Response::Done) => {}
+            Ok(other) => return Err(unexpected(&other)),
+            Err(RuntimeError::UnknownPart { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let until = tokio::time::Instant::now() + deadline;
+        loop {
+            let status = self.status().await?;
+            if status.part(name).is_none() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > until {
+                return Err(self.not_ready(&status, &[name.to_owned()], deadline));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

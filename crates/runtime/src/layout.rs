@@ -110,6 +110,12 @@ impl Layout {
         self.state.join("secrets")
     }
 
+    /// Folder of the programs of single releases, and of what was deployed ([`crate::releases`]).
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        self.state.join("releases")
+    }
+
     /// Folder of our own programs. This is where cargo builds them, unless another folder was named.
     #[must_use]
     pub fn programs(&self) -> &Path {

@@ -30,6 +30,7 @@ pub mod ports;
 pub mod probe;
 pub mod python;
 pub mod receiver;
+pub mod releases;
 pub mod secrets;
 pub mod services;
 pub mod supervisor;

@@ -4,7 +4,7 @@
 //! parts, and one list is easier to compare with the compose file than nine. A secret goes only to the services that read it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use contracts::parts::{Part, Ports, sentry_project_id};
@@ -12,6 +12,7 @@ use contracts::parts::{Part, Ports, sentry_project_id};
 use crate::infra::InfraPorts;
 use crate::part::{Kind, PartSpec, Probe, base_environment, fingerprint};
 use crate::receiver::Receiver;
+use crate::releases::{Canary, Deployments, further_names, shelf};
 use crate::secrets::{self, Secrets};
 use crate::{Layout, RuntimeError, dotenv};
 
@@ -108,6 +109,69 @@ pub fn prepare(part: Part, platform: &Platform<'_>) -> Result<PartSpec, RuntimeE
         ready: Probe::Http { address: format!("127.0.0.1:{ops_port}"), path: "/readyz".to_owned() },
         stop_deadline_ms: STOP_DEADLINE_MS,
     })
+}
+
+/// Describes all instances of a service with what was deployed of it: the first one, and those beside it while there is a canary.
+///
+/// # Errors
+/// When a program is missing.
+pub fn prepare_all(
+    part: Part,
+    platform: &Platform<'_>,
+    deployments: &Deployments,
+) -> Result<Vec<PartSpec>, RuntimeError> {
+    let deployment = deployments.of(part);
+    let program = |release: &str| shelf::program(platform.layout, release, part);
+    let mut first = prepare(part, platform)?;
+    if let Some(release) = deployment.current() {
+        run_release(&mut first, release, program(release)?);
+    }
+    let mut all = vec![first.clone()];
+    if let Some(Canary { release, instances }) = &deployment.canary {
+        for (slot, name) in (0..instances.saturating_sub(1)).zip(further_names(part)) {
+            let mut beside = further(first.clone(), (part, slot), name, platform)?;
+            if slot == 0 {
+                run_release(&mut beside, release, program(release)?);
+            }
+            all.push(beside);
+        }
+    }
+    Ok(all)
+}
+
+/// Lets a part run the program of a release, and report under its name.
+fn run_release(spec: &mut PartSpec, release: &str, program: PathBuf) {
+    spec.fingerprint = fingerprint(&program);
+    spec.program = program;
+    spec.version = release.trim_start_matches("pitboss@").to_owned();
+    spec.env.insert(RELEASE_VARIABLE.to_owned(), release.to_owned());
+}
+
+/// Makes a further instance of the first one: with its own name, ports and folder.
+fn further(
+    mut spec: PartSpec,
+    (part, slot): (Part, u16),
+    name: String,
+    platform: &Platform<'_>,
+) -> Result<PartSpec, RuntimeError> {
+    let ports = platform.ports.further(part, slot);
+    let (http, ops) = ports.ok_or_else(|| RuntimeError::Plan(format!("{name} has no ports")))?;
+    let data = platform.layout.data(&name);
+    crate::layout::private_folder(&data)?;
+    let own = [
+        ("PITBOSS__HTTP__ADDRESS", format!("127.0.0.1:{http}")),
+        ("PITBOSS__OPS__ADDRESS", format!("127.0.0.1:{ops}")),
+        ("PITBOSS__STORAGE__DIRECTORY", data.display().to_string()),
+        // The group's coordinator lists members by this name.
+        ("PITBOSS__KAFKA__CLIENT_ID", name.clone()),
+    ];
+    spec.env.extend(own.map(|(variable, value)| (variable.to_owned(), value)));
+    spec.cwd = data;
+    spec.ports = vec![http, ops];
+    spec.address = format!("http://127.0.0.1:{http}");
+    spec.ready = Probe::Http { address: format!("127.0.0.1:{ops}"), path: "/readyz".to_owned() };
+    spec.name = name;
+    Ok(spec)
 }
 
 fn listens_on(part: Part, ports: Ports, ops_port: u16) -> Vec<u16> {
@@ -297,6 +361,52 @@ mod tests {
         assert!(hash.len() >= 4 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{of_commit}");
         variables.insert(RELEASE_VARIABLE.to_owned(), "pitboss@2".to_owned());
         assert_eq!(release(&layout, "1.2.3", &variables), "pitboss@2");
+    }
+
+    #[test]
+    fn canary_runs_beside_the_release_before() {
+        with_platform(|s| {
+            let build = |release: &str| {
+                let kept = shelf::Kept {
+                    release: release.to_owned(),
+                    service: "analytics".to_owned(),
+                    source: shelf::Source::Checkout,
+                    kept_at_s: 1,
+                };
+                let program = s.layout.programs().join("analytics");
+                shelf::put(s.layout, kept, Part::Analytics, &program).unwrap();
+            };
+            let mut deployments = Deployments::default();
+            let all = |deployments: &Deployments| prepare_all(Part::Analytics, s, deployments).unwrap();
+            assert_eq!(all(&deployments), [prepare(Part::Analytics, s).unwrap()], "nothing was deployed");
+
+            build("pitboss@0.2.0");
+            assert!(deployments.deploy_canary(Part::Analytics, "pitboss@0.2.0", 3, s.release).unwrap());
+            let specs = all(&deployments);
+            let shown: Vec<(&str, &str)> =
+                specs.iter().map(|spec| (spec.name.as_str(), spec.version.as_str())).collect();
+            assert_eq!(
+                shown,
+                [("analytics", "0.1.0"), ("analytics-canary", "0.2.0"), ("analytics-2", "0.1.0")]
+            );
+            let canary = &specs[1];
+            assert_eq!(canary.env[RELEASE_VARIABLE], "pitboss@0.2.0");
+            assert_eq!(canary.env["PITBOSS__KAFKA__CLIENT_ID"], "analytics-canary");
+            assert_eq!(canary.env["SENTRY_DSN"], specs[0].env["SENTRY_DSN"], "the same project");
+            assert!(canary.program.starts_with(s.layout.releases()), "{}", canary.program.display());
+            assert_eq!(specs[2].program, specs[0].program);
+            let ports: std::collections::BTreeSet<u16> =
+                specs.iter().flat_map(|spec| spec.ports.clone()).collect();
+            assert_eq!(ports.len(), 6, "{ports:?}");
+
+            deployments.promote(Part::Analytics).unwrap();
+            let promoted = all(&deployments);
+            assert_eq!((promoted.len(), promoted[0].version.as_str()), (1, "0.2.0"));
+            assert_eq!(promoted[0].ports, specs[0].ports, "others find it where it was");
+            std::fs::remove_dir_all(s.layout.releases()).unwrap();
+            let missing = prepare_all(Part::Analytics, s, &deployments).unwrap_err().to_string();
+            assert!(missing.contains("there is no release pitboss@0.2.0"), "{missing}");
+        });
     }
 
     #[test]

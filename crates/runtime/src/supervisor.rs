@@ -214,6 +214,10 @@ impl Supervisor {
                 tracing::info!(part = name, "received the request {action:?}");
                 self.act(now_ms, action, &name).map(|()| Response::Done)
             }
+            Request::Remove { name } => {
+                tracing::info!(part = name, "received the request to remove the part");
+                self.state.remove(now_ms, &name).map(|()| Response::Done)
+            }
             Request::ShutDown => {
                 tracing::info!("received the request to shut down");
                 self.shut_down();

@@ -232,6 +232,19 @@ impl SupervisorState {
         Ok(())
     }
 
+    /// Shuts down a part in order and forgets it once it has ended.
+    pub(crate) fn remove(&mut self, now_ms: u64, name: &str) -> Result<(), RuntimeError> {
+        let index = self.known(name)?;
+        let needs = |entry: &&Entry| entry.newest_spec().needs.iter().any(|need| need == name);
+        if let Some(entry) = self.parts.iter().find(needs) {
+            return refused(format!("{} needs {name}", entry.spec.name));
+        }
+        self.parts[index].removed_from_plan = true;
+        self.shut_down_part(now_ms, index, false);
+        self.remove_ended();
+        Ok(())
+    }
+
     /// Shuts down a part in order and starts it again.
     pub(crate) fn restart(&mut self, now_ms: u64, name: &str) -> Result<(), RuntimeError> {
         let index = self.known(name)?;

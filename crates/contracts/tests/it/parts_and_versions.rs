@@ -10,6 +10,10 @@ fn all_ports(ports: Ports) -> Vec<(String, u16)> {
     let mut all: Vec<(String, u16)> =
         Part::ALL.iter().map(|part| (part.to_string(), ports.http(*part))).collect();
     all.extend(Part::ALL.iter().filter_map(|part| Some((format!("{part} ops"), ports.ops(*part)?))));
+    for (part, slot) in Part::ALL.iter().flat_map(|part| (0..9).map(move |slot| (part, slot))) {
+        let further = ports.further(*part, slot).map(<[u16; 2]>::from).into_iter().flatten();
+        all.extend(further.enumerate().map(|(which, port)| (format!("{part} {slot} {which}"), port)));
+    }
     all.push(("recorder query".into(), ports.recorder_query()));
     all.push(("smtp".into(), ports.smtp()));
     all.push(("controller".into(), ports.kafka_controller()));
@@ -29,7 +33,7 @@ fn ports_do_not_collide() {
                 panic!("{owner} and {other} share port {port}");
             }
         }
-        assert_eq!(owners.len(), 13 + 10 + 6);
+        assert_eq!(owners.len(), 13 + 10 + 5 * 3 * 2 + 6);
     }
     assert!(Ports::new(80).is_err());
     assert!(Ports::new(BASE_PORT_MAX + 1).is_err());
@@ -51,6 +55,8 @@ fn default_ports_match_the_contract() {
     assert_eq!(ports.ops(Part::Partners), Some(8138));
     assert_eq!(ports.ops(Part::Wire), Some(8141));
     assert_eq!(ports.ops(Part::Kafka), None);
+    assert_eq!(ports.further(Part::Analytics, 0), Some((8163, 8183)));
+    assert_eq!((ports.further(Part::Analytics, 3), ports.further(Part::Gateway, 0)), (None, None));
 }
 
 #[test]

@@ -31,6 +31,19 @@ async fn stopped_part_starts_on_command_only() {
 }
 
 #[tokio::test]
+async fn removed_part_ends_and_others_stay() {
+    let (stage, pid) = Stage::with_game().await;
+    stage.client.apply(vec![sleeper("game-canary")], true).await.unwrap();
+    let canary = stage.until_state("game-canary", PartState::Ready).await.pid.unwrap();
+    stage.client.remove("game-canary", SOON).await.unwrap();
+    assert!(!lives(canary));
+    let status = stage.client.status().await.unwrap();
+    assert!(status.part("game-canary").is_none(), "{status:?}");
+    assert_eq!(status.part("game").and_then(|part| part.pid), Some(pid));
+    stage.client.remove("game-canary", SOON).await.unwrap();
+}
+
+#[tokio::test]
 async fn frozen_part_does_nothing_until_thawed() {
     let (stage, pid) = Stage::with_game().await;
     stage.client.act(Action::Freeze, "game").await.unwrap();

@@ -69,6 +69,29 @@ impl Simulation {
 }
 
 #[test]
+fn removed_part_ends_and_is_forgotten() {
+    let mut s = Simulation::new(&[spec("game", &[]), spec("canary", &["game"])]);
+    s.become_ready("game");
+    s.become_ready("canary");
+    let refused = s.state.remove(s.now_ms, "game").unwrap_err().to_string();
+    assert_eq!(refused, "canary needs game");
+    assert_eq!(s.part_state("game"), PartState::Ready, "a refusal changes nothing");
+    let pid = s.pid("canary").unwrap();
+    s.state.remove(s.now_ms, "canary").unwrap();
+    s.settle();
+    assert_eq!(s.signals, [(pid, ProcessSignal::Term)]);
+    assert_eq!(s.part_state("canary"), PartState::Stopping);
+    s.die("canary");
+    assert!(s.state.spec("canary").is_none(), "it is not started again");
+    assert!(s.state.remove(s.now_ms, "canary").is_err(), "it is unknown");
+    s.state.stop(s.now_ms, "game").unwrap();
+    s.settle();
+    s.die("game");
+    s.state.remove(s.now_ms, "game").unwrap();
+    assert!(s.state.spec("game").is_none(), "a part that does not run is forgotten at once");
+}
+
+#[test]
 fn part_starts_when_its_needs_are_ready() {
     let mut simulation =
         Simulation::new(&[spec("kafka", &[]), spec("mongo", &[]), spec("game", &["kafka", "mongo"])]);
