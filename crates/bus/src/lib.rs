@@ -38,6 +38,7 @@ mod topic_reader;
 pub mod admin;
 pub mod disturb;
 pub mod lag;
+pub mod members;
 
 pub use config::Config;
 pub use consumer::Consumer;

@@ -100,6 +100,29 @@ async fn lag_is_read_whether_or_not_the_group_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_members_share_the_partitions() {
+    let config = broker_for(Group::Game).await;
+    let members = async || {
+        let read = bus::members::read(&config, Group::Game, std::time::Duration::ZERO);
+        read.await.expect("members")
+    };
+    assert_eq!(members().await, [], "nobody has joined");
+    let canary = bus::Config { client_id: "game-canary".to_owned(), ..config.clone() };
+    let first = Running::start(&config, Group::Game, bets(TestHandler::all())).ready().await;
+    let second = Running::start(&canary, Group::Game, bets(TestHandler::all())).ready().await;
+    let topics: Vec<&str> = Group::Game.reads().iter().map(|topic| topic.name()).collect();
+    testkit::eventually("two members with half of the partitions each", DEADLINE, || async {
+        let members = members().await;
+        let counts: Vec<usize> = members.iter().map(|member| member.count(&topics)).collect();
+        let has_canary = members.iter().any(|member| member.client_id == "game-canary");
+        (has_canary && counts == [6, 6]).then_some(())
+    })
+    .await;
+    first.stop().await.expect("stops in order");
+    second.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_topic_is_left_out() {
     let config = broker_for(Group::Game).await;
     let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
