@@ -21,6 +21,8 @@ pub(crate) struct IssueState {
     pub(crate) details: StatusDetails,
     /// Time of the last change of the status.
     pub(crate) status_since: f64,
+    /// Release of its first event, if that named one.
+    pub(crate) first_release: Option<String>,
 }
 
 /// In which release an issue is resolved, or until when it is archived.
@@ -56,7 +58,13 @@ impl IssueState {
         details.in_commit.clone_from(&state.commit);
         details.ignore_count = state.snooze.and_then(|snooze| snooze.events_left);
         details.ignore_until = state.snooze.and_then(|snooze| snooze.until);
-        Self { status: state.status, substatus: state.substatus, details, status_since: state.since }
+        Self {
+            status: state.status,
+            substatus: state.substatus,
+            details,
+            status_since: state.since,
+            first_release: state.first_release.clone(),
+        }
     }
 }
 

@@ -38,7 +38,7 @@ async fn issue(recorder: &Recorder) -> Value {
     assert_eq!(issues.len(), 1);
     let path = format!("/api/v1/issues/{}", issues[0]["id"].as_str().expect("an id"));
     let detail: Value = recorder.get(&path).await.json().await.expect("JSON");
-    for member in ["status", "substatus", "statusDetails", "status_since"] {
+    for member in ["status", "substatus", "statusDetails", "status_since", "first_release"] {
         assert_eq!(issues[0][member], detail[member], "the list says the same");
     }
     detail
@@ -78,6 +78,7 @@ async fn only_the_release_of_the_repair_regresses_its_issue() {
     recorder.store(GAME, naming("g@1.1.0")).await;
     let found = issue(&recorder).await;
     assert_eq!((state(&found), kinds(&found)), (("unresolved", "new"), vec!["first_seen"]));
+    assert_eq!(found["first_release"], "g@1.0.0");
 
     let details = json!({"inRelease": "latest"});
     let body = json!({"status": "resolved", "statusDetails": details, "by": "anna"});
