@@ -4,7 +4,7 @@
 //! for `./pitboss`, for the programs, and for the tests.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -17,6 +17,9 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(5_400);
 
 /// Program that only `bench chain` starts. That command builds it, so that nobody else waits for it.
 pub const BARE_CHAIN: &str = "barechain";
+
+/// Program of analytics with the regression of a release (`docs/RELEASES.md`), and the feature that it needs.
+const REGRESSION: (&str, &str) = ("analytics-regression", "analytics/regression");
 
 /// Path of a file with settings of cargo for every build, as the gate has for faster ones.
 const CONFIG_VARIABLE: &str = "PITBOSS_CARGO_CONFIG";
@@ -47,6 +50,14 @@ pub async fn build_programs(layout: &Layout, on_progress: &fetch::OnLine<'_>) ->
 /// Builds [`BARE_CHAIN`].
 pub async fn build_bare_chain(layout: &Layout, on_progress: &fetch::OnLine<'_>) -> Result<()> {
     build(layout, "building the bare chain", &["--bin", BARE_CHAIN], on_progress).await
+}
+
+/// Builds the program of analytics with the regression, and returns its file. The usual program is not built again.
+pub async fn build_regression(layout: &Layout, on_progress: &fetch::OnLine<'_>) -> Result<PathBuf> {
+    let (program, feature) = REGRESSION;
+    let options = ["--bin", program, "--features", feature];
+    build(layout, "building analytics with the regression", &options, on_progress).await?;
+    Ok(layout.root().join("target").join("debug").join(program))
 }
 
 async fn build(

@@ -10,7 +10,7 @@ use runtime::control::Action;
 
 use crate::commands::{
     Context, audit, bench, bet, debug, dlq, doctor, down, drill, fault, issue, kafka, lag, load, logs, part,
-    profile, ready, secrets, sentry, status, supervise, test, topics, trace, up, verify,
+    profile, ready, release, secrets, sentry, status, supervise, test, topics, trace, up, verify,
 };
 use crate::help;
 use crate::output::Output;
@@ -81,6 +81,8 @@ enum Command {
     Dlq(dlq::DlqArgs),
     /// List and show the recorder's issues, and resolve, reopen and archive them
     Issue(issue::IssueArgs),
+    /// Build releases of a service, deploy, promote and roll them back, and show what Sentry would show of them
+    Release(release::ReleaseArgs),
     /// Run a benchmark: of a bet on the running platform or on separate ones, or of faults that are not armed
     Bench(bench::BenchArgs),
     /// Manage the topics in Kafka
@@ -146,6 +148,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Audit(args) => block_on(args.run(context)),
         Command::Dlq(args) => block_on(args.run(context)),
         Command::Issue(args) => block_on(args.run(context)),
+        Command::Release(args) => block_on(args.run(context)),
         Command::Bench(args) => block_on(args.run(context)),
         Command::Topics(args) => block_on(args.run(context)),
         Command::Secrets(args) => args.run(context),

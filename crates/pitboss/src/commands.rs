@@ -19,6 +19,7 @@ pub mod logs;
 pub mod part;
 pub mod profile;
 pub mod ready;
+pub mod release;
 pub mod secrets;
 pub mod sentry;
 pub mod status;

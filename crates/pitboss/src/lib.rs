@@ -24,6 +24,7 @@ pub mod lag;
 pub mod load_generator;
 pub mod output;
 pub mod player;
+pub mod release;
 pub mod second_witness;
 pub mod sentry;
 pub mod steps;

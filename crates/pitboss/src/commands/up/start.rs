@@ -8,6 +8,7 @@ use contracts::{Part, topics::catalogue};
 use runtime::control::{Applied, Client};
 use runtime::infra::{self, InfraPorts};
 use runtime::part::{PartState, Status};
+use runtime::releases::Deployments;
 use runtime::secrets::Secrets;
 use runtime::services::{self, Platform};
 use runtime::{PartSpec, launch, pids};
@@ -71,9 +72,10 @@ pub(super) async fn start(
     let (receiver, spotlight) = (checkout.receiver, *spotlight);
     let (secrets, user_variables) = (&secrets, &checkout.service_variables());
     let platform = Platform { layout, ports, secrets, release, user_variables, receiver, spotlight };
+    let deployments = Deployments::load(layout)?;
     let mut service_specs = Vec::new();
     for part in parts.iter().filter(|p| p.is_service()) {
-        service_specs.push(services::prepare(*part, &platform)?);
+        service_specs.extend(services::prepare_all(*part, &platform, &deployments)?);
     }
     let service_names = self::names(&service_specs);
     specs.extend(service_specs);

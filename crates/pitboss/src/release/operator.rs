@@ -1,0 +1,144 @@
+//! Deploys, promotes and rolls back releases on the platform of this checkout.
+//!
+//! What is deployed is stored before the parts change, so that an interrupted command is completed by its repetition, or by the next
+//! `up`. A release whose instances do not become ready is taken back at once.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use contracts::Part;
+use runtime::control::Client;
+use runtime::pids::Lock;
+use runtime::releases::{Deployments, RolledBack, further_names};
+use runtime::secrets::Secrets;
+use runtime::services::{self, Platform};
+use runtime::{PartSpec, RuntimeError};
+
+use crate::checkout::{Checkout, Running};
+use crate::commands::up::READY_DEADLINE;
+
+/// Time for an instance to finish its records and end. It is killed before, at its own limit.
+const REMOVE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The running platform of a checkout.
+#[derive(Debug)]
+pub struct Operator<'a> {
+    checkout: &'a Checkout,
+    running: Running,
+    client: Client,
+}
+
+impl<'a> Operator<'a> {
+    /// Finds the platform, which `./pitboss up` has started.
+    ///
+    /// # Errors
+    /// When it does not run (exit code 69).
+    pub async fn of(checkout: &'a Checkout) -> Result<Self> {
+        let client = Client::new(&checkout.layout);
+        client.status().await?;
+        let running = checkout.running().ok_or(RuntimeError::NotRunning)?;
+        Ok(Self { checkout, running, client })
+    }
+
+    /// The platform's own release.
+    #[must_use]
+    pub fn own_release(&self) -> &str {
+        &self.running.release
+    }
+
+    /// What is deployed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn deployments(&self) -> Result<Deployments> {
+        Ok(Deployments::load(&self.checkout.layout)?)
+    }
+
+    /// Lets a release run in one of so many instances, or in all of them (`None`). Returns false if it does already.
+    ///
+    /// # Errors
+    /// When the release is unknown or does not become ready, or when something else is deployed.
+    pub async fn deploy(&self, part: Part, release: &str, instances: Option<u16>) -> Result<bool> {
+        let _lock = Lock::of_command(&self.checkout.layout)?;
+        let before = self.deployments()?;
+        let mut after = before.clone();
+        let changed = match instances {
+            Some(instances) => after.deploy_canary(part, release, instances, self.own_release())?,
+            None => after.deploy(part, release, self.own_release())?,
+        };
+        self.change(part, &before, &after).await?;
+        Ok(changed)
+    }
+
+    /// Lets the release of the canary run in all instances, and returns it.
+    ///
+    /// # Errors
+    /// When there is no canary, or the release does not become ready.
+    pub async fn promote(&self, part: Part) -> Result<String> {
+        let _lock = Lock::of_command(&self.checkout.layout)?;
+        let before = self.deployments()?;
+        let mut after = before.clone();
+        let release = after.promote(part)?;
+        self.change(part, &before, &after).await?;
+        Ok(release)
+    }
+
+    /// Takes the canary back, or else the release that runs in all instances.
+    ///
+    /// # Errors
+    /// When nothing is deployed, or the release before does not become ready.
+    pub async fn roll_back(&self, part: Part) -> Result<RolledBack> {
+        let _lock = Lock::of_command(&self.checkout.layout)?;
+        let before = self.deployments()?;
+        let mut after = before.clone();
+        let rolled_back = after.roll_back(part)?;
+        self.change(part, &before, &after).await?;
+        Ok(rolled_back)
+    }
+
+    async fn change(&self, part: Part, before: &Deployments, after: &Deployments) -> Result<()> {
+        // A missing program is an error before anything changes.
+        let specs = self.specs(part, after)?;
+        after.save(&self.checkout.layout)?;
+        let Err(error) = self.reach(part, specs).await else { return Ok(()) };
+        before.save(&self.checkout.layout)?;
+        let old = self.specs(part, before)?;
+        self.reach(part, old).await.context("neither the release nor the one before became ready")?;
+        Err(anyhow::Error::new(error).context("the release was taken back"))
+    }
+
+    fn specs(&self, part: Part, deployments: &Deployments) -> Result<Vec<PartSpec>> {
+        let Checkout { layout, receiver, .. } = self.checkout;
+        let secrets = Secrets::load(layout).context("the platform's secrets are missing")?;
+        let platform = Platform {
+            layout,
+            ports: self.checkout.ports()?,
+            secrets: &secrets,
+            release: &self.running.release,
+            user_variables: &self.checkout.service_variables(),
+            receiver: *receiver,
+        };
+        Ok(services::prepare_all(part, &platform, deployments)?)
+    }
+
+    /// Starts what is missing, and then removes what is too much.
+    async fn reach(&self, part: Part, specs: Vec<PartSpec>) -> Result<(), RuntimeError> {
+        let planned: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let status = self.client.status().await?;
+        // The first instance restarts only for another release. Another setting of this terminal is no reason.
+        let must_start = |spec: &PartSpec| {
+            let runs = status.part(&spec.name).is_some_and(|part| part.version == spec.version);
+            spec.name != part.as_str() || !runs
+        };
+        let specs: Vec<PartSpec> = specs.into_iter().filter(must_start).collect();
+        if !specs.is_empty() {
+            let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+            self.client.apply(specs, true).await?;
+            self.client.wait_ready(&names, READY_DEADLINE, |_| {}).await?;
+        }
+        for name in further_names(part).into_iter().filter(|name| !planned.contains(name)) {
+            self.client.remove(&name, REMOVE_DEADLINE).await?;
+        }
+        Ok(())
+    }
+}
