@@ -9,6 +9,8 @@ mod console;
 pub(crate) mod engine;
 mod person;
 pub(crate) mod platform;
+pub(crate) mod release;
+pub(crate) mod release_order;
 pub mod scenarios;
 mod stage;
 pub mod summary;

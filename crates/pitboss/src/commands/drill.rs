@@ -1,7 +1,10 @@
 //! `pitboss drill`: a guided run for a person, from a load through a fault to its end and a summary for a report.
 
+mod releases;
+
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, stderr, stdin};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -13,7 +16,7 @@ use crate::checkout::Checkout;
 use crate::commands::Context;
 use crate::drill::platform::Platform;
 use crate::drill::summary::Summary;
-use crate::drill::{Console, Scenario, engine, scenarios};
+use crate::drill::{Console, Scenario, engine, release, release_order, scenarios};
 use crate::flag_file::FlagFile;
 use crate::interrupts::Interrupts;
 use crate::output::Output;
@@ -36,6 +39,9 @@ pub struct DrillArgs {
     /// Do not wait for Enter between the steps
     #[arg(long)]
     yes: bool,
+    /// Program of analytics with the regression, for `release`, in place of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
 }
 
 /// A scenario on the command line.
@@ -59,6 +65,10 @@ enum Choice {
     QueuesDashboard,
     /// A fault without its name, found from the dashboards
     Blind,
+    /// A release with a defect: canary, rollback, resolved, regressed
+    Release,
+    /// Releases whose order surprises, with the verdicts of Sentry
+    ReleaseOrder,
 }
 
 impl Choice {
@@ -73,6 +83,8 @@ impl Choice {
             Self::NotificationDrills => "notification-drills",
             Self::QueuesDashboard => "queues-dashboard",
             Self::Blind => "blind",
+            Self::Release => release::NAME,
+            Self::ReleaseOrder => release_order::NAME,
         }
     }
 }
@@ -85,12 +97,20 @@ impl DrillArgs {
     /// When no platform runs, it does not answer, or the drill was interrupted.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let output = &context.output;
-        if self.scenario == Choice::List {
-            list(output);
-            return Ok(ExitCode::SUCCESS);
-        }
         if self.answer.is_some() && self.scenario != Choice::Blind {
             bail!("--answer names the fault of ./pitboss drill blind, and no other drill hides one");
+        }
+        if self.program.is_some() && self.scenario != Choice::Release {
+            bail!("--program is the program of ./pitboss drill release, and no other drill deploys one");
+        }
+        match self.scenario {
+            Choice::List => {
+                list(output);
+                return Ok(ExitCode::SUCCESS);
+            }
+            Choice::Release => return self.release(context).await,
+            Choice::ReleaseOrder => return self.release_order(context).await,
+            _ => {}
         }
         let checkout = context.checkout()?;
         let target = context.target(&TargetArgs::default()).await?;
@@ -104,8 +124,7 @@ impl DrillArgs {
         for fault in &left_out {
             print_line(&format!("left out {fault}: the supervisor of ./pitboss up applies it"));
         }
-        let is_asked = stdin().is_terminal() && stderr().is_terminal() && !self.yes;
-        let mut person = Console::new(is_asked, self.answer, output.columns);
+        let mut person = self.console(output);
         let settings = settings(&checkout);
         let mut platform = Platform::new(context, (&target, &gateway), &flags, &settings, seed);
         let mut summary = Summary::new(scenario.name, scenario.title, seed, &left_out);
@@ -120,6 +139,12 @@ impl DrillArgs {
         print(&summary, output)?;
         ended?;
         Ok(if summary.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// The person, who is asked only at a terminal.
+    fn console(&self, output: &Output) -> Console {
+        let is_asked = stdin().is_terminal() && stderr().is_terminal() && !self.yes;
+        Console::new(is_asked, self.answer, output.columns)
     }
 
     fn scenario(&self, target: &Target, seed: u64) -> Result<(Scenario, Vec<FaultId>)> {
@@ -151,14 +176,16 @@ fn print(summary: &Summary, output: &Output) -> Result<()> {
 }
 
 fn list(output: &Output) {
-    let all = scenarios::all(0);
+    let of_faults = scenarios::all(0).into_iter().map(|Scenario { name, title, .. }| (name, title));
+    let of_releases = [(release::NAME, release::TITLE), (release_order::NAME, release_order::TITLE)];
+    let all: Vec<(&str, &str)> = of_faults.chain(of_releases).collect();
     if output.json {
-        let named = |scenario: &Scenario| json!({ "name": scenario.name, "title": scenario.title });
+        let named = |(name, title): &(&str, &str)| json!({ "name": name, "title": title });
         let scenarios: Vec<Value> = all.iter().map(named).collect();
         output.line(&json!({ "scenarios": scenarios }).to_string());
         return;
     }
-    for Scenario { name, title, .. } in all {
+    for (name, title) in all {
         output.line(&format!("{name:<20} {title}"));
     }
 }
@@ -178,7 +205,8 @@ mod tests {
     #[test]
     fn every_scenario_has_its_name() {
         let named: Vec<&str> = scenarios::all(1).iter().map(|scenario| scenario.name).collect();
-        let choices = Choice::value_variants().iter().filter(|choice| **choice != Choice::List);
+        let others = [Choice::List, Choice::Release, Choice::ReleaseOrder];
+        let choices = Choice::value_variants().iter().filter(|choice| !others.contains(choice));
         assert_eq!(choices.map(|choice| choice.name()).collect::<Vec<_>>(), named);
         for choice in Choice::value_variants() {
             let cli = Cli::try_parse_from(["drill", choice.name()]).unwrap();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use contracts::Group;
 use faults::{Armed, Values};
 use time::OffsetDateTime;
 
@@ -91,6 +92,11 @@ impl<'a> Platform<'a> {
             caused: Caused::default(),
             clerk: None,
         }
+    }
+
+    /// Counts the dead letters of this group whose handler panicked among those that the drill caused.
+    pub(crate) fn expect_panics(&mut self, group: Group) {
+        self.caused.add_panics(group);
     }
 
     /// Sends what is pending of the traces of actions on dead letters.

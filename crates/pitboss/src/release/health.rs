@@ -38,6 +38,9 @@ pub struct Issue {
     pub id: String,
     /// Its title.
     pub title: String,
+    /// Text of its error, if it has one.
+    #[serde(default)]
+    pub value: Option<String>,
     /// `unresolved`, `resolved` or `ignored`.
     pub status: String,
     /// `new`, `regressed`, …

@@ -30,6 +30,8 @@ const LETTERS_MAX: usize = 200;
 const REPLAYED_MAX: Duration = Duration::from_secs(20);
 /// Interval at which they are looked for.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Class of a letter whose handler panicked, as `bus` names it.
+const PANIC: &str = "panic";
 /// Author in the record of an action.
 const BY: &str = "drill";
 
@@ -38,6 +40,8 @@ const BY: &str = "drill";
 pub(super) struct Caused {
     /// Faults that the drill has armed.
     faults: BTreeSet<FaultId>,
+    /// Groups in which the drill let a handler panic.
+    panics: BTreeSet<Group>,
     /// Records on which it acted, each with the group that had parked it. A replayed record may come back for another reason.
     records: BTreeSet<(Group, FirstPlace)>,
 }
@@ -48,8 +52,16 @@ impl Caused {
         self.faults.insert(fault);
     }
 
+    /// Adds the letters of a group whose handler panicked.
+    pub(super) fn add_panics(&mut self, group: Group) {
+        self.panics.insert(group);
+    }
+
     fn has(&self, letter: &Letter) -> bool {
-        self.records.contains(&record_of(letter)) || self.faults.iter().any(|fault| is_of(*fault, letter))
+        let panicked = letter.verdict.class == PANIC && self.panics.contains(&letter.id.group);
+        panicked
+            || self.records.contains(&record_of(letter))
+            || self.faults.iter().any(|fault| is_of(*fault, letter))
     }
 }
 
@@ -245,6 +257,17 @@ mod tests {
         assert!(others.iter().all(|other| !caused.has(other)));
         caused.records.insert(record_of(&others[0]));
         assert!(caused.has(&others[0]), "a record that the drill replayed came back for another reason");
+    }
+
+    #[test]
+    fn panics_are_those_of_the_release() {
+        let panicked = letter(1, &[("dlq-error-class", PANIC)]);
+        let mut caused = Caused::default();
+        caused.add_panics(Group::Analytics);
+        assert!(!caused.has(&panicked), "the letter of another group");
+        caused.add_panics(Group::Notification);
+        assert!(caused.has(&panicked));
+        assert!(!caused.has(&letter(2, &[("dlq-error-class", "poison")])));
     }
 
     #[test]

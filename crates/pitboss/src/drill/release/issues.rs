@@ -1,0 +1,118 @@
+//! The issues of the defect: found by their text, resolved, and read again with the reason of each change.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::{Drill, SERVICE, Step};
+use crate::drill::person::Person;
+use crate::drill::stage::Stage as _;
+use crate::release::health::{Facts, Issue};
+use crate::target::silent_recorder;
+
+/// Text of the panic that only the regression has.
+const DEFECT: &str = "a payout has eight bits";
+
+/// Issues of the defect in a release.
+pub(super) fn of_release<'f>(facts: &'f Facts, release: &'f str) -> impl Iterator<Item = &'f Issue> {
+    let is_of = move |issue: &&Issue| {
+        let is_defect = issue.value.as_deref().unwrap_or(&issue.title).contains(DEFECT);
+        is_defect && issue.releases.iter().any(|known| known == release)
+    };
+    facts.issues.iter().filter(is_of)
+}
+
+/// Returns true if an issue is the news of a release: it began with it, or was resolved and has come back.
+pub(super) fn is_news(issue: &Issue, release: &str) -> bool {
+    let is_new = issue.first_release.as_deref() == Some(release);
+    issue.status == "unresolved" && (is_new || issue.substatus.as_deref() == Some("regressed"))
+}
+
+impl<P: Person> Drill<'_, '_, P> {
+    /// Resolves the issues in the next release, which leaves them resolved for the present one.
+    pub(super) async fn resolve(&mut self, ids: &[String], release: &str) -> Result<()> {
+        self.person.begin("resolve");
+        let body = json!({ "status": "resolved", "statusDetails": { "inNextRelease": true }, "by": "drill" });
+        let mut seen = Vec::new();
+        let mut holds = !ids.is_empty();
+        for id in ids {
+            let issue = self.request(id, Some(&body)).await?;
+            let mut outlook = issue["outlook"].as_array().into_iter().flatten();
+            let verdict = outlook.find(|verdict| verdict["release"] == release);
+            let covers = verdict.is_some_and(|verdict| verdict["regresses"] == false);
+            holds = holds && issue["status"] == "resolved" && covers;
+            let why = verdict.and_then(|verdict| verdict["why"].as_str()).unwrap_or("no verdict");
+            let status = issue["status"].as_str().unwrap_or("no status");
+            let verb = if covers { "leaves it so" } else { "opens it again" };
+            seen.push(format!("{status}, and an event of {release} {verb}: {why}"));
+        }
+        let seen = if seen.is_empty() { "there is no issue".to_owned() } else { seen.join("; ") };
+        self.person.end(&seen);
+        let pages = ids.iter().map(|id| self.platform.page_address(&format!("issues/{id}"))).collect();
+        self.note(Step {
+            name: "resolve in the next release".to_owned(),
+            expected: format!("resolved, and {release} again would leave it so"),
+            holds,
+            seen,
+            pages,
+        })
+        .await
+    }
+
+    /// Reads an issue with its activity, or changes it.
+    pub(super) async fn request(&self, id: &str, change: Option<&Value>) -> Result<Value> {
+        let url = format!("{}/api/v1/issues/{id}", self.target.recorder_url);
+        let request = match change {
+            None => self.target.http().get(url),
+            Some(body) => {
+                let token = self.target.operator_token.as_ref();
+                let token = token.context("this checkout does not have the operator's token")?;
+                self.target.http().put(url).header("x-operator-token", token).json(body)
+            }
+        };
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| silent_recorder(&self.target.recorder_url, error))?;
+        if !answer.status().is_success() {
+            bail!("the recorder answered {} to a request about an issue of {SERVICE}", answer.status());
+        }
+        answer.json().await.context("the recorder's answer is not an issue")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issue(value: &str, first_release: &str, status: &str, substatus: &str) -> Issue {
+        Issue {
+            id: value.to_owned(),
+            value: Some(value.to_owned()),
+            status: status.to_owned(),
+            substatus: Some(substatus.to_owned()),
+            first_release: Some(first_release.to_owned()),
+            releases: vec!["b".to_owned()],
+            ..Issue::default()
+        }
+    }
+
+    #[test]
+    fn only_issues_of_the_defect_are_meant() {
+        let panic = format!("{DEFECT}: TryFromIntError(())");
+        let issues = vec![issue(&panic, "b", "unresolved", "new"), issue("other", "b", "unresolved", "new")];
+        let facts = Facts { issues, ..Facts::default() };
+        assert_eq!(of_release(&facts, "b").count(), 1);
+        assert_eq!(of_release(&facts, "c").count(), 0, "it was not seen in that release");
+    }
+
+    #[test]
+    fn issue_is_news_if_it_began_or_came_back() {
+        for (first_release, status, substatus, expected) in [
+            ("b", "unresolved", "new", true),
+            ("a", "unresolved", "regressed", true),
+            ("a", "unresolved", "ongoing", false),
+            ("b", "resolved", "", false),
+        ] {
+            let issue = issue("x", first_release, status, substatus);
+            assert_eq!(is_news(&issue, "b"), expected, "{issue:?}");
+        }
+    }
+}
