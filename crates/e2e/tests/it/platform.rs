@@ -20,6 +20,7 @@ mod open_transaction;
 mod personal_data;
 mod producers;
 mod queues;
+mod release;
 mod trace_from_envelopes;
 mod verify;
 

@@ -16,6 +16,7 @@ mod part_launch;
 mod part_lifecycle;
 mod profile_command;
 mod programs;
+mod release_command;
 mod sentry;
 mod shutdown;
 mod spotlight;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{cli, exclusive, output_text};
+use super::{cli, exclusive, output_text, shared};
 
 #[tokio::test]
 async fn drill_shows_heals_and_sums_up() {
@@ -26,4 +26,18 @@ async fn drill_shows_heals_and_sums_up() {
     let status = cli(&["fault", "status", "--json"], None);
     let status: Value = serde_json::from_slice(&status.stdout).expect("a status");
     assert!(status["armed"].as_array().is_some_and(Vec::is_empty), "{status}");
+}
+
+#[tokio::test]
+async fn releases_have_the_verdicts_of_sentry() {
+    let _guard = shared().await;
+    let output = cli(&["drill", "release-order", "--json"], None);
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("a summary");
+    let drills = summary["drills"].as_array().expect("drills");
+    assert!(drills.len() >= 20, "{summary}");
+    for drill in drills {
+        assert_eq!((&drill["holds"], &drill["seen"]), (&true.into(), &drill["expected"]), "{drill}");
+        assert!(drill["why"].as_str().is_some_and(|why| !why.is_empty()), "{drill}");
+    }
 }
