@@ -41,8 +41,10 @@ pub(crate) const TITLE: &str =
 
 /// The service that gets the releases.
 const SERVICE: Part = build::WITH_REGRESSION;
-/// Work of one round. About one bet in four pays more than fits into eight bits.
+/// Work of one round. About one bet in seven pays more than fits into eight bits.
 const WORK: Workload = Workload::PacedBets { count: 40, interval_ms: 100 };
+/// Share of one of two instances. The broker divides the retry topics with the others, so it is not exactly half.
+const ABOUT_HALF_PERCENT: std::ops::RangeInclusive<f64> = 30.0..=70.0;
 
 /// The running platform, and what the drill does on it.
 pub(crate) struct Drill<'a, 'p, P> {
@@ -138,8 +140,8 @@ impl<P: Person> Drill<'_, '_, P> {
         self.person.end(&format!("{share}. {told}"));
         self.note(Step {
             name: format!("deploy {release}"),
-            expected: "the canary has half of the partitions".to_owned(),
-            holds: share.partitions > 0 && share.partitions * 2 <= share.of + 1,
+            expected: "the canary has about half of the partitions".to_owned(),
+            holds: ABOUT_HALF_PERCENT.contains(&share.percent()),
             seen: share.to_string(),
             pages: vec![self.platform.page_address("releases")],
         })

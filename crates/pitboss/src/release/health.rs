@@ -11,7 +11,7 @@ use crate::target::{Target, silent_recorder};
 
 /// Health of a release in one environment, over the last day, as the recorder answers it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-struct Health {
+pub(crate) struct Health {
     release: String,
     sessions: u64,
     sessions_crashed: u64,
@@ -78,8 +78,8 @@ pub struct ReleaseFacts {
 /// What the recorder knows of the releases of one service.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    health: Vec<Health>,
-    errors: BTreeMap<String, u64>,
+    pub(crate) health: Vec<Health>,
+    pub(crate) errors: BTreeMap<String, u64>,
     /// Issues of the service, the most recent first.
     pub issues: Vec<Issue>,
 }
