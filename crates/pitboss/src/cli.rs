@@ -225,6 +225,14 @@ mod tests {
     }
 
     #[test]
+    fn version_of_a_release_is_not_that_of_the_program() {
+        let args = ["pitboss", "release", "build", "analytics", "--version", "0.2.0"];
+        assert!(matches!(Cli::try_parse_from(args).unwrap().command, Command::Release(_)));
+        let args = ["pitboss", "release", "deploy", "game", "--program", "x", "--version", "0.2.0"];
+        assert!(matches!(Cli::try_parse_from(args).unwrap().command, Command::Release(_)));
+    }
+
+    #[test]
     fn cargo_test_options_are_passed_through() {
         for args in
             [vec!["pitboss", "test", "-p", "bus"], vec!["pitboss", "test", "--", "--nocapture", "one_bet"]]

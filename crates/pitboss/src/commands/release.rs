@@ -36,8 +36,11 @@ pub struct ReleaseArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Build the program of a release, or keep one that exists
+    // `--version` is the version of the release, not that of this program.
+    #[command(disable_version_flag = true)]
     Build(BuildArgs),
     /// Run a release in one of several instances of a service, or in all of them
+    #[command(disable_version_flag = true)]
     Deploy(DeployArgs),
     /// Run the release of the canary in all instances
     Promote(ServiceArgs),
