@@ -23,7 +23,7 @@ use crate::release::health::Facts;
 use crate::release::operator::Operator;
 use crate::release::sentry_cli::{self, Told};
 use crate::release::share::{self, Share};
-use crate::steps::{Steps, print_line};
+use crate::steps::Steps;
 use crate::target::TargetArgs;
 
 /// Arguments of `release`.
@@ -150,9 +150,6 @@ impl BuildArgs {
             }
         };
         let (kept, is_new) = build::keep(layout, &release, self.service, &program, source)?;
-        for deleted in shelf::prune(layout, &Deployments::load(layout)?)? {
-            print_line(&format!("deleted the old program of {deleted}"));
-        }
         if context.output.json {
             context.output.line(&json!({ "kept": kept, "is_new": is_new }).to_string());
         } else {

@@ -69,6 +69,7 @@ impl<P: Person> Drill<'_, '_, P> {
         let before = self.parts().await?;
         self.platform.expect_panics(Group::Analytics);
         let (first, second) = self.releases().await?;
+        self.resolve_leftovers().await?;
         self.person.tell(
             "Analytics runs in two versions soon: that of the platform, and one whose defect narrows a payout to eight bits. No \
              money depends on analytics, and no record is lost: its consumer parks what it cannot handle.",

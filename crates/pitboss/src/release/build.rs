@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use contracts::Part;
+use runtime::releases::Deployments;
 use runtime::releases::shelf::{self, Kept, Source};
 use runtime::{Layout, fetch, services};
 use time::OffsetDateTime;
 
 use crate::cargo;
+use crate::steps::print_line;
 
 /// The only service that can be built with the regression.
 pub const WITH_REGRESSION: Part = Part::Analytics;
@@ -53,7 +55,8 @@ pub async fn compile(
     cargo::build_regression(layout, on_progress).await
 }
 
-/// Puts a program on the shelf under the name of a release. Returns false beside it if it was there.
+/// Puts a program on the shelf under the name of a release, and deletes old ones beyond its limit. Returns false beside it if it was
+/// there.
 ///
 /// # Errors
 /// When the release exists as another program, or the file cannot be read.
@@ -70,7 +73,11 @@ pub fn keep(
         source,
         kept_at_s: OffsetDateTime::now_utc().unix_timestamp(),
     };
-    Ok(shelf::put(layout, kept, part, program)?)
+    let kept = shelf::put(layout, kept, part, program)?;
+    for deleted in shelf::prune(layout, &Deployments::load(layout)?)? {
+        print_line(&format!("deleted the old program of {deleted}"));
+    }
+    Ok(kept)
 }
 
 #[cfg(test)]

@@ -12,12 +12,20 @@ use crate::target::silent_recorder;
 /// Text of the panic that only the regression has.
 const DEFECT: &str = "a payout has eight bits";
 
+/// Returns true for an issue of the defect.
+fn is_of_defect(issue: &Issue) -> bool {
+    issue.value.as_deref().unwrap_or(&issue.title).contains(DEFECT)
+}
+
+/// The change that resolves an issue in the next release.
+fn in_next_release() -> Value {
+    json!({ "status": "resolved", "statusDetails": { "inNextRelease": true }, "by": "drill" })
+}
+
 /// Issues of the defect in a release.
 pub(super) fn of_release<'f>(facts: &'f Facts, release: &'f str) -> impl Iterator<Item = &'f Issue> {
-    let is_of = move |issue: &&Issue| {
-        let is_defect = issue.value.as_deref().unwrap_or(&issue.title).contains(DEFECT);
-        is_defect && issue.releases.iter().any(|known| known == release)
-    };
+    let is_of =
+        move |issue: &&Issue| is_of_defect(issue) && issue.releases.iter().any(|known| known == release);
     facts.issues.iter().filter(is_of)
 }
 
@@ -31,7 +39,7 @@ impl<P: Person> Drill<'_, '_, P> {
     /// Resolves the issues in the next release, which leaves them resolved for the present one.
     pub(super) async fn resolve(&mut self, ids: &[String], release: &str) -> Result<()> {
         self.person.begin("resolve");
-        let body = json!({ "status": "resolved", "statusDetails": { "inNextRelease": true }, "by": "drill" });
+        let body = in_next_release();
         let mut seen = Vec::new();
         let mut holds = !ids.is_empty();
         for id in ids {
@@ -56,6 +64,16 @@ impl<P: Person> Drill<'_, '_, P> {
             pages,
         })
         .await
+    }
+
+    /// Resolves what a drill that was interrupted left open. Otherwise the first release would have no news.
+    pub(super) async fn resolve_leftovers(&self) -> Result<()> {
+        let facts = Facts::read(self.target, SERVICE).await?;
+        let is_left = |issue: &&Issue| is_of_defect(issue) && issue.status == "unresolved";
+        for issue in facts.issues.iter().filter(is_left) {
+            self.request(&issue.id, Some(&in_next_release())).await?;
+        }
+        Ok(())
     }
 
     /// Reads an issue with its activity, or changes it.
