@@ -143,7 +143,7 @@ impl Deployments {
     /// # Errors
     /// When the file cannot be read. To guess would start other programs than those that were deployed.
     pub fn load(layout: &Layout) -> Result<Self, RuntimeError> {
-        let path = file(layout);
+        let path = deployments_file(layout);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -165,7 +165,7 @@ impl Deployments {
         private_folder(&layout.releases())?;
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| RuntimeError::Refused(format!("the deployments are no JSON: {error}")))?;
-        write_private(&file(layout), &text)
+        write_private(&deployments_file(layout), &text)
     }
 
     /// What was deployed of a service.
@@ -280,7 +280,8 @@ fn replace(deployment: &mut Deployment, release: &str) {
     }
 }
 
-fn file(layout: &Layout) -> PathBuf {
+/// File of what was deployed.
+pub(crate) fn deployments_file(layout: &Layout) -> PathBuf {
     layout.releases().join("deployments.json")
 }
 
@@ -372,7 +373,7 @@ mod tests {
         deployments.save(&layout).unwrap();
         assert_eq!(Deployments::load(&layout).unwrap(), deployments);
         assert_eq!(deployments.releases().collect::<Vec<_>>(), [NEW]);
-        std::fs::write(file(&layout), "{\"services\": 1}").unwrap();
+        std::fs::write(deployments_file(&layout), "{\"services\": 1}").unwrap();
         let damaged = Deployments::load(&layout).unwrap_err().to_string();
         assert!(damaged.contains("is damaged"), "{damaged}");
     }

@@ -12,7 +12,7 @@ use contracts::parts::{Part, Ports, sentry_project_id};
 use crate::infra::InfraPorts;
 use crate::part::{Kind, PartSpec, Probe, base_environment, fingerprint};
 use crate::receiver::Receiver;
-use crate::releases::{Canary, Deployments, further_names, shelf};
+use crate::releases::{Canary, Deployments, deployments_file, further_names, shelf};
 use crate::secrets::{self, Secrets};
 use crate::{Layout, RuntimeError, dotenv};
 
@@ -121,7 +121,15 @@ pub fn prepare_all(
     deployments: &Deployments,
 ) -> Result<Vec<PartSpec>, RuntimeError> {
     let deployment = deployments.of(part);
-    let program = |release: &str| shelf::program(platform.layout, release, part);
+    let program = |release: &str| {
+        shelf::program(platform.layout, release, part).map_err(|missing| {
+            let file = deployments_file(platform.layout);
+            RuntimeError::Refused(format!(
+                "{missing}\n  or delete {} to run the platform's own releases",
+                file.display()
+            ))
+        })
+    };
     let mut first = prepare(part, platform)?;
     if let Some(release) = deployment.current() {
         run_release(&mut first, release, program(release)?);

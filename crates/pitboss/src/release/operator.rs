@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use contracts::Part;
 use runtime::control::Client;
 use runtime::pids::Lock;
-use runtime::releases::{Deployments, RolledBack, further_names};
+use runtime::releases::{Deployments, RolledBack, further_names, shelf};
 use runtime::secrets::Secrets;
 use runtime::services::{self, Platform};
 use runtime::{PartSpec, RuntimeError};
@@ -66,6 +66,7 @@ impl<'a> Operator<'a> {
             Some(instances) => after.deploy_canary(part, release, instances, self.own_release())?,
             None => after.deploy(part, release, self.own_release())?,
         };
+        shelf::program(&self.checkout.layout, release, part)?;
         self.change(part, &before, &after).await?;
         Ok(changed)
     }
