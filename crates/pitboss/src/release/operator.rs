@@ -66,7 +66,9 @@ impl<'a> Operator<'a> {
             Some(instances) => after.deploy_canary(part, release, instances, self.own_release())?,
             None => after.deploy(part, release, self.own_release())?,
         };
-        shelf::program(&self.checkout.layout, release, part)?;
+        if changed {
+            shelf::program(&self.checkout.layout, release, part)?;
+        }
         self.change(part, &before, &after).await?;
         Ok(changed)
     }
@@ -90,13 +92,16 @@ impl<'a> Operator<'a> {
     /// When nothing is deployed, or the release before does not become ready.
     pub async fn roll_back(&self, part: Part) -> Result<RolledBack> {
         let _lock = Lock::of_command(&self.checkout.layout)?;
-        let before = self.deployments()?;
-        let mut after = before.clone();
+        let mut after = self.deployments()?;
         let rolled_back = after.roll_back(part)?;
-        self.change(part, &before, &after).await?;
+        let specs = self.specs(part, &after)?;
+        after.save(&self.checkout.layout)?;
+        // Whatever fails, the release that was to go does not come back.
+        self.reach(part, specs).await.context("the rollback is not complete: ./pitboss up completes it")?;
         Ok(rolled_back)
     }
 
+    /// Changes what is deployed, and takes that back if the instances do not become ready.
     async fn change(&self, part: Part, before: &Deployments, after: &Deployments) -> Result<()> {
         // A missing program is an error before anything changes.
         let specs = self.specs(part, after)?;
