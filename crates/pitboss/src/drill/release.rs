@@ -232,9 +232,11 @@ impl<P: Person> Drill<'_, '_, P> {
 
 /// Ends the canary of a drill that was interrupted, and returns whether there was one.
 pub(crate) async fn take_back(operator: &Operator<'_>) -> Result<bool> {
-    if operator.deployments()?.of(SERVICE).canary.is_none() {
-        return Ok(false);
+    if operator.deployments()?.of(SERVICE).canary.is_some() {
+        operator.roll_back(SERVICE).await?;
+        return Ok(true);
     }
-    operator.roll_back(SERVICE).await?;
-    Ok(true)
+    // A rollback may have been interrupted before its instance had ended.
+    operator.settle(SERVICE).await?;
+    Ok(false)
 }

@@ -101,6 +101,16 @@ impl<'a> Operator<'a> {
         Ok(rolled_back)
     }
 
+    /// Brings the instances of a service to what is deployed, after a change was interrupted.
+    ///
+    /// # Errors
+    /// When an instance does not become ready or does not end.
+    pub async fn settle(&self, part: Part) -> Result<()> {
+        let _lock = Lock::of_command(&self.checkout.layout)?;
+        let specs = self.specs(part, &self.deployments()?)?;
+        self.reach(part, specs).await.context("the instances are not those that are deployed")
+    }
+
     /// Changes what is deployed, and takes that back if the instances do not become ready.
     async fn change(&self, part: Part, before: &Deployments, after: &Deployments) -> Result<()> {
         // A missing program is an error before anything changes.
