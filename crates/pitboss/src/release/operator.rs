@@ -133,6 +133,7 @@ impl<'a> Operator<'a> {
             release: &self.running.release,
             user_variables: &self.checkout.service_variables(),
             receiver: *receiver,
+            spotlight: self.running.spotlight,
         };
         Ok(services::prepare_all(part, &platform, deployments)?)
     }
