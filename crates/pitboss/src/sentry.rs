@@ -3,11 +3,10 @@
 //! [`files`] reads the declarations into the closed types of [`model`]. [`lint`] compares their queries with the names that Pitboss
 //! sends. [`render`] makes the JSON of Sentry's API of them, and [`prometheus`] the rules of Prometheus. [`sync`] compares that with
 //! what a Sentry has, changes it, and reads it again, because Sentry drops what it does not know without an error.
-//! [`evaluate`] decides by the same rules over recorded values.
+//! The recorder evaluates the same rules over recorded envelopes (`rules::Series`).
 
 pub mod client;
 pub mod compare;
-pub mod evaluate;
 pub mod files;
 pub mod lint;
 pub mod model;

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use rules::{FoldsFile, RulesFile};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::model::{Alert, CronMonitor, Dashboard, Definitions, Projects, Rule};
+use super::model::{Alert, CronMonitor, Dashboard, Definitions, Projects};
 
 /// Folder of the files in a checkout.
 pub const FOLDER: &str = "deploy/sentry";
@@ -58,13 +59,6 @@ struct Monitors {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rules {
-    #[serde(rename = "rule")]
-    list: Vec<Rule>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Alerts {
     #[serde(rename = "alert")]
     list: Vec<Alert>,
@@ -78,8 +72,9 @@ pub fn load(folder: &Path) -> Result<Definitions, FilesError> {
     Ok(Definitions {
         projects: read::<Projects>(&folder.join("projects.toml"))?,
         monitors: read::<Monitors>(&folder.join("monitors.toml"))?.list,
-        rules: read::<Rules>(&folder.join("rules.toml"))?.list,
+        rules: read::<RulesFile>(&folder.join("rules.toml"))?.list,
         alerts: read::<Alerts>(&folder.join("alerts.toml"))?.list,
+        folds: read::<FoldsFile>(&folder.join("folds.toml"))?.list,
         dashboards: dashboards(&folder.join(DASHBOARDS))?,
     })
 }
@@ -145,6 +140,8 @@ pub(crate) mod tests {
         let definitions = declared();
         assert_eq!(definitions.monitors.len(), 5);
         assert!(definitions.rules.len() >= 7 && definitions.dashboards.len() >= 5);
+        assert_eq!(&definitions.rules, &rules::declared().rules, "the embedded rules are those of the file");
+        assert_eq!(&definitions.folds, &rules::declared().folds);
         assert!(!definitions.alerts.is_empty() && !definitions.projects.fingerprints.is_empty());
         assert_eq!(with_change("rules.toml", "severity", "severity").unwrap(), definitions);
     }
@@ -158,6 +155,7 @@ pub(crate) mod tests {
                 "window_ms",
                 vec!["rules.toml", "window_ms", "`window_s`", "`firing`"],
             ),
+            ("folds.toml", "period_min", "period_s", vec!["folds.toml", "period_s", "`period_min`"]),
             ("alerts.toml", "check_ins", "detectors", vec!["alerts.toml", "detectors", "`check_ins`"]),
             ("monitors.toml", "margin_min", "margin", vec!["monitors.toml", "margin", "`margin_min`"]),
             ("projects.toml", "platform", "plattform", vec!["projects.toml", "plattform", "`platform`"]),

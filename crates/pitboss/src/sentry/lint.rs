@@ -13,7 +13,7 @@ use contracts::Group;
 use contracts::parts::sentry_projects;
 use telemetry::check_in::Schedule;
 
-use super::model::{Alert, CronMonitor, Definitions, Fingerprint, Rule, Severity, Signal};
+use super::model::{Alert, CronMonitor, Definitions, Fingerprint, Fold, Rule, Severity, Signal};
 use crate::declared_names::DeclaredNames;
 use crate::verify::alerts::alerts as alert_conditions;
 
@@ -27,6 +27,10 @@ const NAME_CHARS_MAX: usize = 160;
 const CHECK_IN_INTERVAL: Duration = Duration::from_secs(60);
 /// Keys of fingerprint rules besides `tags.`.
 const FINGERPRINT_KEYS: [&str; 5] = ["error.type", "error.value", "level", "logger", "message"];
+/// Longest period of a fold, a day. A longer one would join incidents of different days.
+const PERIOD_MIN_MAX: u32 = 1_440;
+/// Largest number of folds: each has one of the recorder's ten alerts of a day for itself.
+const FOLDS_MAX: usize = 6;
 /// Beginning of the key of a tag.
 const TAGS: &str = "tags.";
 
@@ -41,6 +45,7 @@ pub fn lint(definitions: &Definitions) -> serde_json::Result<Vec<String>> {
     monitors(&definitions.monitors, &mut findings);
     rules(definitions, &names, &mut findings);
     alerts(definitions, &mut findings);
+    folds(definitions, &mut findings);
     widgets::check(&definitions.dashboards, &names, &mut findings);
     Ok(findings)
 }
@@ -160,6 +165,9 @@ fn shape(rule: &Rule, place: &str, findings: &mut Vec<String>) {
     if !rule.firing.bound().is_finite() {
         findings.push(format!("{place}: the bound is no number"));
     }
+    if rule.row_bound.is_some_and(|bound| !bound.is_finite() || rule.firing.is_exceeded(bound)) {
+        findings.push(format!("{place}: row_bound has to be on the good side of the bound"));
+    }
     if let Some(condition) = &rule.condition
         && !alert_conditions().iter().any(|known| known.id == condition)
     {
@@ -219,6 +227,38 @@ fn alerts(definitions: &Definitions, findings: &mut Vec<String>) {
     // Sentry gives the issue of a missed check-in no high severity for sure.
     for alert in of_check_ins.iter().filter(|alert| alert.severity_min > Severity::Medium) {
         findings.push(format!("alerts.toml: {}: missed check-ins may have the severity medium", alert.name));
+    }
+}
+
+fn folds(definitions: &Definitions, findings: &mut Vec<String>) {
+    let mut slugs = BTreeSet::new();
+    for fold in &definitions.folds {
+        let place = format!("folds.toml: {}", fold.slug);
+        if fold.slug.is_empty() || !slugs.insert(&fold.slug) {
+            findings.push(format!("{place}: a fold needs a slug of its own"));
+        }
+        if !(1..=PERIOD_MIN_MAX).contains(&fold.period_min) {
+            findings.push(format!("{place}: period_min is not from 1 to {PERIOD_MIN_MAX}"));
+        }
+        for slug in fold.rules.iter().filter(|slug| !definitions.rules.iter().any(|rule| rule.slug == **slug))
+        {
+            findings.push(format!("{place}: there is no rule {slug}"));
+        }
+    }
+    if definitions.folds.len() > FOLDS_MAX {
+        findings.push(format!(
+            "folds.toml: more than {FOLDS_MAX} folds leave no alert to share of the ten of a day"
+        ));
+    }
+    for rule in &definitions.rules {
+        let owners = definitions.folds.iter().filter(|fold| fold.rules.contains(&rule.slug)).count();
+        if owners != 1 {
+            findings.push(format!("folds.toml: {} is in {owners} folds and has to be in one", rule.slug));
+        }
+    }
+    let has = |owns: fn(&Fold) -> bool| definitions.folds.iter().filter(|fold| owns(fold)).count() == 1;
+    if !has(|fold| fold.check_ins) || !has(|fold| fold.issues) {
+        findings.push("folds.toml: one fold has missed check-ins, and one has issues".to_owned());
     }
 }
 

@@ -1,17 +1,16 @@
 //! What `deploy/sentry/` declares, as closed types: an unknown key or value is an error when the file is read.
 
 mod dashboard;
-mod rule;
 
 use std::collections::BTreeMap;
 
 use contracts::Group;
 use serde::Deserialize;
-use telemetry::metric::Metric;
 
 pub use dashboard::{Dashboard, Display, MetricColumn, MetricSource, Source, SpanColumn, SpanSource, Widget};
-pub use rule::{
-    Aggregate, MetricRatio, MetricSignal, NoData, Rule, Severity, Signal, SpanMeasure, SpanSignal, Threshold,
+pub use rules::{
+    Aggregate, Fold, Labels, MetricRatio, MetricSignal, Named, NoData, Rule, Severity, Signal, SpanMeasure,
+    SpanSignal, Threshold, sent_label,
 };
 
 /// Prefix of the name of everything that is created in Sentry, which separates it from what people made there by hand.
@@ -28,6 +27,8 @@ pub struct Definitions {
     pub rules: Vec<Rule>,
     /// Alerts: who learns of what the monitors find.
     pub alerts: Vec<Alert>,
+    /// Folds: which findings the recorder makes one alert of.
+    pub folds: Vec<Fold>,
     /// Dashboards.
     pub dashboards: Vec<Dashboard>,
 }
@@ -136,33 +137,6 @@ pub enum WithoutOwner {
     AllMembers,
     /// Nobody.
     NoOne,
-}
-
-/// Names of labels with patterns of their values, in which `*` stands for any text.
-pub type Labels = BTreeMap<String, String>;
-
-/// Name under which a label of a metric is sent to Sentry.
-///
-/// A label that a convention knows has that name. The values of labels are texts, which is the first type.
-#[must_use]
-pub fn sent_label(label: &str) -> String {
-    telemetry::attributes::sent_names(label).into_iter().next().unwrap_or_else(|| label.to_owned())
-}
-
-/// A declared metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Named(pub Metric);
-
-impl TryFrom<String> for Named {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        let found = Metric::ALL.iter().find(|metric| metric.name() == name);
-        found.map(|metric| Self(*metric)).ok_or_else(|| {
-            format!("there is no metric `{name}`; crates/telemetry/src/metric.rs declares them, without `pitboss.`")
-        })
-    }
 }
 
 fn group<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Group, D::Error> {

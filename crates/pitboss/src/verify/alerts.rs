@@ -1,18 +1,17 @@
 //! The alert conditions of the catalogue as data, so that `verify` can determine when each would fire.
 //!
-//! They are the conditions that [`faults::Definition::alerts`] names, over the same window as the evidence of a row.
+//! They are the conditions that [`faults::Definition::alerts`] names, over the same window as the evidence of a row. Their bounds and
+//! their smallest numbers of bad measurements are those of the rules (`deploy/sentry/rules.toml`), which the recorder evaluates. A row
+//! lasts seconds, so where the bound of a rule cannot be reached in it, the rule has another one for rows (`row_bound`).
+
+use rules::Rule;
 
 use crate::evidence::Evidence;
 
-/// Failed or slow transactions that a condition needs, so that one slow moment of the machine is no alert.
-const TRANSACTIONS_MIN: usize = 3;
-/// Failed payments that the condition needs.
-const PAYMENTS_MIN: f64 = 2.0;
-/// Unread records, and the age of the oldest of them, that are lag and not the usual delay of a reading.
-const LAG_MESSAGES: u32 = 2;
-const LAG_AGE_S: u32 = 5;
 /// Acknowledged publishes of which a group handles none, so that its latency is not measured.
 const PUBLISHED_MIN: usize = 5;
+/// Labels of a payment that failed, as they are sent.
+const FAILED: &[(&str, &str)] = &[("pitboss.outcome", "failed")];
 
 /// A condition with the text that the registry of faults has for it.
 #[derive(Clone, Debug)]
@@ -35,11 +34,12 @@ pub struct Signal {
 /// All conditions.
 #[must_use]
 pub fn alerts() -> Vec<Alert> {
+    let payments = rule("payment-failures");
     let failed = Evidence::MetricShare {
-        name: "pitboss.payments.ended",
-        labels: &[("pitboss.outcome", "failed")],
-        percent: 5.0,
-        count_min: PAYMENTS_MIN,
+        name: telemetry::metric::Metric::PaymentsEnded.sentry_name(),
+        labels: FAILED,
+        percent: percent(payments),
+        count_min: f64::from(payments.bad_min),
     };
     vec![
         Alert { id: "payment failures above 5 %", condition: failed },
@@ -66,17 +66,20 @@ pub fn signals() -> Vec<Signal> {
 /// More than 5 % of the transactions of one service and op last longer than 500 ms.
 #[must_use]
 pub fn latency() -> Evidence {
-    Evidence::P95Above { duration_ms: 500, count_min: TRANSACTIONS_MIN }
+    let rule = rule("request-latency");
+    Evidence::P95Above { duration_ms: whole(rule.firing.bound()), count_min: count_min(rule) }
 }
 
 fn error_rate() -> Evidence {
-    Evidence::ErrorRateAbove { percent: 1, count_min: TRANSACTIONS_MIN }
+    let rule = rule("request-errors");
+    Evidence::ErrorRateAbove { percent: whole(percent(rule)), count_min: count_min(rule) }
 }
 
 /// Lag of any group, without what waits in retry topics on purpose.
 #[must_use]
 pub fn lag() -> Evidence {
-    Evidence::Lag { group: "", messages_min: LAG_MESSAGES, age_s_min: LAG_AGE_S }
+    let [messages_min, age_s_min] = ["lag-messages", "lag-seconds"].map(|slug| whole(row_bound(rule(slug))));
+    Evidence::Lag { group: "", messages_min, age_s_min }
 }
 
 /// Without data the condition about latency is silent, and so is a consumer that is dead. Notification handles each settled bet, so
@@ -86,12 +89,39 @@ fn not_measured() -> Evidence {
         topic: "casino.bets.events.v1",
         group: "notification",
         published_min: PUBLISHED_MIN,
-        age_s_min: LAG_AGE_S,
+        age_s_min: whole(row_bound(rule("lag-seconds"))),
     }
 }
 
 fn dead_letters() -> Evidence {
-    Evidence::MetricAbove { name: "pitboss.bus.records.dead_lettered", labels: &[], min: 1.0 }
+    let metric = telemetry::metric::Metric::BusRecordsDeadLettered;
+    // The first whole number above the bound.
+    let min = rule("dead-letters").firing.bound().floor() + 1.0;
+    Evidence::MetricAbove { name: metric.sentry_name(), labels: &[], min }
+}
+
+/// A declared rule. A test asks for each that is named here.
+fn rule(slug: &str) -> &'static Rule {
+    rules::rule(slug).expect("a declared rule, which a test asks for")
+}
+
+/// The bound of a share, in percent. Rounded, because 0.05 times 100 is not 5 for every share.
+fn percent(rule: &Rule) -> f64 {
+    (rule.firing.bound() * 10_000.0).round() / 100.0
+}
+
+fn row_bound(rule: &Rule) -> f64 {
+    rule.row_bound.unwrap_or_else(|| rule.firing.bound())
+}
+
+fn count_min(rule: &Rule) -> usize {
+    whole(f64::from(rule.bad_min))
+}
+
+/// A bound as a whole number of its unit. The bounds of the conditions are whole, which a test checks.
+fn whole<T: TryFrom<u32> + Default>(bound: f64) -> T {
+    // Negative and large numbers end at the limits of the type.
+    T::try_from(bound as u32).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -110,6 +140,46 @@ mod tests {
         }
         let used = |known: &str| FaultId::ALL.iter().any(|id| id.definition().alerts.contains(&known));
         assert!(known.iter().all(|known| used(known)), "a condition that no fault has to meet");
+    }
+
+    #[test]
+    fn bounds_are_those_of_the_rules() {
+        assert!(matches!(latency(), Evidence::P95Above { duration_ms: 500, count_min: 3 }));
+        assert!(matches!(error_rate(), Evidence::ErrorRateAbove { percent: 1, count_min: 3 }));
+        assert!(matches!(lag(), Evidence::Lag { group: "", messages_min: 2, age_s_min: 5 }));
+        let all = alerts();
+        let Some(Evidence::MetricShare { percent, count_min, .. }) =
+            all.first().map(|alert| &alert.condition)
+        else {
+            panic!("the first condition is that of the payments")
+        };
+        assert_eq!([*percent, *count_min], [5.0, 2.0]);
+        assert!(matches!(dead_letters(), Evidence::MetricAbove { min: 1.0, .. }));
+    }
+
+    /// A condition stands for every rule of its name, so their bounds are the same.
+    #[test]
+    fn rules_of_a_condition_have_the_same_bound() {
+        let of = |condition: &str, slug: &str| {
+            let rules =
+                rules::declared().rules.iter().filter(|rule| rule.condition.as_deref() == Some(condition));
+            let bounds: Vec<_> = rules.map(|rule| (rule.firing, rule.bad_min)).collect();
+            assert!(
+                bounds.iter().all(|bound| *bound == (rule(slug).firing, rule(slug).bad_min)),
+                "{bounds:?}"
+            );
+            assert!(!bounds.is_empty(), "{condition}");
+        };
+        of("p95 above 500 ms", "request-latency");
+        of("error rate above 1 %", "request-errors");
+        of("payment failures above 5 %", "payment-failures");
+        of("dead letters", "dead-letters");
+        let failed: Vec<_> =
+            FAILED.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        let rules::Signal::Ratio(ratio) = &rule("payment-failures").signal else { panic!("a ratio") };
+        let sent: Vec<_> =
+            ratio.labels.iter().map(|(label, value)| (rules::sent_label(label), value.clone())).collect();
+        assert_eq!(sent, failed);
     }
 
     #[test]

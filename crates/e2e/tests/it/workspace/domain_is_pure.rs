@@ -7,8 +7,8 @@ use std::path::Path;
 use super::{root, rust_files};
 
 /// First segments of paths that a domain may import. `serde`, `thiserror` and `utoipa` only derive code, and `bytes` is a plain
-/// container. `rand` and its generators are pure functions of a seed.
-const ALLOWED: [&str; 13] = [
+/// container. `rules` has the declared alert rules. `rand` and its generators are pure functions of a seed.
+const ALLOWED: [&str; 14] = [
     "std",
     "core",
     "money",
@@ -22,6 +22,7 @@ const ALLOWED: [&str; 13] = [
     "bytes",
     "rand",
     "rand_chacha",
+    "rules",
 ];
 /// Text that must not occur at all.
 const FORBIDDEN: [&str; 13] = [

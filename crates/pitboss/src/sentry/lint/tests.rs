@@ -88,7 +88,30 @@ fn alert_that_would_never_fire_is_found() {
 }
 
 #[test]
+fn finding_that_would_be_in_no_alert_is_found() {
+    finds("request-errors is in 0 folds", |definitions| {
+        definitions.folds.iter_mut().for_each(|fold| fold.rules.retain(|slug| slug != "request-errors"));
+    });
+    finds("request-errors is in 2 folds", |definitions| {
+        definitions.folds[0].rules.push("request-errors".to_owned());
+    });
+    finds("there is no rule dead-leters", |definitions| {
+        definitions.folds[0].rules.push("dead-leters".to_owned());
+    });
+    finds("one fold has missed check-ins", |definitions| {
+        definitions.folds.iter_mut().for_each(|fold| fold.check_ins = true);
+    });
+    finds("period_min is not from 1", |definitions| definitions.folds[0].period_min = 0);
+    finds("a fold needs a slug of its own", |definitions| {
+        definitions.folds[1].slug = definitions.folds[0].slug.clone();
+    });
+}
+
+#[test]
 fn rule_that_sentry_refuses_is_found() {
+    finds("row_bound has to be on the good side", |definitions| {
+        rule(definitions, "lag-seconds").row_bound = Some(31.0);
+    });
     finds("window_s is not one of [60, 300", |definitions| rule(definitions, "lag-seconds").window_s = 301);
     finds("the bound is no number", |definitions| {
         rule(definitions, "lag-seconds").firing = Threshold::Above(f64::NAN);

@@ -1,9 +1,8 @@
-//! Rules: what is measured, over which time, and what is bad. They are the same for Sentry, for Prometheus and for
-//! [`crate::sentry::evaluate`].
+//! Rules: what is measured, over which time, and what is bad. They are the same for Sentry, for Prometheus and for the recorder.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Labels, Named};
+use crate::{Labels, Named};
 
 /// A rule. It holds for each of its projects separately.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -17,7 +16,7 @@ pub struct Rule {
     pub means: String,
     /// Services whose telemetry is measured.
     pub projects: Vec<String>,
-    /// The alert condition of the faults that must make it fire ([`faults::Definition::alerts`]).
+    /// The alert condition of the faults that must make it fire (`faults::Definition::alerts`).
     #[serde(default)]
     pub condition: Option<String>,
     /// Severity of its issue.
@@ -31,10 +30,41 @@ pub struct Rule {
     /// What it means if nothing was measured.
     #[serde(default)]
     pub no_data: NoData,
+    /// Number of bad measurements that a share, a percentile or a mean needs, so that one slow moment of the machine is no alert: failed
+    /// or slow transactions, values beyond the bound, or the sum above the line of a ratio. Sentry and Prometheus do not know it.
+    #[serde(default)]
+    pub bad_min: u32,
+    /// Bound in one row of `verify`, which lasts seconds and cannot reach the bound of the rule. Nothing else uses it.
+    #[serde(default)]
+    pub row_bound: Option<f64>,
+}
+
+/// Shortest and longest time between two evaluations, in seconds.
+const INTERVAL_S: (u32, u32) = (10, 60);
+
+impl Rule {
+    /// Returns the time between two evaluations of it, in seconds: a thirtieth of its window.
+    #[must_use]
+    pub fn interval_s(&self) -> u32 {
+        (self.window_s / 30).clamp(INTERVAL_S.0, INTERVAL_S.1)
+    }
+
+    /// Returns the time in which it fires after its first bad measurement, in seconds, if that alone decides: the metrics of a service
+    /// are sent within a quarter of a minute, and two evaluations in a row have to find it bad.
+    #[must_use]
+    pub fn fires_within_s(&self) -> u32 {
+        15 + 2 * self.interval_s()
+    }
+
+    /// Returns true if telemetry of this service is measured.
+    #[must_use]
+    pub fn is_of(&self, project: &str) -> bool {
+        self.projects.iter().any(|known| known == project)
+    }
 }
 
 /// Severity of an issue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Somebody should look at it today.
