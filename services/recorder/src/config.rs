@@ -25,6 +25,9 @@ pub struct Config {
     pub limits: Limits,
     /// File and line of frames.
     pub symbols: Symbols,
+    /// Evaluation of the alert rules.
+    #[validate(nested)]
+    pub alerts: Alerts,
     /// Access control.
     #[serde(default)]
     pub security: Security,
@@ -95,6 +98,16 @@ impl Limits {
 pub struct Symbols {
     /// Folder of the tables that `recorder symbols` made of the programs. An empty path: frames are shown as they were sent.
     pub folder: PathBuf,
+}
+
+/// Section `[alerts]`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
+pub struct Alerts {
+    /// Whether the rules are evaluated.
+    pub enabled: bool,
+    /// Time between two rounds. A rule with an interval of a minute is evaluated in each sixth round. A test makes it shorter.
+    #[validate(range(min = 10, max = 60_000))]
+    pub round_ms: u64,
 }
 
 /// Section `[security]`.

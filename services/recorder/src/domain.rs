@@ -1,9 +1,10 @@
-//! States of issues, decided as Sentry decides them.
+//! States of issues, decided as Sentry decides them, and alerts ([`alerting`]).
 //!
 //! It guarantees that [`decide`] is the only place where an issue changes its state, and that it depends on nothing but its
 //! arguments: the state, what happened, the project's releases, and the time. So the same journal leads to the same states.
 
 mod activity;
+pub mod alerting;
 mod commands;
 mod decide;
 mod forecast;

@@ -3,6 +3,7 @@
 //! It guarantees that a missing, damaged or outdated index catches up from the segments by itself. A query after a response
 //! of 200 sees that envelope: it waits for the indexer up to a limit, and reports how many envelopes are missing after it.
 
+pub mod alerts;
 pub mod health;
 mod issues;
 pub mod read;

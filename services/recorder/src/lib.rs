@@ -8,7 +8,7 @@
 //! 3. [`index`] stores the digests of many envelopes in one transaction (`index/write.rs`).
 //!    Errors, releases and actions change the states of issues there ([`domain`]).
 //! 4. [`query`] and [`pages`] find envelopes in the index and read them from the journal. `symbols` adds file and line to the frames
-//!    of errors.
+//!    of errors. The alert rules are evaluated beside them (`query/alerts/`).
 //!
 //! The recorder shares no code with the telemetry that it checks. From the telemetry crate it uses logs, its own metrics,
 //! task spawning, and, for forwarded copies, rate limits and client reports. Its own events should have no DSN, because it
@@ -119,6 +119,10 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
             .with_flag_hook_secret(config.security.flag_hook_secret.clone())
             .with_symbols(Symbols::open(folder))
             .with_scorecard_in(&config.recorder.data_dir);
+    if config.alerts.enabled {
+        let (settings, watched) = (config.alerts, query.clone());
+        lifecycle.background("alerts", move |stop| query::alerts::watch::run(watched, settings, stop));
+    }
     lifecycle.serve(ingest::router(ingest));
     let routes = chassis::http::with_body_limit(query::router(query), config.query.body_bytes_max);
     lifecycle.serve_on("query", query_listener, routes, config.query.clone());

@@ -1,9 +1,10 @@
 //! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, logs, profiles and their flame
-//! graphs, releases, monitors, feedback, dashboards, and the scorecard.
+//! graphs, releases, alerts, monitors, feedback, dashboards, and the scorecard.
 //!
 //! They guarantee plain HTML without scripts and external resources. Text from senders is never markup, because askama
 //! escapes it and the content security policy blocks the rest.
 
+mod alerts;
 mod dashboards;
 mod feedback;
 mod flame;
@@ -68,6 +69,8 @@ pub fn router() -> Router<Query> {
         .route("/profiles", get(profiles::page))
         .route("/flame", get(flame::page))
         .route("/flame.svg", get(flame::svg))
+        .route("/alerts", get(alerts::page))
+        .route("/alerts/{id}", get(alerts::one))
         .route("/monitors", get(monitors::page))
         .route("/releases", get(health::page))
         .route("/scorecard", get(scorecard::page))

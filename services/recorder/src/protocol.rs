@@ -4,6 +4,7 @@
 //! field costs only itself. Data that is not understood is still stored by the journal, and never guessed.
 
 pub mod actions;
+pub mod alert_state;
 pub mod assembly;
 pub mod auth;
 pub mod check_in;

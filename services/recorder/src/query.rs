@@ -4,6 +4,7 @@
 //! `x-recorder-index-lag` gives the number of envelopes that are still missing. No large response is in memory as a whole.
 
 mod admin;
+pub(crate) mod alerts;
 pub(crate) mod attachments;
 pub(crate) mod dashboards;
 mod envelopes;
@@ -68,6 +69,8 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/feedback", get(signals::feedback))
         .route("/api/v1/check-ins", signals::payloads(&["check_in"]))
         .route("/api/v1/monitors", get(monitors::list))
+        .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/api/v1/profiles", get(profiles::list))
         .route("/api/v1/profiles/{seq}", get(profiles::one))
         .route("/api/v1/flame", get(flame::json))

@@ -28,6 +28,23 @@ pub fn issue(connection: &Connection, issue: Uuid) -> rusqlite::Result<Option<Kn
     Ok(Some(KnownIssue { project, state: parse(&state)?, activity: parse(&activity)? }))
 }
 
+/// Returns issues whose state changed after this `seq`, in the order of the last change, with its `seq`.
+pub fn changed_after(
+    connection: &Connection,
+    seq: u64,
+    limit: u32,
+) -> rusqlite::Result<Vec<(u64, Uuid, KnownIssue)>> {
+    let sql = "SELECT changed_seq, issue, project, state, activity FROM issue_states
+               WHERE changed_seq > ?1 ORDER BY changed_seq, issue LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![signed(seq), limit], |row| {
+        let (state, activity): (String, String) = (row.get(3)?, row.get(4)?);
+        let known = KnownIssue { project: row.get(2)?, state: parse(&state)?, activity: parse(&activity)? };
+        Ok((unsigned(row.get(0)?), Uuid::from_bytes(row.get(1)?), known))
+    })?;
+    rows.collect()
+}
+
 /// Returns the newest releases of a project.
 pub fn releases(connection: &Connection, project: u32) -> rusqlite::Result<Releases> {
     let sql = "SELECT release, added_us, released_us FROM known_releases WHERE project = ?1

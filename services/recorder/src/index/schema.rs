@@ -78,6 +78,7 @@ CREATE TABLE issue_states (
     state TEXT NOT NULL,
     activity TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX issue_states_by_change ON issue_states (changed_seq);
 CREATE INDEX issue_states_with_release ON issue_states (project) WHERE resolution > 0;
 
 -- One row for each release that the states of issues are compared with. Its date is released_us, otherwise added_us: the receipt
@@ -113,6 +114,18 @@ CREATE TABLE releases (
     transactions INTEGER NOT NULL,
     PRIMARY KEY (segment, project, release, environment)
 ) WITHOUT ROWID;
+
+-- One row for each alert, as JSON, with the seq of its last change, and one with the conditions of the rules.
+CREATE TABLE alerts (
+    id INTEGER PRIMARY KEY,
+    changed_seq INTEGER NOT NULL,
+    alert TEXT NOT NULL
+);
+CREATE TABLE alert_conditions (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    changed_seq INTEGER NOT NULL,
+    conditions TEXT NOT NULL
+);
 
 -- One row for each update of a session (with its sid) or aggregate of sessions (without). Queries count them.
 CREATE TABLE sessions (

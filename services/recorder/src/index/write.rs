@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    IndexError, IndexProgress, Options,
+    IndexError, IndexProgress, Options, alerts,
     issues::{self, Issues},
     schema::{self, PARTS, signed, unsigned},
 };
@@ -198,6 +198,7 @@ fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM errors WHERE id < ?1", [first_part])?;
     transaction.execute("DELETE FROM sessions WHERE id < ?1", [first_part])?;
     issues::purge(transaction, floor)?;
+    alerts::purge(transaction, floor)?;
     // Only whole segments are deleted, so the floor is the base of the first stored one.
     transaction.execute("DELETE FROM releases WHERE segment < ?1", [signed(floor)])?;
     Ok(())
@@ -238,6 +239,7 @@ fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry], ongoing_after_s: 
             ])?;
         }
         issues.apply(indexed)?;
+        alerts::apply(transaction, indexed)?;
         insert_sessions(transaction, ids.start, *project, digest)?;
     }
     issues.finish()?;

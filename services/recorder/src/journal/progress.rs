@@ -43,8 +43,9 @@ pub struct IndexEntry {
 impl IndexEntry {
     /// Returns the number of rows that it needs in the index, by which its size in memory is judged.
     pub(crate) fn rows(&self) -> usize {
-        let Digest { kinds: _, parts, errors, releases, sessions, actions } = &self.digest;
-        1 + parts.len() + errors.len() + releases.len() + sessions.len() + actions.len()
+        let Digest { kinds: _, parts, errors, releases, sessions, actions, alerts } = &self.digest;
+        let alerts: usize = alerts.iter().map(|stored| 1 + stored.alerts.len()).sum();
+        1 + parts.len() + errors.len() + releases.len() + sessions.len() + actions.len() + alerts
     }
 }
 

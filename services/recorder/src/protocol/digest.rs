@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     NO_PROJECT,
     actions::{OPERATOR_ACTION, OperatorAction},
+    alert_state::{ALERT_STATE, StoredAlerts},
     envelope::Envelope,
     event::{ErrorEvent, LABEL_BYTES_MAX, SpanPayload, Transaction},
     fields::{self, Fields, cut},
@@ -160,6 +161,8 @@ pub struct Digest {
     pub sessions: Vec<Session>,
     /// Actions of operators. Only the recorder itself stores them.
     pub actions: Vec<OperatorAction>,
+    /// States of alerts. Only the recorder itself stores them.
+    pub alerts: Vec<StoredAlerts>,
 }
 
 /// Reads the digest of an envelope of this project. `received_at` is in seconds since the epoch.
@@ -178,6 +181,9 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
         // A sender cannot act as an operator, because no key belongs to this project.
         if project == NO_PROJECT && item_type == OPERATOR_ACTION {
             reader.digest.actions.extend(item.json().and_then(OperatorAction::parse));
+        }
+        if project == NO_PROJECT && item_type == ALERT_STATE {
+            reader.digest.alerts.extend(item.json().and_then(StoredAlerts::parse));
         }
     }
     reader.digest

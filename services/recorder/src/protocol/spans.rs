@@ -69,6 +69,22 @@ impl<'a> StoredSpan<'_, 'a> {
         ((self.end - self.start) * 1000.0).max(0.0)
     }
 
+    /// Returns true for a service's root span in its trace, as which a transaction counts.
+    #[must_use]
+    pub fn is_segment(&self) -> bool {
+        match self.form {
+            Form::Root => true,
+            Form::Child => false,
+            Form::Streamed => self.fields.boolean("is_segment") == Some(true),
+        }
+    }
+
+    /// Returns the trace that the span belongs to.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<String> {
+        self.fields.short("trace_id", LABEL_BYTES_MAX)
+    }
+
     /// Returns the description of the work. A streamed span has an attribute with it if it is not its name.
     #[must_use]
     pub fn description(&self) -> Option<String> {

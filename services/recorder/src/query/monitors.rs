@@ -123,6 +123,39 @@ pub(super) async fn list(
     .await
 }
 
+/// The monitors of check-ins that are read one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Tracker {
+    all: BTreeMap<Key, Known>,
+}
+
+/// A monitor in one environment at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tracked {
+    pub(crate) project: String,
+    pub(crate) monitor: String,
+    /// `missed`, `timeout`, or the status of the last check-in, in one environment.
+    pub(crate) state: String,
+}
+
+impl Tracker {
+    /// Adds the check-ins of an envelope. There are at most a thousand monitors.
+    pub(crate) fn add(&mut self, opened: &ListedEnvelope<'_>) {
+        // Those that are left out are counted where the monitors are listed.
+        add(&mut self.all, opened);
+    }
+
+    /// Returns the monitors with their states at a time.
+    pub(crate) fn states(&self, now: f64) -> Vec<Tracked> {
+        let tracked = |((project, monitor, _), known): (&Key, &Known)| Tracked {
+            project: project.clone(),
+            monitor: monitor.clone(),
+            state: known.state(now).to_owned(),
+        };
+        self.all.iter().map(tracked).collect()
+    }
+}
+
 /// Computes the states for a time.
 pub(crate) fn monitors(query: &Query, window: Window, at: f64) -> Result<Monitors, WriteError> {
     let (mut all, mut not_counted) = (BTreeMap::new(), NotCounted::default());

@@ -12,7 +12,7 @@ use crate::{
     protocol::{NO_PROJECT, digest::digest, envelope::Envelope, seconds},
 };
 
-/// Stores items of one type in one envelope, and returns once they are durable.
+/// Stores items of one type in one envelope, and returns its `seq` once they are durable.
 ///
 /// `what` names them in the log, as in "changes of flags".
 pub(super) async fn store(
@@ -20,7 +20,7 @@ pub(super) async fn store(
     item_type: &str,
     items: &[impl Serialize],
     what: &'static str,
-) -> Result<(), Problem> {
+) -> Result<u64, Problem> {
     let unwritable = |error: &dyn std::error::Error| {
         tracing::error!(error = %error, "{what} could not be stored");
         Problem::internal()
@@ -44,6 +44,5 @@ pub(super) async fn store(
         body: body.into(),
         digest,
     };
-    query.journal.append(append).await.map_err(|error| unwritable(&error))?;
-    Ok(())
+    query.journal.append(append).await.map_err(|error| unwritable(&error))
 }

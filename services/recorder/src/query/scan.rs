@@ -82,6 +82,16 @@ pub(crate) fn window(query: &Query, params: &WindowParams) -> Result<Window, Pro
 }
 
 impl Window {
+    /// Returns the window of all envelopes after this `seq`.
+    pub(crate) fn after(since: u64) -> Self {
+        Self { page: Page { since, project: None, limit: u32::MAX }, period_s: None }
+    }
+
+    /// Returns the window of the envelopes of the last seconds.
+    pub(crate) fn of_period_s(period_s: u64) -> Self {
+        Self { period_s: Some(period_s), ..Self::after(0) }
+    }
+
     /// Returns the length of the window in minutes: the requested period, otherwise the time between these moments.
     pub(crate) fn minutes(&self, first: f64, last: f64) -> f64 {
         let seconds = self.period_s.map_or(last - first, |period_s| period_s as f64);

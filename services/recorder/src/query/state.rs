@@ -10,7 +10,7 @@ use chassis::{config::Secret, operator::Operator, problem::Problem};
 use rusqlite::Connection;
 use serde::Deserialize;
 
-use super::{scorecard_file::ScorecardFile, slots::ResponseSlots};
+use super::{alerts::SharedRound, scorecard_file::ScorecardFile, slots::ResponseSlots};
 use crate::{
     config::Limits,
     forward::Forwarder,
@@ -39,6 +39,8 @@ pub struct Query {
     pub(super) flag_hook_secret: Secret,
     /// File and line of frames. By default nothing is known.
     pub(super) symbols: Symbols,
+    /// What the last evaluation of the alert rules found.
+    pub(super) round: SharedRound,
     /// Lock for assembling one trace at a time, because no other part of a response needs as much memory.
     pub(super) assembling: Arc<Mutex<()>>,
 }
@@ -80,6 +82,7 @@ impl Query {
             scorecard: None,
             flag_hook_secret: Secret::default(),
             symbols: Symbols::default(),
+            round: SharedRound::default(),
             assembling,
         }
     }

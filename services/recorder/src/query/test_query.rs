@@ -12,8 +12,11 @@ use crate::{
     index::{self, Index},
     ingest::{Answered, ModeSwitch},
     journal::{self, Append, BodyKind, Encoding, Journal},
-    projects::Projects,
-    protocol::digest::Digest,
+    projects::{Project, Projects},
+    protocol::{
+        digest::{self, Digest},
+        envelope::Envelope,
+    },
 };
 
 /// Returns queries on an empty journal, and its threads.
@@ -50,6 +53,32 @@ pub(crate) async fn store(query: &Query) -> u64 {
     let body = Bytes::from_static(b"{}\n").into();
     let append = Append { received_at_us: 1, project: 1, kind, encoding, body, digest };
     query.journal.append(append).await.expect("stored")
+}
+
+/// Returns the query with projects of these names, numbered from 1 on.
+pub(crate) fn with_projects(query: Query, names: &[&str]) -> Query {
+    let project =
+        |(id, name): (u32, &&str)| Project { id, name: (*name).to_owned(), public_key: format!("{id:032x}") };
+    let projects = Projects::new((1..).zip(names).map(project).collect()).expect("projects");
+    Query { projects: Arc::new(projects), ..query }
+}
+
+/// Stores an envelope with one item of a project, received at a time in seconds since the epoch.
+pub(crate) async fn store_item(
+    query: &Query,
+    project: u32,
+    received_at: f64,
+    item_type: &str,
+    payload: &str,
+) {
+    let body = format!("{{}}\n{{\"type\":\"{item_type}\"}}\n{payload}\n").into_bytes();
+    let envelope = Envelope::parse(&body).expect("an envelope");
+    let (kind, encoding) = (BodyKind::Envelope, Encoding::Identity);
+    let digest = digest::digest(project, received_at, &envelope);
+    let received_at_us = (received_at * 1e6) as u64;
+    let append = Append { received_at_us, project, kind, encoding, body: body.into(), digest };
+    query.journal.append(append).await.expect("stored");
+    assert_eq!(query.index.caught_up().await, 0);
 }
 
 /// Returns the query with an index whose indexer has stopped before it indexed anything.

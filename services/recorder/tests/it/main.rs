@@ -1,5 +1,6 @@
 //! Tests of the recorder over HTTP, in this process or as the real program.
 
+mod alerts;
 mod cost;
 mod cron;
 mod damage;

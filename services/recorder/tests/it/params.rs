@@ -12,7 +12,7 @@ const FLAME: &str = "trace, seq, project, profiler, from, to, focus";
 const SEARCH: &str = "trace, level, attribute, text, project, before, limit";
 
 /// Every address with parameters, and their names.
-const KNOWN: [(&str, &str); 38] = [
+const KNOWN: [(&str, &str); 40] = [
     ("/api/v1/envelopes", "since, project, limit, type"),
     ("/api/v1/envelopes/1/raw", "as"),
     ("/api/v1/traces", LIST),
@@ -32,6 +32,8 @@ const KNOWN: [(&str, &str); 38] = [
     ("/api/v1/logs/search", SEARCH),
     ("/api/v1/release-health", "project, at"),
     ("/api/v1/monitors", MONITORS),
+    ("/api/v1/alerts", "limit"),
+    ("/alerts", "limit"),
     ("/api/v1/names", WINDOW),
     ("/api/v1/dashboards/queues", WINDOW),
     ("/api/v1/dashboards/queries", QUERIES),

@@ -173,7 +173,9 @@ async fn sentry_relay_accepts_all_envelopes() {
     assert_eq!(defects_once_complete(&trace_id, since).await, Vec::<String>::new());
 
     let envelopes = envelopes(platform, since).await;
-    let lines: String = envelopes.iter().map(|e| format!("{e}\n")).collect();
+    // What the recorder itself stores, such as states of alerts, comes from no sender.
+    let sent = envelopes.iter().filter(|envelope| envelope["project"] != "0");
+    let lines: String = sent.map(|envelope| format!("{envelope}\n")).collect();
     let script = crate::workspace::root().join("crates/telemetry/tests/relay_check.py");
     let mut check = Command::new(python)
         .arg(script)

@@ -1,0 +1,132 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    domain::alerting::{AlertState, FoldedBy},
+    protocol::alert_state::ALERT_STATE,
+    query::{own_items, test_query},
+};
+
+/// Project numbers of the test.
+const GAME: u32 = 1;
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs_f64()
+}
+
+fn open(directory: &std::path::Path) -> (Query, [std::thread::JoinHandle<()>; 2]) {
+    let (query, threads) = test_query::open(directory);
+    (test_query::with_projects(query, &["game", "lagwatch"]), threads)
+}
+
+async fn dead_letter(query: &Query, at: f64) {
+    let metric = json!({"items": [{"timestamp": at, "trace_id": "ab".repeat(16), "type": "counter", "value": 1.0,
+        "name": "pitboss.bus.records.dead_lettered", "attributes": {}}]});
+    test_query::store_item(query, GAME, at, "trace_metric", &metric.to_string()).await;
+}
+
+/// Runs rounds ten seconds apart, and returns the present state of the dead letters of game after each.
+fn rounds(evaluator: &mut Evaluator, query: &Query, from: f64, count: u32) -> Vec<Phase> {
+    let round = |number: u32| {
+        let found = evaluator.round(query, from + f64::from(number) * 10.0).expect("a round");
+        let of_game =
+            found.rules.iter().find(|state| state.rule == "dead-letters" && state.project == "game");
+        of_game.expect("a state").condition.phase
+    };
+    (0..count).map(round).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alert_fires_survives_a_restart_and_ends() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let (query, threads) = open(directory.path());
+    let begin = now();
+    let mut evaluator = Evaluator::restore(&query, 0).expect("nothing stored");
+    assert_eq!(rounds(&mut evaluator, &query, begin - 10.0, 1), [Phase::NoData]);
+    dead_letter(&query, begin).await;
+    assert_eq!(
+        rounds(&mut evaluator, &query, begin + 1.0, 3),
+        [Phase::Pending, Phase::Firing, Phase::Firing]
+    );
+    let unsaved = evaluator.unsaved().expect("an alert");
+    assert_eq!(unsaved.alerts.len(), 1);
+    let finding = &unsaved.alerts[0].entries[0].finding;
+    assert_eq!((finding.value, finding.bound, finding.window_s), (Some(1.0), Some(0.0), Some(300)));
+    assert_eq!(finding.traces, ["ab".repeat(16)]);
+    let seq = own_items::store(&query, ALERT_STATE, &[unsaved], "states of alerts").await.expect("stored");
+    evaluator.saved(seq);
+    assert_eq!(evaluator.unsaved(), None);
+    assert_eq!(query.index.caught_up().await, 0);
+
+    let mut evaluator = Evaluator::restore(&query, 0).expect("what is stored");
+    assert_eq!(rounds(&mut evaluator, &query, begin + 30.0, 2), [Phase::Firing; 2]);
+    assert_eq!(evaluator.unsaved(), None, "it is the same alert");
+    assert_eq!(rounds(&mut evaluator, &query, begin + 320.0, 1), [Phase::Resolved]);
+    let ended = evaluator.unsaved().expect("a change");
+    assert_eq!((ended.alerts[0].state(), ended.alerts[0].id), (AlertState::Resolved, 1));
+    test_query::close(&query, threads).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_lag_is_one_alert_once_it_could_have_arrived() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let (query, threads) = open(directory.path());
+    let begin = now();
+    let mut evaluator = Evaluator::restore(&query, 0).expect("nothing stored");
+    rounds(&mut evaluator, &query, begin, 48);
+    assert_eq!(evaluator.unsaved(), None, "the recorder has just started");
+    rounds(&mut evaluator, &query, begin + 480.0, 2);
+    let alerts = evaluator.unsaved().expect("an alert").alerts;
+    let [alert] = &alerts[..] else { panic!("{alerts:?}") };
+    let reasons: Vec<_> = alert.entries.iter().map(|entry| entry.folded_by).collect();
+    assert_eq!(reasons, [FoldedBy::First, FoldedBy::Cause, FoldedBy::Cause], "three rules about one lag");
+    assert!(alert.entries.iter().all(|entry| entry.finding.what.ends_with("(no data)")), "{alert:?}");
+    test_query::close(&query, threads).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_issue_is_noted_once() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let (query, threads) = open(directory.path());
+    let begin = now();
+    let mut evaluator = Evaluator::restore(&query, 0).expect("nothing stored");
+    for event_id in ["1".repeat(32), "2".repeat(32)] {
+        let event = json!({"event_id": event_id, "timestamp": begin, "level": "error",
+            "contexts": {"trace": {"trace_id": "cd".repeat(16), "span_id": "12".repeat(8)}},
+            "exception": {"values": [{"type": "SpinError", "value": "no reel"}]}});
+        test_query::store_item(&query, GAME, begin, "event", &event.to_string()).await;
+        rounds(&mut evaluator, &query, begin, 2);
+    }
+    let alerts = evaluator.unsaved().expect("an alert").alerts;
+    let [alert] = &alerts[..] else { panic!("{alerts:?}") };
+    assert_eq!((alert.count, alert.state()), (1, AlertState::Noted));
+    let finding = &alert.entries[0].finding;
+    assert!(finding.what.starts_with("new issue: SpinError"), "{finding:?}");
+    assert_eq!((finding.project.as_str(), &finding.traces[..]), ("game", &["cd".repeat(16)][..]));
+    test_query::close(&query, threads).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missed_check_in_fires_and_ends_with_the_next() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let (query, threads) = open(directory.path());
+    let begin = now();
+    let check_in = json!({"check_in_id": "0".repeat(32), "monitor_slug": "job-game-sweeper", "status": "ok",
+        "monitor_config": {"schedule": {"type": "interval", "value": 1, "unit": "minute"}, "checkin_margin": 2}})
+    .to_string();
+    let mut evaluator = Evaluator::restore(&query, 0).expect("nothing stored");
+    rounds(&mut evaluator, &query, begin - 200.0, 1);
+    test_query::store_item(&query, GAME, begin, "check_in", &check_in).await;
+    rounds(&mut evaluator, &query, begin + 10.0, 2);
+    assert_eq!(evaluator.unsaved(), None);
+    rounds(&mut evaluator, &query, begin + 190.0, 2);
+    let alerts = evaluator.unsaved().expect("an alert").alerts;
+    assert_eq!(alerts[0].keys.keys().collect::<Vec<_>>(), ["check-in job-game-sweeper in game"]);
+    assert_eq!(alerts[0].state(), AlertState::Firing);
+    test_query::store_item(&query, GAME, begin + 205.0, "check_in", &check_in).await;
+    rounds(&mut evaluator, &query, begin + 210.0, 1);
+    assert_eq!(evaluator.unsaved().expect("a change").alerts[0].state(), AlertState::Resolved);
+    test_query::close(&query, threads).await;
+}

@@ -1,0 +1,77 @@
+//! Evaluates the rules in rounds until the recorder stops.
+
+use std::{
+    sync::PoisonError,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+
+use super::evaluate::Evaluator;
+use crate::{
+    config,
+    protocol::alert_state::ALERT_STATE,
+    query::{own_items, state::Query},
+};
+
+/// Evaluates the rules until `stop`. What is stored when it is called is known, so it is called before anything is received.
+///
+/// A round that fails is logged, and the next one continues. The future ends with an error when a round panicked.
+pub(crate) fn run(
+    query: Query,
+    settings: config::Alerts,
+    stop: CancellationToken,
+) -> impl Future<Output = Result<(), JoinError>> + Send + 'static {
+    let known_upto = query.journal.progress().state().durable;
+    rounds(query, settings, known_upto, stop)
+}
+
+async fn rounds(
+    query: Query,
+    settings: config::Alerts,
+    known_upto: u64,
+    stop: CancellationToken,
+) -> Result<(), JoinError> {
+    let pause = Duration::from_millis(settings.round_ms);
+    let mut evaluator = None;
+    loop {
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return Ok(());
+        }
+        query.index.caught_up().await;
+        evaluator = round(&query, known_upto, evaluator.take()).await?;
+        let Some(evaluator) = &mut evaluator else { continue };
+        let Some(unsaved) = evaluator.unsaved() else { continue };
+        // If that fails, it is logged there, and the next round tries again.
+        if let Ok(seq) = own_items::store(&query, ALERT_STATE, &[unsaved], "states of alerts").await {
+            evaluator.saved(seq);
+        }
+    }
+}
+
+/// Runs one round on a thread that may block. Returns `None` if what is stored cannot be read.
+async fn round(
+    query: &Query,
+    known_upto: u64,
+    evaluator: Option<Evaluator>,
+) -> Result<Option<Evaluator>, JoinError> {
+    let query = query.clone();
+    telemetry::spawn_blocking(move || {
+        let restored = evaluator.map_or_else(|| Evaluator::restore(&query, known_upto), Ok);
+        let mut evaluator = match restored {
+            Ok(evaluator) => evaluator,
+            Err(error) => {
+                tracing::error!(error = %error, "the stored alerts could not be read");
+                return None;
+            }
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        match evaluator.round(&query, now) {
+            Ok(found) => *query.round.lock().unwrap_or_else(PoisonError::into_inner) = found,
+            Err(error) => tracing::error!(error = %error, "the alert rules could not be evaluated"),
+        }
+        Some(evaluator)
+    })
+    .await
+}
