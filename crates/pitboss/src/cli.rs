@@ -9,8 +9,8 @@ use runtime::RuntimeError;
 use runtime::control::Action;
 
 use crate::commands::{
-    Context, audit, bench, bet, debug, dlq, doctor, down, drill, fault, issue, kafka, lag, load, logs, part,
-    profile, ready, release, secrets, sentry, status, supervise, test, topics, trace, up, verify,
+    Context, alerts, audit, bench, bet, debug, dlq, doctor, down, drill, fault, issue, kafka, lag, load,
+    logs, part, profile, ready, release, secrets, sentry, status, supervise, test, topics, trace, up, verify,
 };
 use crate::help;
 use crate::output::Output;
@@ -79,6 +79,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// List, show, replay and discard dead letters
     Dlq(dlq::DlqArgs),
+    /// Show the recorder's alerts, with the findings that are folded into each (exit code 1 if one is firing)
+    Alerts(alerts::AlertsArgs),
     /// List and show the recorder's issues, and resolve, reopen and archive them
     Issue(issue::IssueArgs),
     /// Build releases of a service, deploy, promote and roll them back, and show what Sentry would show of them
@@ -147,6 +149,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Drill(args) => block_on(args.run(context)),
         Command::Audit(args) => block_on(args.run(context)),
         Command::Dlq(args) => block_on(args.run(context)),
+        Command::Alerts(args) => block_on(args.run(context)),
         Command::Issue(args) => block_on(args.run(context)),
         Command::Release(args) => block_on(args.run(context)),
         Command::Bench(args) => block_on(args.run(context)),

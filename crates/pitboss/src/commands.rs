@@ -2,6 +2,7 @@
 //!
 //! `docs/RECIPES.md` lists what a new command needs.
 
+pub mod alerts;
 pub mod audit;
 pub mod bench;
 pub mod bet;

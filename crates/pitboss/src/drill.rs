@@ -50,6 +50,13 @@ pub enum Step {
     Guess,
     /// Disarms the fault, and waits until it shows nothing any more.
     Heal,
+    /// Waits, after the fault was disarmed, until an alert rule of the recorder does not fire any more.
+    Resolved {
+        /// The rule.
+        rule: &'static str,
+        /// Longest time, in seconds.
+        within_s: u32,
+    },
     /// Names a page of the recorder.
     Look(&'static str),
     /// Causes an error at a service, several times, and looks for its one issue.
@@ -84,6 +91,13 @@ pub enum Until {
         group: &'static str,
         /// The signature.
         signature: Signature,
+    },
+    /// An alert rule of the recorder fires.
+    Alert {
+        /// Slug of the rule, or `check-in` with the slug of a monitor.
+        rule: &'static str,
+        /// Longest time, in seconds.
+        within_s: u32,
     },
     /// Nothing. The caller ends it.
     Interrupted,
@@ -154,15 +168,17 @@ impl Scenario {
 
     /// Leaves out the faults that only the supervisor of a local platform applies, and returns them.
     pub fn leave_out_supervisor(&mut self) -> Vec<FaultId> {
-        let (mut left_out, mut skips) = (Vec::new(), false);
+        let (mut left_out, mut skips, mut skips_end) = (Vec::new(), false, false);
         self.steps.retain(|step| {
             if let Step::Arm(broken) = step {
                 skips = broken.needs_supervisor();
+                skips_end = skips;
                 if skips {
                     left_out.push(broken.fault());
                 }
             }
-            let keeps = !skips;
+            let is_end = matches!(step, Step::Resolved { .. });
+            let keeps = !skips && !(is_end && skips_end);
             if matches!(step, Step::Heal) {
                 skips = false;
             }

@@ -4,6 +4,7 @@
 //! the result holds, 1 it does not, 2 wrong usage, 64 bad configuration, 69 something needed is missing.
 
 pub mod actuators;
+pub mod alerts;
 pub mod audit;
 mod bet_record;
 pub mod broker;

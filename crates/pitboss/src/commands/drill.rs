@@ -63,6 +63,8 @@ enum Choice {
     NotificationDrills,
     /// Slow and repeated records on Sentry's dashboards
     QueuesDashboard,
+    /// Each alert rule fires within its time, and ends
+    Alerts,
     /// A fault without its name, found from the dashboards
     Blind,
     /// A release with a defect: canary, rollback, resolved, regressed
@@ -82,6 +84,7 @@ impl Choice {
             Self::Lag => "lag",
             Self::NotificationDrills => "notification-drills",
             Self::QueuesDashboard => "queues-dashboard",
+            Self::Alerts => "alerts",
             Self::Blind => "blind",
             Self::Release => release::NAME,
             Self::ReleaseOrder => release_order::NAME,

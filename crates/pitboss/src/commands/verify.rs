@@ -320,6 +320,9 @@ async fn soaked(stage: &Stage<'_>, seed: u64, duration: Duration) -> Result<bool
                 .output
                 .line(&format!("in {count} slices the recorder received nothing, which proves nothing"));
         }
+        if soak.rules_evaluated == 0 {
+            stage.output.line("the recorder evaluated no alert rule, so its silence proves nothing");
+        }
         stage.output.line(&format!("seed {seed}"));
     }
     Ok(soak.holds())

@@ -50,6 +50,7 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
             Step::WatchUntil(until) => self.watch(*until).await,
             Step::Guess => self.guess().await,
             Step::Heal => self.heal().await,
+            &Step::Resolved { rule, within_s } => self.resolved(rule, within_s).await,
             Step::Look(path) => {
                 let address = self.stage.page_address(path);
                 self.person.tell(&format!("Look at {address}"));
@@ -146,8 +147,11 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
         let Some(act) = self.summary.faults.last_mut() else { return };
         let expected = match until {
             Until::Signature { signature, .. } => Some(signature.as_str()),
-            Until::Evidence | Until::Interrupted => None,
+            Until::Evidence | Until::Alert { .. } | Until::Interrupted => None,
         };
+        if let Until::Alert { rule, .. } = until {
+            act.alert = Some(rule);
+        }
         let is_seen = expected.is_none() || expected == signature;
         act.seen_after_s = seen.as_ref().filter(|_| is_seen).map(|seen| seen.after_s);
         act.seen_in = seen.map(|seen| seen.place);
@@ -261,6 +265,20 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
         self.person.go_on().await
     }
 
+    async fn resolved(&mut self, rule: &'static str, within_s: u32) -> Result<()> {
+        self.person.begin("resolving");
+        let resolved_after_s = self.stage.resolved(rule, within_s).await?;
+        let result = match resolved_after_s {
+            Some(seconds) => format!("{rule} does not fire any more after {seconds:.0} s"),
+            None => format!("{rule} still fires after {within_s} s"),
+        };
+        self.person.end(&result);
+        if let Some(act) = self.summary.faults.last_mut() {
+            act.resolved_after_s = resolved_after_s;
+        }
+        Ok(())
+    }
+
     async fn letters(&mut self, action: LetterAction) -> Result<()> {
         self.person.begin("dead letters");
         let has_to_heal = action == LetterAction::Replay { heals: true };
@@ -324,6 +342,11 @@ fn where_to_look(fault: FaultId, until: Until) -> String {
     match until {
         Until::Signature { group, signature } => {
             format!("Look: {place}\nExpected signature of {group} in ./pitboss lag: {signature}.")
+        }
+        Until::Alert { rule, within_s } => {
+            format!(
+                "Look: {place}\nThe alert rule {rule} has to fire within {within_s} s: ./pitboss alerts --watch."
+            )
         }
         Until::Evidence | Until::Interrupted => format!("Look: {place}"),
     }

@@ -17,6 +17,7 @@ use super::addresses::Addresses;
 use super::stage::{Audited, CausedErrors, Compensated, LettersDone, Moment, Normal, Stage, Watched};
 use super::watcher::Watcher;
 use super::{Break, LetterAction, Until};
+use crate::alerts::Alerts;
 use crate::audit;
 use crate::commands::Context;
 use crate::dlq::desk::Clerk;
@@ -184,7 +185,8 @@ impl Stage for Platform<'_> {
         // Lag is shown where lagwatch can be reached.
         let mut lag = Source::lagwatch(means.target).ok();
         let evidence_max = row.deadline + if row.is_slow { PATIENCE * 3 } else { PATIENCE };
-        let watcher = Watcher { evidence: &row.evidence, until, armed_at: armed.at, evidence_max };
+        let target = means.target;
+        let watcher = Watcher { evidence: &row.evidence, until, armed_at: armed.at, evidence_max, target };
         let (progress, before, began) = (Progress::default(), usage(means.target), Instant::now());
         let watched = tokio::select! {
             watched = watcher.watch(&mut armed.window, &mut lag, &progress, live) => watched?,
@@ -197,7 +199,6 @@ impl Stage for Platform<'_> {
         if let Some(seen) = &mut watched.seen
             && let Some(trace_id) = &seen.trace_id
         {
-            let target = means.target;
             let trace = recorder::fetch(target.http(), &target.recorder_url, trace_id).await;
             seen.issue_id = trace.ok().flatten().as_ref().and_then(issue_of);
         }
@@ -224,6 +225,17 @@ impl Stage for Platform<'_> {
             if row.evidence.find(arrive(&mut window).await?).is_none() {
                 return Ok(Some(took.as_secs_f64()));
             }
+        }
+        Ok(None)
+    }
+
+    async fn resolved(&mut self, rule: &'static str, within_s: u32) -> Result<Option<f64>> {
+        let began = Instant::now();
+        while began.elapsed().as_secs() < u64::from(within_s) {
+            if Alerts::read(self.means.target).await?.firing(rule).is_none() {
+                return Ok(Some(began.elapsed().as_secs_f64()));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(None)
     }

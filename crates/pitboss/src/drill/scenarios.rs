@@ -1,5 +1,6 @@
 //! The scenarios, one file each. A new one is a file here, its `mod` line and its arm in [`scenario`].
 
+mod alerts;
 mod blind;
 mod business_metrics;
 mod errors;
@@ -22,6 +23,7 @@ pub fn all(seed: u64) -> Vec<Scenario> {
         lag::scenario(),
         notification_drills::scenario(),
         queues_dashboard::scenario(),
+        alerts::scenario(),
     ];
     scenarios.into_iter().chain(blind::scenario(seed, true)).collect()
 }

@@ -29,6 +29,9 @@ pub(crate) trait Stage {
     /// Disarms the fault. Returns the seconds after which its work showed nothing any more, or `None` if it still does.
     async fn heal(&mut self, broken: &Break) -> Result<Option<f64>>;
 
+    /// Waits until an alert rule does not fire any more. Returns the seconds that it took, or `None` if it still fires.
+    async fn resolved(&mut self, rule: &'static str, within_s: u32) -> Result<Option<f64>>;
+
     /// Audits the records of this run.
     async fn audit(&mut self) -> Result<Audited>;
 

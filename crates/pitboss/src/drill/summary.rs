@@ -65,6 +65,10 @@ pub struct Act {
     pub signature_expected: Option<&'static str>,
     /// Signature of the lag that was seen last.
     pub signature: Option<&'static str>,
+    /// Alert rule that had to fire, and then had to end.
+    pub alert: Option<&'static str>,
+    /// Time from healing to the end of that rule, in seconds. Absent if it did not end.
+    pub resolved_after_s: Option<f64>,
     /// Number of times that the fault was applied, by the counters of services and supervisor.
     pub applied: Option<u64>,
     /// Time from disarming to work that showed nothing any more, in seconds. Absent if it still showed something.
@@ -100,7 +104,8 @@ impl Act {
     /// Returns true if what had to be seen was seen, and ended with the fault.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.seen_after_s.is_some() && self.recovery_s.is_some()
+        let has_ended = self.alert.is_none() || self.resolved_after_s.is_some();
+        self.seen_after_s.is_some() && self.recovery_s.is_some() && has_ended
     }
 }
 
@@ -243,6 +248,13 @@ fn section(act: &Act) -> String {
     };
     item("Seen in", act.seen_in.as_deref().unwrap_or("nothing within the time"));
     act.addresses.iter().for_each(|address| item("Address", address));
+    item("Alert rule", act.alert.unwrap_or_default());
+    if act.alert.is_some() {
+        item(
+            "Alert ended after",
+            &act.resolved_after_s.map_or_else(|| "not within the time".to_owned(), |s| format!("{s:.0} s")),
+        );
+    }
     item("Times applied", &act.applied.map_or_else(String::new, |times| times.to_string()));
     item("CPU of the services", &cpu(act));
     item("Culprit", act.culprit);

@@ -1,15 +1,17 @@
 //! Watches an armed fault: reads the recorder and lagwatch while the work continues.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use contracts::Topic;
 
 use super::Until;
 use super::stage::{Lag, Moment, Seen, Watched};
+use crate::alerts::Alerts;
 use crate::evidence::{Evidence, Window};
 use crate::lag::History;
 use crate::lag::source::{LagReading, Source};
+use crate::target::Target;
 use crate::verify::Progress;
 
 /// Interval at which recorder and lagwatch are read.
@@ -36,6 +38,8 @@ pub(super) struct Watcher<'a> {
     pub(super) armed_at: Instant,
     /// Longest watch for evidence.
     pub(super) evidence_max: Duration,
+    /// Platform whose alerts are read.
+    pub(super) target: &'a Target,
 }
 
 /// Results of the lag readings.
@@ -70,6 +74,9 @@ impl Watcher<'_> {
                     issue_id: None,
                 }),
             };
+            if let Until::Alert { rule, .. } = self.until {
+                seen = self.alert(rule).await?;
+            }
             if let Some(reading) = read(lag).await {
                 readings.add(&reading, self.until, began.elapsed());
             }
@@ -95,6 +102,7 @@ impl Watcher<'_> {
         match self.until {
             Until::Evidence => (is_seen && elapsed >= WATCH_MIN) || elapsed >= self.evidence_max,
             Until::Signature { .. } => is_signed || elapsed >= SIGNATURE_MAX,
+            Until::Alert { within_s, .. } => is_seen || elapsed.as_secs() >= u64::from(within_s),
             Until::Interrupted => elapsed >= INTERRUPTED_MAX,
         }
     }
@@ -102,8 +110,23 @@ impl Watcher<'_> {
     fn is_signed(&self, found: Option<&'static str>) -> bool {
         match self.until {
             Until::Signature { signature, .. } => found == Some(signature.as_str()),
-            Until::Evidence | Until::Interrupted => false,
+            Until::Evidence | Until::Alert { .. } | Until::Interrupted => false,
         }
+    }
+
+    /// Returns the rule's alarm, if it fires since the fault was armed. An older one says nothing about the fault.
+    async fn alert(&self, rule: &str) -> Result<Option<Seen>> {
+        let alerts = Alerts::read(self.target).await?;
+        let after_s = self.armed_at.elapsed().as_secs_f64();
+        let armed_at =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() - after_s;
+        let Some(state) = alerts.firing(rule).filter(|state| state.since >= armed_at) else {
+            return Ok(None);
+        };
+        let value = state.value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.3}"));
+        let place = format!("alert rule {rule} in {}: {value}", state.project);
+        let trace_id = alerts.since(armed_at).find_map(|(_, entry)| entry.traces.first().cloned());
+        Ok(Some(Seen { after_s, place, trace_id, issue_id: None }))
     }
 
     /// The sighting of a signature. The trace is that of the evidence, if that was seen too.
@@ -112,7 +135,7 @@ impl Watcher<'_> {
         let trace_id = seen.and_then(|seen| seen.trace_id);
         let place = match self.until {
             Until::Signature { group, signature } => format!("signature {signature} of {group}"),
-            Until::Evidence | Until::Interrupted => String::new(),
+            Until::Evidence | Until::Alert { .. } | Until::Interrupted => String::new(),
         };
         Seen { after_s, place, trace_id, issue_id: None }
     }
@@ -219,13 +242,20 @@ mod tests {
     #[test]
     fn watch_ends_with_what_it_waits_for() {
         let evidence = Evidence::issue("game", "");
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let layout = runtime::Layout::new(std::path::Path::new("/nowhere"), None, None);
+        let target = Target::of_layout(&layout, contracts::parts::Ports::default()).unwrap();
         let watcher = |until| Watcher {
             evidence: &evidence,
             until,
             armed_at: Instant::now(),
             evidence_max: Duration::from_secs(30),
+            target: &target,
         };
         let (short, long) = (Duration::from_secs(1), Duration::from_secs(31));
+        let by_alert = watcher(Until::Alert { rule: "lag-seconds", within_s: 30 });
+        assert!(by_alert.is_over(short, true, false) && by_alert.is_over(long, false, false));
+        assert!(!by_alert.is_over(WATCH_MIN, false, true));
         let by_evidence = watcher(Until::Evidence);
         assert!(!by_evidence.is_over(short, true, false), "too short for figures");
         assert!(by_evidence.is_over(WATCH_MIN, true, false) && by_evidence.is_over(long, false, false));

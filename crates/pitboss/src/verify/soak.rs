@@ -1,4 +1,4 @@
-//! A load without any fault: no evidence of any row and no alert condition may hold.
+//! A load without any fault: no evidence of any row and no alert condition may hold, and the recorder may raise no alert.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::alerts::{Alert, alerts};
 use super::{Means, Progress, Row, Workload};
+use crate::alerts::Alerts;
 use crate::evidence::{Evidence, Observation, Sighting, Window};
 
 /// Time after which evidence is judged again. The phases of a row are about as long.
@@ -31,6 +32,8 @@ pub struct Soak {
     pub units: u64,
     /// Units that were not answered with 200.
     pub failed: u64,
+    /// Number of rules that the recorder evaluated at the end. Without any, its silence proves nothing.
+    pub rules_evaluated: usize,
     /// Slices in which the recorder received no transaction, so that they prove nothing.
     pub slices_without_telemetry: u64,
     /// False alarms: what held although no fault was armed.
@@ -56,7 +59,7 @@ impl Soak {
     /// Returns true if work was done and arrived, nothing was found, and at most one unit in a hundred failed.
     #[must_use]
     pub fn holds(&self) -> bool {
-        let is_exposed = self.units > 0 && self.slices_without_telemetry == 0;
+        let is_exposed = self.units > 0 && self.slices_without_telemetry == 0 && self.rules_evaluated > 0;
         is_exposed && self.failed.saturating_mul(100) <= self.units && self.findings.is_empty()
     }
 }
@@ -85,9 +88,11 @@ pub async fn soak(
         slices: 0,
         units: 0,
         failed: 0,
+        rules_evaluated: 0,
         slices_without_telemetry: 0,
         findings: Vec::new(),
     };
+    let began_s = OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e9;
     let evidence = Evidence::Any(rows.iter().map(|row| row.evidence.clone()).collect());
     let mut window = Window::open(means.target).await?.for_evidence(&evidence);
     while began.elapsed() < duration {
@@ -104,10 +109,27 @@ pub async fn soak(
         soak.duration_s = began.elapsed().as_secs_f64();
         progress_of(&soak);
     }
+    soak.alarms(&Alerts::read(means.target).await?, began_s);
     Ok(soak)
 }
 
 impl Soak {
+    /// Adds what the recorder's rules found since the beginning. A finding that is folded into an older alert is one, too.
+    fn alarms(&mut self, alerts: &Alerts, began_s: f64) {
+        self.rules_evaluated =
+            alerts.evaluated_at.filter(|at| *at > began_s).map_or(0, |_| alerts.rules.len());
+        for (id, entry) in alerts.since(began_s) {
+            let at = OffsetDateTime::from_unix_timestamp(entry.at as i64).ok();
+            self.findings.push(Finding {
+                slice: self.slices,
+                at: at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default(),
+                what: format!("alert {id}"),
+                place: format!("{} in {}", entry.what, entry.project),
+                trace_id: entry.traces.first().cloned(),
+            });
+        }
+    }
+
     /// Adds what a slice shows.
     fn judge(&mut self, seen: &Observation, rows: &[Row]) {
         let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
@@ -139,6 +161,29 @@ mod tests {
     }
 
     #[test]
+    fn alert_of_the_recorder_is_a_finding() {
+        let mut soak = Soak {
+            seed: 1,
+            duration_s: 1.0,
+            slices: 4,
+            units: 9,
+            failed: 0,
+            rules_evaluated: 0,
+            slices_without_telemetry: 0,
+            findings: Vec::new(),
+        };
+        assert!(!soak.holds(), "no rule was evaluated");
+        soak.alarms(&crate::alerts::tests::answer(), 60.0);
+        assert_eq!((soak.rules_evaluated, soak.findings.len(), soak.holds()), (2, 1, false));
+        assert_eq!(soak.findings[0].place, "Consumer lag above 30 s in lagwatch");
+        soak.findings.clear();
+        soak.alarms(&crate::alerts::tests::answer(), 99.0);
+        assert!(soak.holds(), "what was found before the soak is none of its findings");
+        soak.alarms(&crate::alerts::tests::answer(), 101.0);
+        assert!(!soak.holds(), "the last round was before it");
+    }
+
+    #[test]
     fn alert_condition_is_a_finding() {
         let metric = MetricValue {
             seq: 1,
@@ -155,6 +200,7 @@ mod tests {
             slices: 4,
             units,
             failed: 0,
+            rules_evaluated: 26,
             slices_without_telemetry: 0,
             findings,
         };

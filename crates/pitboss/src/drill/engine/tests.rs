@@ -51,7 +51,7 @@ impl Stage for FakeStage {
         live(&Moment { units: 3, ..Moment::default() });
         let signature = match until {
             Until::Signature { signature, .. } => Some(signature.as_str()),
-            Until::Evidence | Until::Interrupted => None,
+            Until::Evidence | Until::Alert { .. } | Until::Interrupted => None,
         };
         let place = format!("issue of {}", broken.fault());
         let [trace_id, issue_id] = ["bb", "cc"].map(|id| Some(id.to_owned()));
@@ -69,6 +69,11 @@ impl Stage for FakeStage {
     async fn heal(&mut self, broken: &Break) -> Result<Option<f64>> {
         self.log.push(format!("heal {}", broken.fault()));
         Ok(if self.stays { None } else { Some(0.5) })
+    }
+
+    async fn resolved(&mut self, rule: &'static str, within_s: u32) -> Result<Option<f64>> {
+        self.log.push(format!("resolved {rule}"));
+        Ok(if self.stays { None } else { Some(f64::from(within_s)) })
     }
 
     async fn audit(&mut self) -> Result<Audited> {
@@ -220,6 +225,23 @@ async fn signatures_stand_side_by_side() {
     let rows = summary.markdown();
     assert_eq!(rows.lines().filter(|line| line.starts_with("| `consumer.")).count(), 5);
     assert_eq!(summary.pages.iter().filter(|page| page.contains("dashboards/queues")).count(), 1, "once");
+}
+
+#[tokio::test]
+async fn each_alert_fires_and_ends() {
+    // The audit has to find what two of the faults paid wrongly.
+    let mut stage = FakeStage { is_wrong: true, ..FakeStage::default() };
+    let (ended, summary, _) = drilled("alerts", &mut stage, &mut FakePerson::default()).await;
+    ended.unwrap();
+    assert!(summary.holds(), "{summary:?}");
+    assert_eq!(summary.faults.len(), 9);
+    assert!(summary.faults.iter().all(|act| act.alert.is_some() && act.resolved_after_s.is_some()));
+    let at = |entry: &str| stage.log.iter().position(|found| found == entry);
+    assert!(at("heal notification.poison") < at("letters discard"), "{:?}", stage.log);
+    assert!(at("letters discard") < at("resolved dead-letters"), "{:?}", stage.log);
+    let mut stage = FakeStage { is_wrong: true, stays: true, ..FakeStage::default() };
+    let (_, summary, _) = drilled("alerts", &mut stage, &mut FakePerson::default()).await;
+    assert!(!summary.holds(), "an alert that does not end is no success");
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ fn each_fault_is_armed_seen_and_healed() {
                 }
                 Step::Load(_) => assert!(!armed, "{name}: the normal load meets a fault"),
                 Step::Cause(_) => assert!(!armed, "{name}: the event would name the fault"),
+                Step::Resolved { .. } => assert!(!armed && seen, "{name}: an alert ends after its fault"),
                 Step::Say(_) | Step::Look(_) | Step::Letters(_) => {}
                 Step::Audit | Step::Compensate => assert!(!armed, "{name}: audited before it was healed"),
             }
@@ -65,6 +66,10 @@ fn supervisor_faults_are_left_out_whole() {
     assert_eq!(count(|step| matches!(step, Step::Arm(_))), 3);
     assert_eq!(count(|step| matches!(step, Step::WatchUntil(_))), 3);
     assert_eq!(count(|step| matches!(step, Step::Heal)), 3);
+    let mut alerts = scenario("alerts", 1, true).unwrap();
+    assert_eq!(alerts.leave_out_supervisor(), [faults::FaultId::ConsumerDead; 2]);
+    let ends = alerts.steps.iter().filter(|step| matches!(step, Step::Resolved { .. })).count();
+    assert_eq!(ends, 7, "nothing is waited for that was not armed");
 }
 
 #[test]

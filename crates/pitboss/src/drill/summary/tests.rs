@@ -142,12 +142,16 @@ fn summary_holds_only_if_everything_does() {
     let replay = LettersDone { has_to_heal: true, ..whole().letters.remove(0) };
     let healed = LettersDone { handled: 1, came_back: 0, ..replay.clone() };
     assert!(Summary { letters: vec![healed], ..good.clone() }.holds());
+    let resolved = Act { alert: Some("lag-seconds"), resolved_after_s: Some(301.0), ..dead() };
+    assert!(section(&resolved).contains("- Alert rule: lag-seconds\n- Alert ended after: 301 s\n"));
+    assert!(Summary { faults: vec![resolved], ..good.clone() }.holds());
     for bad in [
         Summary { letters: vec![replay], ..good.clone() },
         Summary { compensated: Some(Compensated::default()), ..good.clone() },
         Summary { complete: false, ..good.clone() },
         Summary { faults: vec![dead(), slow()], ..good.clone() },
         Summary { faults: vec![Act { recovery_s: None, ..dead() }], ..good.clone() },
+        Summary { faults: vec![Act { alert: Some("lag-seconds"), ..dead() }], ..good.clone() },
         Summary { guess: whole().guess, ..good.clone() },
         Summary { money: Some(money), ..good.clone() },
     ] {
