@@ -22,17 +22,22 @@ const MARGIN_MINUTES: u64 = 2;
 const RUNTIME_MINUTES_MAX: u64 = 1;
 /// Minutes that one run of a job may last.
 const JOB_RUNTIME_MINUTES_MAX: u64 = 5;
-/// Number of check-ins in a row after which Sentry raises an issue about a job (failed ones) or closes it (good ones). A minute in
-/// which a store was away is no issue.
-const JOB_FAILURES: u64 = 2;
-const JOB_RECOVERIES: u64 = 1;
+/// Number of failed check-ins in a row after which Sentry raises an issue about a job. A minute in which a store was away is none.
+pub const JOB_FAILURES: u64 = 2;
+/// Number of good check-ins in a row that close it.
+pub const JOB_RECOVERIES: u64 = 1;
 
 /// Name of the monitor of a consumer group in Sentry.
 pub fn consumer_slug(group: &str) -> String {
     format!("consumer-{group}")
 }
 
-/// Schedule of the monitor of a consumer group, in minutes.
+/// Name of the monitor of a periodic job in Sentry.
+pub fn job_slug(name: &str) -> String {
+    format!("job-{name}")
+}
+
+/// Schedule of the monitor of a consumer group or a job, in minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     /// Interval of the check-ins.
@@ -47,6 +52,11 @@ impl Schedule {
     /// The schedule of a group whose members check in at this interval. Sentry counts in minutes, so it is rounded up to whole ones.
     pub fn of_consumer(interval: Duration) -> Self {
         Self::new(interval, RUNTIME_MINUTES_MAX)
+    }
+
+    /// The schedule of a job that runs at this interval, rounded up in the same way.
+    pub fn of_job(every: Duration) -> Self {
+        Self::new(every, JOB_RUNTIME_MINUTES_MAX)
     }
 
     fn new(interval: Duration, runtime_min_max: u64) -> Self {
@@ -76,9 +86,9 @@ impl Monitor {
         let config = MonitorConfig {
             failure_issue_threshold: Some(JOB_FAILURES),
             recovery_threshold: Some(JOB_RECOVERIES),
-            ..config(Schedule::new(every, JOB_RUNTIME_MINUTES_MAX))
+            ..config(Schedule::of_job(every))
         };
-        Self { slug: format!("job-{name}"), config }
+        Self { slug: job_slug(name), config }
     }
 
     /// Name of the monitor in Sentry.

@@ -13,6 +13,7 @@ mod log_fields;
 pub(crate) mod names;
 mod ports;
 mod profiles;
+mod promtool;
 mod regression_feature;
 mod sizes;
 mod statements;

@@ -120,7 +120,7 @@ fn show_findings(findings: &[String], definitions: &Definitions, output: &Output
             "{}, {}, {} and {}: every name is one that Pitboss sends",
             counted(definitions.rules.len(), "rule"),
             counted(definitions.alerts.len(), "alert"),
-            counted(definitions.monitors.len(), "check-in monitor"),
+            counted(definitions.monitors.len() + definitions.jobs.len(), "check-in monitor"),
             counted(definitions.dashboards.len(), "dashboard"),
         ));
     } else {

@@ -6,7 +6,7 @@ use rules::{FoldsFile, RulesFile};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::model::{Alert, CronMonitor, Dashboard, Definitions, Projects};
+use super::model::{Alert, CronMonitor, Dashboard, Definitions, JobMonitor, Projects};
 
 /// Folder of the files in a checkout.
 pub const FOLDER: &str = "deploy/sentry";
@@ -55,6 +55,8 @@ pub enum FilesError {
 struct Monitors {
     #[serde(rename = "monitor")]
     list: Vec<CronMonitor>,
+    #[serde(rename = "job")]
+    jobs: Vec<JobMonitor>,
 }
 
 #[derive(Deserialize)]
@@ -69,9 +71,11 @@ struct Alerts {
 /// # Errors
 /// The first file that cannot be used.
 pub fn load(folder: &Path) -> Result<Definitions, FilesError> {
+    let Monitors { list: monitors, jobs } = read(&folder.join("monitors.toml"))?;
     Ok(Definitions {
         projects: read::<Projects>(&folder.join("projects.toml"))?,
-        monitors: read::<Monitors>(&folder.join("monitors.toml"))?.list,
+        monitors,
+        jobs,
         rules: read::<RulesFile>(&folder.join("rules.toml"))?.list,
         alerts: read::<Alerts>(&folder.join("alerts.toml"))?.list,
         folds: read::<FoldsFile>(&folder.join("folds.toml"))?.list,
@@ -138,7 +142,7 @@ pub(crate) mod tests {
     #[test]
     fn files_of_this_checkout_are_read() {
         let definitions = declared();
-        assert_eq!(definitions.monitors.len(), 5);
+        assert_eq!((definitions.monitors.len(), definitions.jobs.len()), (5, 10));
         assert!(definitions.rules.len() >= 7 && definitions.dashboards.len() >= 5);
         assert_eq!(&definitions.rules, &rules::declared().rules, "the embedded rules are those of the file");
         assert_eq!(&definitions.folds, &rules::declared().folds);

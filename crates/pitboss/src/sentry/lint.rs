@@ -13,7 +13,7 @@ use contracts::Group;
 use contracts::parts::sentry_projects;
 use telemetry::check_in::Schedule;
 
-use super::model::{Alert, CronMonitor, Definitions, Fingerprint, Fold, Rule, Severity, Signal};
+use super::model::{Alert, CronMonitor, Definitions, Fingerprint, Fold, JobMonitor, Rule, Severity, Signal};
 use crate::declared_names::DeclaredNames;
 use crate::verify::alerts::alerts as alert_conditions;
 
@@ -43,6 +43,7 @@ pub fn lint(definitions: &Definitions) -> serde_json::Result<Vec<String>> {
     let mut findings = Vec::new();
     projects(definitions, &mut findings);
     monitors(&definitions.monitors, &mut findings);
+    jobs(definitions, &mut findings);
     rules(definitions, &names, &mut findings);
     alerts(definitions, &mut findings);
     folds(definitions, &mut findings);
@@ -115,6 +116,23 @@ fn monitors(declared: &[CronMonitor], findings: &mut Vec<String>) {
     }
     for monitor in declared.iter().filter(|monitor| !monitor.group.commits()) {
         findings.push(format!("monitors.toml: {} commits no offsets and does not check in", monitor.group));
+    }
+}
+
+fn jobs(definitions: &Definitions, findings: &mut Vec<String>) {
+    let (sent, mut names) = (Schedule::of_job(CHECK_IN_INTERVAL), BTreeSet::new());
+    for monitor in &definitions.jobs {
+        let JobMonitor { job, service, interval_min, margin_min, runtime_min_max } = monitor;
+        if !names.insert(job) {
+            findings.push(format!("monitors.toml: {job} is there twice"));
+        }
+        if !definitions.projects.list.iter().any(|project| project.service == *service) {
+            findings.push(format!("monitors.toml: {job}: projects.toml has no project for {service}"));
+        }
+        let declared = (*interval_min, *margin_min, *runtime_min_max);
+        if declared != (sent.interval_min, sent.margin_min, sent.runtime_min_max) {
+            findings.push(format!("monitors.toml: {job} differs from what its check-ins bring: {sent:?}"));
+        }
     }
 }
 

@@ -21,8 +21,10 @@ pub const PREFIX: &str = "Pitboss: ";
 pub struct Definitions {
     /// Projects and their fingerprint rules.
     pub projects: Projects,
-    /// Monitors of check-ins.
+    /// Monitors of the check-ins of consumer groups.
     pub monitors: Vec<CronMonitor>,
+    /// Monitors of the check-ins of periodic jobs.
+    pub jobs: Vec<JobMonitor>,
     /// Rules, each a monitor of a metric or of spans.
     pub rules: Vec<Rule>,
     /// Alerts: who learns of what the monitors find.
@@ -107,6 +109,30 @@ impl CronMonitor {
     }
 }
 
+/// The monitor of the check-ins of a periodic job. A check-in brings the same settings.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobMonitor {
+    /// Name of the job.
+    pub job: String,
+    /// Service whose project gets the check-ins.
+    pub service: String,
+    /// Interval of the check-ins, in minutes.
+    pub interval_min: u64,
+    /// Minutes after which a check-in that is due counts as missed.
+    pub margin_min: u64,
+    /// Longest time of one run, in minutes.
+    pub runtime_min_max: u64,
+}
+
+impl JobMonitor {
+    /// Its slug, which the check-ins name.
+    #[must_use]
+    pub fn slug(&self) -> String {
+        telemetry::check_in::job_slug(&self.job)
+    }
+}
+
 /// Who learns of what which monitors find.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,7 +142,7 @@ pub struct Alert {
     /// Slugs of the rules.
     #[serde(default)]
     pub rules: Vec<String>,
-    /// Whether missed check-ins of all consumer groups are part of it.
+    /// Whether missed check-ins of all consumer groups and periodic jobs are part of it.
     #[serde(default)]
     pub check_ins: bool,
     /// Least severity of the issues that it tells of.

@@ -10,13 +10,15 @@ use super::model::{
     Aggregate, Definitions, Labels, NoData, Rule, Signal, SpanMeasure, SpanSignal, Threshold,
 };
 
+/// Time before a failed scrape in which the process is looked for, in seconds. One that was away for longer counts as another one.
+const PROCESS_LOOKBACK_S: u32 = 3_600;
 /// First lines of the file.
 const HEAD: &str = "\
 # Written from deploy/sentry/rules.toml: UPDATE_SCHEMAS=1 ./pitboss test -p pitboss prometheus
 #
 # The label `job` of a scrape has to be the name of the service. A counter that appears during the window counts with its whole
 # value, which `increase` alone would not see: the first dead letter of a topic is such a counter. A counter that is only missing
-# where the window begins, because that scrape failed or Prometheus did not run, is no new one.
+# where the window begins, because that scrape failed or Prometheus did not run, is no new one, unless its process is a new one.
 groups:
   - name: pitboss
     rules:
@@ -197,11 +199,15 @@ impl Series {
 /// Growth of counters in a window, 0 without any.
 ///
 /// Prometheus marks all series of a target as ended when a scrape fails. Without `up`, one failed scrape would make each counter
-/// new a window later, and an old dead letter would fire again.
+/// new a window later, and an old dead letter would fire again. A process that has used less CPU time than before the failed scrape
+/// is another one, whose counters began at 0.
 fn growth(series: &str, window_s: u32) -> String {
     let then = format!("offset {window_s}s");
+    let cpu_time = Metric::ProcessCpuTime.prometheus_name();
+    let same =
+        format!("{cpu_time} >= on (job, instance) last_over_time({cpu_time}[{PROCESS_LOOKBACK_S}s] {then})");
     let new = format!(
-        "({series} unless {series} {then} unless on (job, instance) (up {then} == 0) unless on () absent(up {then}))"
+        "({series} unless {series} {then} unless on (job, instance) (up {then} == 0 and on (job, instance) ({same})) unless on () absent(up {then}))"
     );
     format!("((sum(increase({series}[{window_s}s]) unless {new}) or vector(0)) + (sum({new}) or vector(0)))")
 }
@@ -266,8 +272,12 @@ mod tests {
 
     #[test]
     fn prometheus_counter_is_not_new_after_a_failed_scrape() {
-        let new = "(c unless c offset 60s unless on (job, instance) (up offset 60s == 0) \
-                   unless on () absent(up offset 60s))";
+        let cpu_time = "pitboss_process_cpu_time_milliseconds_total";
+        let same = format!("{cpu_time} >= on (job, instance) last_over_time({cpu_time}[3600s] offset 60s)");
+        let new = format!(
+            "(c unless c offset 60s unless on (job, instance) (up offset 60s == 0 and on (job, instance) ({same})) \
+             unless on () absent(up offset 60s))"
+        );
         let expected =
             format!("((sum(increase(c[60s]) unless {new}) or vector(0)) + (sum({new}) or vector(0)))");
         assert_eq!(growth("c", 60), expected, "what does not count as new counts as it grew");

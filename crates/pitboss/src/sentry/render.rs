@@ -4,9 +4,11 @@ mod dashboard;
 mod query;
 
 use serde_json::{Value, json};
+use telemetry::check_in::{JOB_FAILURES, JOB_RECOVERIES};
 
 use super::model::{
-    Alert, CronMonitor, Fingerprint, NoData, PREFIX, Project, Projects, Rule, Signal, Threshold, WithoutOwner,
+    Alert, CronMonitor, Definitions, Fingerprint, JobMonitor, NoData, PREFIX, Project, Projects, Rule,
+    Signal, Threshold, WithoutOwner,
 };
 
 pub use dashboard::dashboard;
@@ -130,6 +132,33 @@ pub fn workflow(alert: &Alert, detector_ids: &[String]) -> Value {
                 "status": "active",
             }],
         }],
+    })
+}
+
+/// The monitors of all check-ins, each with its slug: those of the groups, then those of the jobs.
+#[must_use]
+pub fn check_in_monitors(definitions: &Definitions) -> Vec<(String, Value)> {
+    let of_groups = definitions.monitors.iter().map(|monitor| (monitor.slug(), cron_monitor(monitor)));
+    let of_jobs = definitions.jobs.iter().map(|monitor| (monitor.slug(), job_monitor(monitor)));
+    of_groups.chain(of_jobs).collect()
+}
+
+/// The monitor of a job's check-ins.
+#[must_use]
+pub fn job_monitor(monitor: &JobMonitor) -> Value {
+    json!({
+        "project": super::model::project_slug(&monitor.service),
+        "name": format!("{PREFIX}job {}", monitor.job),
+        "slug": monitor.slug(),
+        "status": "active",
+        "config": {
+            "schedule_type": "interval",
+            "schedule": [monitor.interval_min, "minute"],
+            "checkin_margin": monitor.margin_min,
+            "max_runtime": monitor.runtime_min_max,
+            "failure_issue_threshold": JOB_FAILURES,
+            "recovery_threshold": JOB_RECOVERIES,
+        },
     })
 }
 

@@ -96,7 +96,7 @@ async fn alerts_name_existing_monitors_of_rules_and_check_ins() {
         .map(|id| store.detectors.iter().find(|found| found["id"] == *id).expect("a monitor"))
         .map(|found| found["type"].as_str().expect("a type"))
         .collect();
-    assert_eq!(types.iter().filter(|found| **found == "monitor_check_in_failure").count(), 5);
+    assert_eq!(types.iter().filter(|found| **found == "monitor_check_in_failure").count(), 15);
     assert!(types.iter().filter(|found| **found == "metric_issue").count() >= 5, "{types:?}");
 }
 

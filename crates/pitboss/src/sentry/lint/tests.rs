@@ -140,6 +140,13 @@ fn monitor_has_the_settings_of_its_check_ins() {
     finds("game needs one monitor and has 0", |definitions| {
         definitions.monitors.remove(0);
     });
+    finds("game-sweeper differs from what its check-ins bring", |definitions| {
+        let job = definitions.jobs.iter_mut().find(|monitor| monitor.job == "game-sweeper").unwrap();
+        job.runtime_min_max = 1;
+    });
+    finds("projects.toml has no project for roulette", |definitions| {
+        definitions.jobs[0].service = "roulette".to_owned();
+    });
 }
 
 #[test]
@@ -148,6 +155,7 @@ fn projects_are_the_senders() {
         let gateway = definitions.projects.list.remove(0);
         assert_eq!(gateway.service, "gateway");
         definitions.rules.iter_mut().for_each(|rule| rule.projects.retain(|service| *service != "gateway"));
+        definitions.jobs.retain(|monitor| monitor.service != "gateway");
     });
     finds("roulette sends no telemetry", |definitions| {
         let mut project = definitions.projects.list[0].clone();

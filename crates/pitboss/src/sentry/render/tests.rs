@@ -103,6 +103,19 @@ fn check_ins_have_the_monitor_that_their_service_names() {
 }
 
 #[test]
+fn jobs_have_the_thresholds_that_their_check_ins_bring() {
+    let definitions = declared();
+    let all = check_in_monitors(&definitions);
+    assert_eq!(all.len(), definitions.monitors.len() + definitions.jobs.len());
+    let (slug, body) = all.last().unwrap();
+    assert_eq!((slug.as_str(), &body["project"]), ("job-lagwatch-watch", &json!("pitboss-lagwatch")));
+    assert_eq!(
+        (&body["config"]["failure_issue_threshold"], &body["config"]["recovery_threshold"]),
+        (&json!(2), &json!(1))
+    );
+}
+
+#[test]
 fn fingerprint_rules_are_lines() {
     let projects = declared().projects;
     let text = fingerprint_rules(&projects.fingerprints);

@@ -66,8 +66,9 @@ impl Comparison<'_> {
         let (target, definitions) = (self.target, self.definitions);
         let path = ["organizations", target.organization.as_str(), "monitors"];
         let all = target.api.list(&path, &[]).await?;
-        for monitor in &definitions.monitors {
-            let slug = monitor.slug();
+        let monitors = render::check_in_monitors(definitions);
+        let declared: BTreeSet<String> = monitors.iter().map(|(slug, _)| slug.clone()).collect();
+        for (slug, body) in monitors {
             let existing = only(Kind::CheckIns, &slug, &all, |found| found["slug"] == slug.as_str())?;
             let wanted = Wanted {
                 kind: Kind::CheckIns,
@@ -75,12 +76,11 @@ impl Comparison<'_> {
                 list: &path,
                 objects: &path,
                 key: "slug",
-                body: render::cron_monitor(monitor),
+                body,
                 first_body: None,
             };
             self.upsert(wanted, existing).await?;
         }
-        let declared: BTreeSet<String> = definitions.monitors.iter().map(|monitor| monitor.slug()).collect();
         let extra = all.iter().filter(|found| is_ours(&found["name"]));
         let extra = extra.filter_map(|found| text(&found["slug"])).filter(|slug| !declared.contains(slug));
         self.note_extra(Kind::CheckIns, extra);
@@ -121,7 +121,7 @@ impl Comparison<'_> {
             let of_rule = ids.of_rules.entry(detector.rule).or_default();
             of_rule.extend(stored.and_then(|stored| text(&stored["id"])));
         }
-        for slug in definitions.monitors.iter().map(|monitor| monitor.slug()) {
+        for (slug, _) in render::check_in_monitors(definitions) {
             // It has the name of the check-ins, which may be those of a monitor that a check-in made.
             let is_it = |found: &Value| found["type"] == CHECK_INS && has_slug(found, &slug);
             let id = only(Kind::Monitor, &slug, &all, is_it)?.and_then(|found| text(&found["id"]));
@@ -174,10 +174,12 @@ impl Comparison<'_> {
             }
             found.extend(of_rule);
         }
-        for monitor in self.definitions.monitors.iter().filter(|_| alert.check_ins) {
-            match ids.of_check_ins.get(&monitor.slug()) {
-                Some(id) => found.push(id.clone()),
-                None => missing.push(monitor.slug()),
+        if alert.check_ins {
+            for (slug, _) in render::check_in_monitors(self.definitions) {
+                match ids.of_check_ins.get(&slug) {
+                    Some(id) => found.push(id.clone()),
+                    None => missing.push(slug),
+                }
             }
         }
         (found, missing)

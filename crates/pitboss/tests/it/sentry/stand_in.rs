@@ -226,7 +226,15 @@ impl Store {
         let project = find(&self.projects, "slug", slug).ok_or_else(|| bad("project", "Invalid project"))?;
         let project = self.projects[project].clone();
         let mut stored = known(sent, &["name", "slug", "status"]);
-        let fields = ["schedule_type", "schedule", "checkin_margin", "max_runtime", "timezone"];
+        let fields = [
+            "schedule_type",
+            "schedule",
+            "checkin_margin",
+            "max_runtime",
+            "timezone",
+            "failure_issue_threshold",
+            "recovery_threshold",
+        ];
         stored.insert("config".to_owned(), Value::Object(known(&sent["config"], &fields)));
         stored.insert("project".to_owned(), json!({ "id": project["id"], "slug": slug }));
         match index {
