@@ -177,7 +177,8 @@ impl Processor {
         };
         let unfinished = spans::unfinished(&span);
         let _shown = task.activity.show(observed.clone());
-        let result = observed.run(work).instrument(span.clone()).await;
+        let work = observed.run(work).instrument(span.clone());
+        let result = telemetry::crash::shown(&span, work).await;
         unfinished.finished();
         // Tasks that the handler left running may hold the span, although the record is processed.
         spans::end(&span);

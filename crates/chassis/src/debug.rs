@@ -8,6 +8,7 @@
 mod answer;
 mod concurrent;
 mod cpu;
+mod deadly;
 mod handled;
 mod memory;
 mod stored;
@@ -134,6 +135,8 @@ impl Debug {
             F::Timeout => Err(handled::timeout().await),
             F::DatabaseError => Err(stored::refused_command(self.store.as_deref()).await),
             F::SlowQuery => stored::slow_query(self.store.as_deref()).await,
+            F::StackOverflow => Ok(deadly::overflow_stack()),
+            F::Abort => deadly::abort(),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     Failure, Listeners, Shutdown,
-    config::{self, Drain, Loaded, ServiceConfig, Sources},
+    config::{self, Drain, Loaded, ServiceConfig, Sources, TelemetryConfig},
     descriptors,
     lifecycle::Phase,
     ops::{self, Identity},
@@ -66,6 +66,11 @@ where
     R: FnOnce(C, Listeners, Shutdown) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
+    // Before anything else: a program that was started as the reporter of another process is no service, and must read, bind and
+    // report nothing of one.
+    if let Some(code) = telemetry::crash::report_if_asked() {
+        return code;
+    }
     let name = service.part.as_str();
     match try_main(service, run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,7 +103,8 @@ where
     // Set once per process. A second `main` in one process is not supported.
     IDENTITY.get_or_init(|| identity);
     // Before any thread exists, because threads inherit the hub that is current when they first use it.
-    let telemetry = telemetry::init(telemetry_config)?;
+    let telemetry = telemetry::init(telemetry_config.clone())?;
+    let _crash_reporter = crash_reporter(&config.common.telemetry, &telemetry_config);
     let _watchdog = telemetry::watchdog::start()
         .map_err(|error| Failure::missing("cannot start the watchdog's thread", error))?;
     let runtime = runtime().map_err(|error| Failure::missing("cannot start the async runtime", error))?;
@@ -114,6 +120,21 @@ where
     });
     runtime.shutdown_timeout(Duration::from_millis(BLOCKING_WORK_MS));
     outcome
+}
+
+/// Starts the process that reports native crashes of this one. Without it the service works as usual.
+fn crash_reporter(
+    settings: &TelemetryConfig,
+    config: &telemetry::Config,
+) -> Option<telemetry::crash::CrashReporter> {
+    if !settings.crash_reports {
+        return None;
+    }
+    telemetry::crash::start(config, &settings.crash_folder).unwrap_or_else(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(error = %error, cause, "native crashes of this process will not be reported");
+        None
+    })
 }
 
 async fn bind_and_run<C, R, F>(name: &'static str, config: Loaded<C>, run: R) -> Result<(), Failure>

@@ -21,6 +21,8 @@ pub enum DebugEvent {
     Panic,
     /// One event about an error, which the service handles.
     Error,
+    /// One event about the death of the process, which another process reports.
+    Crash,
     /// No event: the spans of the transaction show it.
     None,
 }
@@ -32,6 +34,7 @@ impl DebugEvent {
         match self {
             Self::Panic => "panic",
             Self::Error => "error",
+            Self::Crash => "crash",
             Self::None => "none",
         }
     }
@@ -111,6 +114,8 @@ faults! {
     DatabaseError "database-error" [Payment, Analytics, User, Gateway, Notification], 500 Error, "The store of the service refuses a command (of the gateway: the cache)";
     Timeout "timeout" [Payment, Analytics, User, Gateway, Notification], 504 Error, "Two steps exceed their deadline, and their spans are cancelled";
     SlowQuery "slow-query" [Analytics, User, Notification], 200 None, "The document store scans rows for half a second. 503 while the rows are written";
+    StackOverflow "stack-overflow" [Payment], 502 Crash, "A function calls itself until the stack of its thread is full, and the process dies by SIGSEGV. The gateway answers, because the service no longer can";
+    Abort "abort" [Payment], 502 Crash, "The process aborts, and dies by SIGABRT. The gateway answers, because the service no longer can";
 }
 
 impl DebugFault {
@@ -118,6 +123,12 @@ impl DebugFault {
     #[must_use]
     pub fn is_offered_by(self, service: Part) -> bool {
         self.definition().services.contains(&service)
+    }
+
+    /// Returns true if it ends the process that causes it. The supervisor starts it again.
+    #[must_use]
+    pub fn is_deadly(self) -> bool {
+        self.definition().event == DebugEvent::Crash
     }
 
     /// The debug faults of a service.

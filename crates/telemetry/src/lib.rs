@@ -15,14 +15,15 @@
 //!
 //! The `sentry` crate captures errors, logs and metrics. They are linked to the active OpenTelemetry span ([`mod@report`]) and
 //! leave through the same transport. [`profile`] adds a CPU profile to a transaction. [`flags`] shows which faults are active.
-//! [`watchdog`] reports a worker that a request blocks. [`check_in`] is a sign of life for Sentry's cron monitors. [`sessions`] tell
-//! the health of a release. [`propagation`] carries the trace in HTTP and Kafka headers.
+//! [`watchdog`] reports a worker that a request blocks, and [`crash`] a signal that kills the process. [`check_in`] is a sign of life
+//! for Sentry's cron monitors. [`sessions`] tell the health of a release. [`propagation`] carries the trace in HTTP and Kafka headers.
 
 mod activity;
 pub mod attributes;
 mod bridge;
 pub mod check_in;
 mod config;
+pub mod crash;
 mod drop_count;
 mod exception_group;
 pub mod flags;

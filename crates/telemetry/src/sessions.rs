@@ -2,7 +2,8 @@
 //!
 //! A request's session is errored if an error was reported in it, and crashed if its handler panicked. The SDK adds up the sessions of
 //! each minute and sends the sums once a minute, so their number does not depend on that of the requests. They name no user.
-//! A process sends its session at its start and at its end. One that is killed sends no end, and counts as healthy, as in Sentry.
+//! A process sends its session at its start and at its end. The end of one that crashed natively is in the report of its crash
+//! ([`crate::crash`]). One that is killed sends no end, and counts as healthy, as in Sentry.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -66,6 +67,16 @@ pub(crate) fn end_process() {
         ..update
     };
     client.send_envelope(Envelope::from(end));
+}
+
+/// The session of the process as it began, for its crash reporter. `None` if it has none.
+pub(crate) fn of_process() -> Option<SessionUpdate<'static>> {
+    PROCESS.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|process| process.update.clone())
+}
+
+/// Errors that this process has captured so far. A signal handler may call it.
+pub(crate) fn errors() -> u64 {
+    ERRORS.load(Ordering::Relaxed)
 }
 
 /// Notes that this process ends because of a failure, so that its session has crashed.

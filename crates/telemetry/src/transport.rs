@@ -23,6 +23,7 @@ mod worker;
 pub use client_report::client_report;
 use queue::Queue;
 pub use rate_limits::RateLimits;
+pub(crate) use worker::{client, gzip};
 
 /// Limits of the transport.
 #[derive(Debug, Clone)]

@@ -254,7 +254,8 @@ impl Peers {
         Ok(optional(send(call).await?)?.unwrap_or_default())
     }
 
-    /// Causes a debug fault at another service. It may take longer than other calls. Every answer of the service is the answer.
+    /// Causes a debug fault at another service. It may take longer than other calls. Every answer of the service is the answer. A
+    /// service that died of the fault has none: its connection broke, and the problem says so, with the trace of its crash.
     pub(crate) async fn debug(
         &self,
         service: Part,
@@ -271,7 +272,12 @@ impl Peers {
         };
         let url = path(base, &["internal", "v1", "debug", fault.as_str()]);
         let call = self.call(Method::POST, &url, "/internal/v1/debug/{fault}");
-        send(call.timeout_ms(DEBUG_TIMEOUT_MS).json(body)).await
+        let response = call.timeout_ms(DEBUG_TIMEOUT_MS).json(body).send().await;
+        let response = response.map_err(|error| match error {
+            ClientError::Broken { .. } if fault.is_deadly() => died(service, fault),
+            error => no_response(&error),
+        })?;
+        read(response).await
     }
 
     /// Forwards the card provider's call unchanged, because the payment service checks its signature.
@@ -304,7 +310,11 @@ fn path(base: &Url, segments: &[&str]) -> String {
 
 /// Sends a call and reads the whole answer.
 async fn send(call: RequestBuilder) -> Result<PeerResponse, Problem> {
-    let mut response = call.send().await.map_err(|error| no_response(&error))?;
+    read(call.send().await.map_err(|error| no_response(&error))?).await
+}
+
+/// Reads a whole answer.
+async fn read(mut response: reqwest::Response) -> Result<PeerResponse, Problem> {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).cloned();
     let mut body = Vec::new();
@@ -343,6 +353,14 @@ fn accepted(response: PeerResponse) -> Result<PeerResponse, Problem> {
 fn no_response(error: &ClientError) -> Problem {
     tracing::warn!(error = %error, "an internal service did not respond");
     Problem::unavailable("an internal service did not respond")
+}
+
+/// The answer to a fault that ended its service, as was asked for.
+fn died(service: Part, fault: DebugFault) -> Problem {
+    tracing::warn!(service = service.as_str(), fault = fault.as_str(), "a service died of a debug fault");
+    Problem::new(StatusCode::BAD_GATEWAY, "service-died", "The service died of the fault").detail(format!(
+        "{service} closed the connection without an answer. Its crash is reported in this trace"
+    ))
 }
 
 fn success(response: PeerResponse) -> Result<Bytes, Problem> {

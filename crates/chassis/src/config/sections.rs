@@ -189,6 +189,14 @@ pub struct TelemetryConfig {
     /// Sends sessions of the process and of its requests, from which Sentry computes the health of a release.
     #[serde(default = "sessions")]
     pub sessions: bool,
+    /// Starts the program a second time, as the process that reports native crashes of this one ([`telemetry::crash`]). It has an
+    /// effect only with a DSN.
+    #[serde(default = "crash_reports")]
+    pub crash_reports: bool,
+    /// Folder of crash reports that have not been sent yet. A relative path is below the working directory of the process. It is
+    /// created at the first crash, for the owner only.
+    #[serde(default = "telemetry::crash::default_folder")]
+    pub crash_folder: PathBuf,
 }
 
 impl Default for TelemetryConfig {
@@ -197,6 +205,8 @@ impl Default for TelemetryConfig {
             check_in_interval_s: check_in_interval_s(),
             trace_lifecycle: TraceLifecycle::default(),
             sessions: sessions(),
+            crash_reports: crash_reports(),
+            crash_folder: telemetry::crash::default_folder(),
         }
     }
 }
@@ -276,5 +286,10 @@ fn check_in_interval_s() -> u64 {
 }
 
 fn sessions() -> bool {
+    true
+}
+
+/// Native code is linked into every service (librdkafka, TLS, compression), and its crash leaves no other trace.
+fn crash_reports() -> bool {
     true
 }

@@ -36,7 +36,9 @@ errors are real. Code of the service fails, and each failure is bounded in time 
 Each event has the log lines and spans that led to it as breadcrumbs, the user, the armed [faults](FAULTS.md) as flags, and the
 state of the process in `contexts.process`: memory, CPU time, threads, workers and tasks of the async runtime, uptime and version. An
 event of kind \"error\" has the tag `kind` with the name of the fault (`runtime-block`: `worker-blocked`, because the watchdog reports it). A
-\"panic\" is unhandled, and its event lists the threads.
+\"panic\" is unhandled, and its event lists the threads. A \"crash\" ends the process. Its event is sent by another process, with a minidump
+and the state of the process, and without user and breadcrumbs ([crashes](CRASHES.md)). The gateway answers for the dead service, with the
+trace that the event has.
 
 What each of them has to show is proven by `./pitboss verify` ([EVIDENCE](EVIDENCE.md#debug-endpoints)). What to do about such an
 error is in the [runbooks](runbooks/debug/README.md).
@@ -75,5 +77,10 @@ fn statuses_fit_the_events() {
         let is_failure = definition.status >= 400;
         assert!(!is_failure || definition.event != DebugEvent::None, "{fault} fails without an event");
         assert!(is_failure || definition.event != DebugEvent::Panic || definition.status == 202, "{fault}");
+        assert_eq!(
+            fault.is_deadly(),
+            definition.status == 502,
+            "{fault}: only a dead service is answered for"
+        );
     }
 }

@@ -20,6 +20,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use super::known_method;
 use crate::activity::{Work, observed};
 use crate::attributes as names;
+use crate::crash::shown;
 use crate::metric::{self, Metric};
 use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
 use crate::sampling;
@@ -96,7 +97,8 @@ where
         let inner = async move { inner.call(request).await };
         let answer = answer(span.clone(), counted, always_recorded, inner);
         let work = Work { what: Arc::new(Route(name)), span: span.clone(), hub: Arc::clone(&hub) };
-        Box::pin(observed(Arc::new(work), answer.instrument(span).bind_hub(hub)))
+        let answer = shown(&span, answer.instrument(span.clone()).bind_hub(hub));
+        Box::pin(observed(Arc::new(work), answer))
     }
 }
 

@@ -13,7 +13,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use sentry::types::Dsn;
 
 use super::queue::Taken;
-use super::{Outgoing, Shared, client_report, note_again};
+use super::{Limits, Outgoing, Shared, client_report, note_again};
 use crate::drop_count::{Drop, Reason, is_loss_unreported, take_unreported};
 
 /// Shortest interval between reports of losses.
@@ -30,7 +30,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn spawn(dsn: &Dsn, shared: Arc<Shared>) -> Result<(), String> {
     crate::tls::install_crypto();
-    let sender = Sender { client: client(dsn, &shared)?, url: dsn.envelope_api_url(), shared };
+    let sender = Sender { client: client(dsn, &shared.limits)?, url: dsn.envelope_api_url(), shared };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -42,7 +42,8 @@ pub(super) fn spawn(dsn: &Dsn, shared: Arc<Shared>) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-fn client(dsn: &Dsn, shared: &Shared) -> Result<reqwest::Client, String> {
+/// A client for the project of a DSN, with its key in each request. It uses no proxy, because a DSN may be of this machine.
+pub(crate) fn client(dsn: &Dsn, limits: &Limits) -> Result<reqwest::Client, String> {
     let agent = concat!("sentry.rust.pitboss/", env!("CARGO_PKG_VERSION"));
     let auth =
         HeaderValue::from_str(&dsn.to_auth(Some(agent)).to_string()).map_err(|error| error.to_string())?;
@@ -55,9 +56,9 @@ fn client(dsn: &Dsn, shared: &Shared) -> Result<reqwest::Client, String> {
         .no_proxy()
         .user_agent(agent)
         .default_headers(headers)
-        .timeout(Duration::from_millis(shared.limits.request_timeout_ms))
-        .connect_timeout(Duration::from_millis(shared.limits.connect_timeout_ms))
-        .pool_max_idle_per_host(shared.limits.in_flight_max)
+        .timeout(Duration::from_millis(limits.request_timeout_ms))
+        .connect_timeout(Duration::from_millis(limits.connect_timeout_ms))
+        .pool_max_idle_per_host(limits.in_flight_max)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -247,7 +248,8 @@ impl Sender {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
+/// Compresses a body. `None` if that fails, and then it is sent as it is.
+pub(crate) fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
     encoder.write_all(bytes).ok()?;
     encoder.finish().ok()

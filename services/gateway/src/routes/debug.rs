@@ -13,8 +13,8 @@ use crate::{app::App, auth::OperatorOnly};
 
 /// Cause an error at a service on purpose, to see what becomes of it in Sentry.
 ///
-/// The answer is that of the service. It exists only where `debug.enabled` is set, and is a 404 everywhere else. An answer below 400
-/// is a report, and all others are problems.
+/// The answer is that of the service, or 502 after a fault that ends the service. It exists only where `debug.enabled` is set, and is
+/// a 404 everywhere else. An answer below 400 is a report, and all others are problems.
 #[utoipa::path(post, path = "/api/v1/{service}/debug/{fault}", tag = "debug", security(("operator" = [])),
     params(
         ("service" = String, Path, description = "The service, such as `payment`"),
@@ -28,6 +28,7 @@ use crate::{app::App, auth::OperatorOnly};
         (status = 404, description = "There is no such service, or it has no such fault. `detail` lists those that exist", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`memory-leak` has reached its limit", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A member of the body is invalid, or the fault is `validation-error`", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The fault is `stack-overflow` or `abort`, and the service died of it", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "The fault is `timeout`", body = Problem, content_type = "application/problem+json"),
         BodyProblems, CommonProblems,
     ))]
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn every_status_of_the_list_is_described() {
-        let statuses = [200, 202, 422, 500, 504];
+        let statuses = [200, 202, 422, 500, 502, 504];
         for fault in DebugFault::ALL {
             assert!(statuses.contains(&fault.definition().status), "{fault}: add its status to the route");
         }

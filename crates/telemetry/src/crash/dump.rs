@@ -1,0 +1,108 @@
+//! The minidump of a crashed process, without what must not leave it.
+//!
+//! A minidump has the stacks of all threads, and by default the whole environment with its secrets. The writer replaces each word of the
+//! stacks that points neither into a stack nor into code, so that no player's data is in it. The environment is overwritten here.
+
+use std::io::Cursor;
+
+use crash_context::CrashContext;
+use minidump_writer::minidump_writer::MinidumpWriterConfig;
+
+/// Stream of the environment's variables.
+const ENVIRONMENT: u32 = 0x4767_0007;
+/// Lengths in bytes of the header and of an entry of the directory of streams.
+const HEADER_BYTES: usize = 32;
+const ENTRY_BYTES: usize = 12;
+/// Largest minidump. A service has about twenty threads, and an overflowed stack has 2 MiB.
+const DUMP_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+
+/// Reason why there is no minidump.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DumpError {
+    /// The process could not be read, for example because it may not be traced.
+    #[error("the crashed process could not be read: {0}")]
+    Write(String),
+    /// The writer wrote something else than a minidump, so nothing could be removed from it.
+    #[error("the minidump cannot be read, so the environment cannot be removed from it")]
+    Malformed,
+    #[error("the minidump has {0} bytes, which is too much")]
+    TooLarge(usize),
+}
+
+/// Reads the stopped process and returns its minidump.
+pub(super) fn write(context: &CrashContext) -> Result<Vec<u8>, DumpError> {
+    let mut config = MinidumpWriterConfig::new(context.pid, context.tid);
+    config.set_crash_context(minidump_writer::crash_context::CrashContext { inner: context.clone() });
+    config.sanitize_stack();
+    let mut dump = Cursor::new(Vec::new());
+    config.write(&mut dump).map_err(|error| DumpError::Write(error.to_string()))?;
+    let mut dump = dump.into_inner();
+    if dump.len() > DUMP_BYTES_MAX {
+        return Err(DumpError::TooLarge(dump.len()));
+    }
+    remove_environment(&mut dump).ok_or(DumpError::Malformed)?;
+    Ok(dump)
+}
+
+/// Overwrites the environment. `None` if the directory of streams cannot be read.
+fn remove_environment(dump: &mut [u8]) -> Option<()> {
+    let header = dump.get(..HEADER_BYTES)?;
+    if !header.starts_with(b"MDMP") {
+        return None;
+    }
+    let (count, directory) = (number(header, 8)?, number(header, 12)?);
+    for entry in 0..count {
+        let at = directory.checked_add(entry.checked_mul(ENTRY_BYTES)?)?;
+        let entry = dump.get(at..at.checked_add(ENTRY_BYTES)?)?;
+        let (kind, length, place) = (number(entry, 0)?, number(entry, 4)?, number(entry, 8)?);
+        if u32::try_from(kind) == Ok(ENVIRONMENT) {
+            dump.get_mut(place..place.checked_add(length)?)?.fill(0);
+        }
+    }
+    Some(())
+}
+
+/// The number at an offset. Minidumps of this machine are little-endian.
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    let number = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
+    usize::try_from(u32::from_le_bytes(number)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dump(streams: &[(u32, &[u8])]) -> Vec<u8> {
+        let word = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+        let mut dump = [b"MDMP".to_vec(), vec![0; 4]].concat();
+        dump.extend(word(streams.len()));
+        dump.extend(word(HEADER_BYTES));
+        dump.resize(HEADER_BYTES, 0);
+        let mut place = HEADER_BYTES + streams.len() * ENTRY_BYTES;
+        for (kind, content) in streams {
+            dump.extend([kind.to_le_bytes(), word(content.len()), word(place)].concat());
+            place += content.len();
+        }
+        for (_, content) in streams {
+            dump.extend_from_slice(content);
+        }
+        dump
+    }
+
+    #[test]
+    fn environment_is_overwritten_and_nothing_else() {
+        let mut found = dump(&[(3, b"threads"), (ENVIRONMENT, b"SECRET=hunter2\0"), (4, b"modules")]);
+        let expected = dump(&[(3, b"threads"), (ENVIRONMENT, &[0; 15]), (4, b"modules")]);
+        assert_eq!(remove_environment(&mut found), Some(()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_sent() {
+        let whole = dump(&[(ENVIRONMENT, b"SECRET=hunter2\0")]);
+        for length in 0..whole.len() {
+            assert_eq!(remove_environment(&mut whole[..length].to_vec()), None, "{length} bytes");
+        }
+        assert_eq!(remove_environment(&mut [b"PMDM".as_slice(), &whole[4..]].concat()), None);
+    }
+}

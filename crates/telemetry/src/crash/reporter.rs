@@ -1,0 +1,86 @@
+//! The life of a reporter: it waits for the crash of its parent, reports it and ends. It ends with its parent at the latest.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::SystemTime;
+
+use super::connection::{Connection, Crashed};
+use super::dump;
+use super::event::{self, Crash};
+use super::facts::Facts;
+use super::folder::Folder;
+use super::send::{Sent, send};
+
+/// Reason why a reporter ended early. Nobody reads it but the exit code, because a reporter has no output.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReporterError {
+    #[error("the facts about the process are missing or malformed")]
+    Facts(#[from] serde_json::Error),
+    #[error("the connection with the process failed, or the report could not be encoded")]
+    Connection(#[from] std::io::Error),
+}
+
+/// Runs the reporter of one process.
+pub(super) fn run(socket: &str, facts: &str) -> Result<(), ReporterError> {
+    // So that `ps` tells it from the service. It does not matter if the kernel refuses
+    nix::sys::prctl::set_name(c"crash-reporter").ok();
+    let facts: Facts = serde_json::from_str(facts)?;
+    let connection = Connection::accept(socket, facts.process_id)?;
+    send_waiting(&facts);
+    let Some(crashed) = connection.wait()? else { return Ok(()) };
+    let crash = look_at(&crashed, facts.process_id);
+    // Only now may the process end, because nothing of it can be read afterwards
+    let released = connection.release();
+    let (event_id, envelope) = event::envelope(&facts, crash)?;
+    let stored = Folder::at(facts.folder.clone()).store(event_id, &envelope);
+    let sent = send(&facts.dsn, &envelope);
+    if let Ok(report) = stored {
+        settle(&report, sent);
+    }
+    Ok(released?)
+}
+
+/// Reads everything of the process while it waits in its signal handler.
+fn look_at(crashed: &Crashed, process_id: u32) -> Crash {
+    let Crashed { context, message } = crashed;
+    Crash {
+        at: SystemTime::now(),
+        // The kernel's numbers of signals are small
+        signal: i32::try_from(context.siginfo.ssi_signo).unwrap_or_default(),
+        code: context.siginfo.ssi_code,
+        thread_id: context.tid,
+        message: *message,
+        status: fs::read_to_string(format!("/proc/{process_id}/status")).unwrap_or_default(),
+        dump: dump::write(context).map_err(|error| error.to_string()),
+    }
+}
+
+/// Sends the reports that earlier processes left, beside the waiting for a crash. Usually there are none, and nothing is started.
+fn send_waiting(facts: &Facts) {
+    let waiting = Folder::at(facts.folder.clone()).waiting(SystemTime::now());
+    if waiting.is_empty() {
+        return;
+    }
+    let dsn = facts.dsn.clone();
+    let work = move || {
+        for report in waiting {
+            let Ok(envelope) = fs::read(&report) else { continue };
+            let sent = send(&dsn, &envelope);
+            settle(&report, sent);
+            if sent == Sent::Failed {
+                return;
+            }
+        }
+    };
+    // Without the thread they wait for the next process
+    thread::Builder::new().name("send-waiting".to_owned()).spawn(work).ok();
+}
+
+/// Deletes a report that need not be sent again.
+fn settle(report: &Path, sent: Sent) {
+    if sent != Sent::Failed {
+        // If it cannot be deleted it is sent again, and its id shows that it is the same
+        fs::remove_file(report).ok();
+    }
+}
