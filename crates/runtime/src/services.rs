@@ -23,6 +23,9 @@ const SECOND_WITNESS: &str = "PITBOSS__RECORDER__SECOND_WITNESS";
 /// Time from SIGTERM to SIGKILL. It is longer than a service's drain and exit together, so that its own deadlines take effect first.
 pub const STOP_DEADLINE_MS: u64 = 15_000;
 
+/// Folders of the system's shared libraries on x86-64: of Debian, and of other distributions. The recorder unwinds crashes with them.
+const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu:/usr/lib64";
+
 /// Input for the environments of all services.
 #[derive(Clone, Debug)]
 pub struct Platform<'a> {
@@ -238,6 +241,7 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
         ("PITBOSS__QUERY__ADDRESS", local(ports.recorder_query())),
         ("PITBOSS__RECORDER__PROJECTS_FILE", Secrets::projects_file(layout).display().to_string()),
         ("PITBOSS__RECORDER__DATA_DIR", layout.data(Part::Recorder.as_str()).display().to_string()),
+        ("PITBOSS__RECORDER__MODULE_FOLDERS", format!("{}:{LIBRARIES}", layout.programs().display())),
         ("PITBOSS__SMTP__ADDRESS", local(ports.smtp())),
         ("PITBOSS__CARD__ADDRESS", local(ports.card())),
         ("PITBOSS__WIRE__ADDRESS", local(ports.wire())),

@@ -52,6 +52,11 @@ pub struct Recorder {
     /// Time for gathering envelopes into one transaction of the index. A waiting query ends it early.
     #[validate(range(max = 10_000))]
     pub index_gather_ms: u64,
+    /// Folders with the files of the modules that minidumps name: programs and shared libraries, with colons between them. A file is
+    /// used if it has the build id of the module. Without folders, stacks are scanned and frames have no names. Folders in these
+    /// folders are not searched.
+    #[serde(default)]
+    pub module_folders: String,
     /// Time after which a new, regressed or escalating issue is ongoing.
     #[validate(range(min = 1, max = 31_536_000))]
     pub ongoing_after_s: u64,

@@ -6,6 +6,7 @@ mod admission;
 mod cors;
 mod cron;
 mod derived;
+mod minidump;
 mod mode;
 mod otlp;
 mod receive;
@@ -26,7 +27,7 @@ use axum::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{config::Limits, forward::Forwarder, journal::Journal, projects::Projects};
+use crate::{config::Limits, crashes::Crashes, forward::Forwarder, journal::Journal, projects::Projects};
 
 pub use admission::Admission;
 pub use mode::{Mode, ModeSwitch};
@@ -51,6 +52,8 @@ pub struct Ingest {
     pub forwarder: Forwarder,
     /// Response counts for the status query.
     pub answered: Arc<Answered>,
+    /// Reading of minidumps, after they are stored.
+    pub crashes: Crashes,
     /// Answers before the envelope is stored. Only tests set this, because their check of the guarantee must detect it.
     pub answer_before_write: bool,
 }
@@ -100,6 +103,8 @@ pub fn router(ingest: Ingest) -> Router {
         .route("/api/{project}/cron/{slug}/{key}/", get(cron::with_key).post(cron::with_key))
         .route("/api/{project}/cron/{slug}", get(cron::without_key).post(cron::without_key))
         .route("/api/{project}/cron/{slug}/", get(cron::without_key).post(cron::without_key))
+        .route("/api/{project}/minidump/", post(minidump::upload))
+        .route("/api/{project}/minidump", post(minidump::upload))
         .route("/api/{project}/security/", post(security::report))
         .route("/api/{project}/security", post(security::report))
         .route("/api/{project}/csp-report/", post(security::report))

@@ -16,6 +16,7 @@
 
 pub mod body;
 pub mod config;
+pub mod crashes;
 pub mod domain;
 pub mod forward;
 pub mod index;
@@ -33,6 +34,7 @@ use chassis::{Failure, Lifecycle, Listeners, Shutdown, operator::Operator};
 
 use crate::{
     config::{Config, QUERY},
+    crashes::{CrashTask, ModuleFolders},
     forward::{Forwarder, NotLoopback},
     index::Index,
     ingest::{Admission, Answered, Ingest, ModeSwitch, Spool},
@@ -90,6 +92,17 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
         forwarder = forwarder.with_witness(address, config.limits.body(), &mut forward_task)?;
     }
     lifecycle.background("forward", |stop| forward_task.run(stop));
+    let folder = Some(config.symbols.folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
+    let symbols = Symbols::open(folder);
+    let folders: Vec<_> = std::env::split_paths(&config.recorder.module_folders).collect();
+    let (crashes, crash_task) = CrashTask::new(crashes::Sources {
+        index: index.clone(),
+        journal: journal.clone(),
+        limits: config.limits,
+        folders: ModuleFolders::new(&folders),
+        locate: Arc::new(symbols.clone()),
+    });
+    lifecycle.background("crashes", |stop| crash_task.run(stop));
     let spool = Spool::new(&config.recorder.data_dir, config.limits.spool_bytes_max);
     let ingest = Ingest {
         spool,
@@ -100,10 +113,10 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
         mode: Arc::clone(&mode),
         forwarder: forwarder.clone(),
         answered: Arc::clone(&answered),
+        crashes,
         answer_before_write: config.recorder.answer_before_write,
     };
     let operator = Operator::new(config.security.operator_token.clone());
-    let folder = Some(config.symbols.folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
     let closed_journal = journal.clone();
     let (watched_journal, watched_index) = (journal.clone(), index.clone());
     // A recorder that can no longer store or index envelopes exits, so that the supervisor restarts it.
@@ -117,7 +130,7 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     let query =
         Query::new(index, journal, projects, config.limits, operator, Shared { mode, answered, forwarder })
             .with_flag_hook_secret(config.security.flag_hook_secret.clone())
-            .with_symbols(Symbols::open(folder))
+            .with_symbols(symbols)
             .with_scorecard_in(&config.recorder.data_dir);
     if config.alerts.enabled {
         let (settings, watched) = (config.alerts, query.clone());

@@ -36,6 +36,7 @@ use crate::{
         trace::Trace,
     },
     query::{
+        crash_facts::CrashFacts,
         flags::{self, StoredChange},
         issues::{self, Issue, IssueDetail},
         lines::stream,
@@ -234,9 +235,10 @@ impl From<&Frame> for FrameLine {
         let file = frame.filename.as_deref().or(frame.module.as_deref()).unwrap_or_default();
         let line = frame.lineno.map(|line| format!(":{line}")).unwrap_or_default();
         let inlined = if frame.added.inlined { " (inlined)" } else { "" };
+        let scanned = if frame.is_scanned { " (found by scanning)" } else { "" };
         Self {
             function: frame.function.clone().unwrap_or_else(|| "?".to_owned()),
-            place: format!("{file}{line}{inlined}"),
+            place: format!("{file}{line}{inlined}{scanned}"),
             in_app: frame.in_app == Some(true),
         }
     }
@@ -287,6 +289,9 @@ struct IssuePage {
     changes: Vec<ChangeLine>,
     /// Feature flags that were on at the newest event.
     flags_on: Vec<String>,
+    /// Facts of the newest event, if it is about a native crash.
+    crash: Option<String>,
+    minidump_seq: Option<u64>,
 }
 
 /// A change of a flag shortly before the issue's first event.
@@ -314,6 +319,7 @@ async fn issue(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Respo
     let changes = changes.into_iter().map(line).collect();
     let exceptions = detail.events.first().map(|event| stacks(&event.event)).unwrap_or_default();
     let flags_on = detail.events.first().map(|event| event.event.flags_on.clone()).unwrap_or_default();
+    let crash = detail.events.first().and_then(|event| event.crash.as_ref());
     let html = render(&IssuePage {
         service: Service::new(&query.projects, &detail.issue.project),
         state: words(&detail.issue.state),
@@ -324,6 +330,8 @@ async fn issue(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Respo
         exceptions,
         changes,
         flags_on,
+        crash: crash.map(CrashFacts::sentence),
+        minidump_seq: crash.and_then(|crash| crash.envelope_seq),
         detail,
     });
     Ok(with_lag(lag, html))

@@ -6,6 +6,7 @@
 mod admin;
 pub(crate) mod alerts;
 pub(crate) mod attachments;
+pub(crate) mod crash_facts;
 pub(crate) mod dashboards;
 mod envelopes;
 mod events;

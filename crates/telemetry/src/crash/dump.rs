@@ -31,8 +31,9 @@ pub(super) enum DumpError {
 
 /// Reads the stopped process and returns its minidump.
 pub(super) fn write(context: &CrashContext) -> Result<Vec<u8>, DumpError> {
+    let context = with_address(context.clone());
     let mut config = MinidumpWriterConfig::new(context.pid, context.tid);
-    config.set_crash_context(minidump_writer::crash_context::CrashContext { inner: context.clone() });
+    config.set_crash_context(minidump_writer::crash_context::CrashContext { inner: context });
     config.sanitize_stack();
     let mut dump = Cursor::new(Vec::new());
     config.write(&mut dump).map_err(|error| DumpError::Write(error.to_string()))?;
@@ -42,6 +43,22 @@ pub(super) fn write(context: &CrashContext) -> Result<Vec<u8>, DumpError> {
     }
     remove_environment(&mut dump).ok_or(DumpError::Malformed)?;
     Ok(dump)
+}
+
+/// Puts the address of a fault where the writer reads it.
+///
+/// `crash-handler` copies the kernel's `siginfo_t` into a structure that has the same first members only (`signalfd_siginfo`). The
+/// address follows them in the former, where the latter has a user id and a descriptor, and its own address stays empty.
+fn with_address(mut context: CrashContext) -> CrashContext {
+    /// SIGILL, SIGTRAP, SIGBUS, SIGFPE and SIGSEGV: the signals of a fault, which have an address.
+    const FAULTS: [u32; 5] = [4, 5, 7, 8, 11];
+    let siginfo = &mut context.siginfo;
+    // A code above zero is the kernel's. With another one, a process sent the signal and there is its id
+    if FAULTS.contains(&siginfo.ssi_signo) && siginfo.ssi_code > 0 && cfg!(target_pointer_width = "64") {
+        let (low, high) = (u64::from(siginfo.ssi_uid), u64::from(siginfo.ssi_fd.cast_unsigned()));
+        siginfo.ssi_addr = high << 32 | low;
+    }
+    context
 }
 
 /// Overwrites the environment. `None` if the directory of streams cannot be read.

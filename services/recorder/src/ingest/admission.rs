@@ -18,6 +18,8 @@ const REQUESTS_MAX: usize = 96;
 const ANONYMOUS_MAX: usize = 8;
 /// Largest number of bodies that wait for the large permit. Each may be held in memory meanwhile, compressed.
 const LARGE_WAITING_MAX: usize = 32;
+/// Largest number of uploaded minidumps in progress. Each is in memory as a whole.
+const MINIDUMPS_MAX: usize = 1;
 /// Longest wait for a permit. After it the sender is asked to retry.
 const PERMIT_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest wait for the large permit, where each body takes longer.
@@ -30,6 +32,7 @@ pub struct Admission {
     anonymous: Arc<Semaphore>,
     large: Arc<Semaphore>,
     large_waiting: Arc<Semaphore>,
+    minidumps: Arc<Semaphore>,
 }
 
 impl Default for Admission {
@@ -40,6 +43,7 @@ impl Default for Admission {
             anonymous: permits(ANONYMOUS_MAX),
             large: permits(1),
             large_waiting: permits(LARGE_WAITING_MAX),
+            minidumps: permits(MINIDUMPS_MAX),
         }
     }
 }
@@ -49,6 +53,11 @@ impl Admission {
     pub(crate) async fn admit(&self) -> Result<Admitted, Refusal> {
         let permit = acquire(&self.requests, PERMIT_DEADLINE).await?;
         Ok(Admitted { permit: Some(permit), admission: self.clone() })
+    }
+
+    /// Waits for the permit to receive an uploaded minidump.
+    pub(crate) async fn admit_minidump(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        acquire(&self.minidumps, LARGE_PERMIT_DEADLINE).await
     }
 
     /// Waits for a permit to receive a body from a sender without a key.

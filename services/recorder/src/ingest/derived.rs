@@ -71,7 +71,7 @@ async fn made_of(
 }
 
 /// Returns the request that an SDK would send. The key belongs to a project, so it fits into a header.
-fn as_sent(key: &str, envelope: Vec<u8>) -> Result<Request, Refusal> {
+pub(super) fn as_sent(key: &str, envelope: Vec<u8>) -> Result<Request, Refusal> {
     let auth = HeaderValue::try_from(format!("Sentry sentry_key={key}")).map_err(|_| Refusal::UnknownKey)?;
     let mut request = Request::new(HttpBody::from(envelope));
     request.headers_mut().insert("x-sentry-auth", auth);

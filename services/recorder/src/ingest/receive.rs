@@ -28,7 +28,7 @@ use crate::{
     journal::{Append, Body, BodyKind, Encoding},
     protocol::{
         auth::{self, Dsn},
-        digest::{self, Digest},
+        digest::{self, Digest, Kinds, MINIDUMP},
         envelope::{self, Envelope},
         seconds,
     },
@@ -114,6 +114,7 @@ async fn accept(
     let received_at_us = now_us();
     let inspection = Inspection { project, received_at_us, key, kind, encoding, body: body.clone() };
     let Inspected { id, digest, volumes } = open_and_inspect(ingest, &mut permit, inspection).await?;
+    let has_minidump = digest.kinds.has(Kinds::of(MINIDUMP));
     let append = Append { received_at_us, project, kind, encoding, body: body.clone(), digest };
     let seq = if ingest.answer_before_write {
         ingest.journal.append_unsafely(append).await?;
@@ -122,6 +123,9 @@ async fn accept(
         Some(ingest.journal.append(append).await?)
     };
     ingest.forwarder.push(project, kind, encoding, body, volumes);
+    if let Some(seq) = seq.filter(|_| has_minidump) {
+        ingest.crashes.offer(seq);
+    }
     let id = match (id, seq) {
         (EventId::Sent(id), _) => Some(id),
         (EventId::Generated, Some(seq)) => Some(envelope::generated_id(seq, seconds(received_at_us))),

@@ -45,6 +45,9 @@ pub(crate) enum Refusal {
     /// A list of reports is empty or too long.
     #[error("bad request: the list has {count} reports, and may have 1 to {max}")]
     ReportCount { count: usize, max: usize },
+    /// The request has no minidump, or is not in the form of one.
+    #[error("bad request: {0}")]
+    Minidump(&'static str),
     /// The received body exceeds the limit before decompression.
     #[error("payload too large: the limit is {0} bytes")]
     TooLarge(usize),
@@ -86,6 +89,7 @@ impl Refusal {
             | Self::Unreadable(_)
             | Self::CheckIn(_)
             | Self::Report(_)
+            | Self::Minidump(_)
             | Self::ReportCount { .. }
             | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,

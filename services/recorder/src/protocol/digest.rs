@@ -14,7 +14,7 @@ use super::{
     NO_PROJECT,
     actions::{OPERATOR_ACTION, OperatorAction},
     alert_state::{ALERT_STATE, StoredAlerts},
-    envelope::Envelope,
+    envelope::{Envelope, Item},
     event::{ErrorEvent, LABEL_BYTES_MAX, SpanPayload, Transaction},
     fields::{self, Fields, cut},
     grouping,
@@ -29,8 +29,17 @@ pub const ROWS_MAX: usize = 65_536;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds(pub u32);
 
+/// Bit of an envelope with a minidump. It is no type of an item, but one of an attachment.
+pub const MINIDUMP: &str = "minidump";
+/// Bit of an envelope with the event that the recorder has made of a minidump.
+pub const MINIDUMP_EVENT: &str = "minidump_event";
+/// Member of the header of such an envelope: the `seq` of the envelope with the minidump.
+pub const MINIDUMP_SEQ: &str = "pitboss_minidump_seq";
+/// Type of an attachment that is a minidump.
+const MINIDUMP_ATTACHMENT: &str = "event.minidump";
+
 /// Types with their own bit. All other types share the last bit.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 18] = [
     "event",
     "transaction",
     "span",
@@ -47,6 +56,8 @@ const KINDS: [&str; 16] = [
     "attachment",
     "feedback",
     "statsd",
+    MINIDUMP,
+    MINIDUMP_EVENT,
 ];
 
 /// Types whose payload is parsed.
@@ -65,6 +76,12 @@ impl Kinds {
     #[must_use]
     pub fn any_of(item_types: &[&str]) -> Self {
         Self(item_types.iter().fold(0, |bits, item_type| bits | Self::of(item_type).0))
+    }
+
+    /// Returns true if one of the other kinds is among these.
+    #[must_use]
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 
@@ -170,9 +187,20 @@ pub struct Digest {
 pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest {
     let event_id = envelope.headers.event_id.as_deref().and_then(uuid);
     let mut reader = DigestReader { project, received_at, event_id, digest: Digest::default() };
+    // The event of a minidump says nothing of the crash. It counts when the dump has been read, in an envelope of its own.
+    let is_unread = envelope.items.iter().any(is_minidump);
+    if is_unread {
+        reader.digest.kinds.0 |= Kinds::of(MINIDUMP).0;
+    }
+    if envelope.headers.minidump_seq.is_some() {
+        reader.digest.kinds.0 |= Kinds::of(MINIDUMP_EVENT).0;
+    }
     for item in &envelope.items {
         let item_type = item.item_type();
         reader.digest.kinds.0 |= Kinds::of(&item_type).0;
+        if is_unread && item_type == "event" {
+            continue;
+        }
         if PARSED_TYPES.contains(&item_type.as_ref())
             && let Some(json) = item.json()
         {
@@ -187,6 +215,15 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
         }
     }
     reader.digest
+}
+
+/// Returns true for an attachment that is a minidump.
+#[must_use]
+pub fn is_minidump(item: &Item<'_>) -> bool {
+    // Almost no item is one, and this test is cheap
+    item.headers_raw.contains(MINIDUMP_ATTACHMENT)
+        && item.item_type() == "attachment"
+        && Fields::parse(item.headers_raw).text("attachment_type").as_deref() == Some(MINIDUMP_ATTACHMENT)
 }
 
 /// Parses a trace id into its sixteen bytes.

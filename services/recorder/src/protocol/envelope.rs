@@ -87,6 +87,9 @@ pub struct Headers<'a> {
     /// DSN that authenticates an envelope sent without any other key.
     #[serde(borrow, default)]
     pub dsn: Option<Cow<'a, str>>,
+    /// Present in an envelope that the recorder has made of a minidump ([`super::digest::MINIDUMP_SEQ`]).
+    #[serde(default, rename = "pitboss_minidump_seq")]
+    pub minidump_seq: Option<serde::de::IgnoredAny>,
 }
 
 /// One item, borrowing from the body.

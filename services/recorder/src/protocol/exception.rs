@@ -65,6 +65,8 @@ pub struct Frame {
     pub context_line: Option<String>,
     /// True for the application's own code.
     pub in_app: Option<bool>,
+    /// True for a frame of a native stack that may be a left-over, because its place was guessed.
+    pub is_scanned: bool,
     /// Language, where it is another one than that of the event.
     pub platform: Option<String>,
     /// Address of the instruction: of the next one for a frame that called another, which the innermost did not.
@@ -143,6 +145,7 @@ impl Frame {
             platform: fields.short("platform", LABEL_BYTES_MAX),
             instruction_addr: absolute_address(fields),
             added: Added::default(),
+            is_scanned: fields.text("trust").as_deref() == Some("scan"),
         }
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     attachments::{Attachment, attachments},
+    crash_facts::CrashFacts,
     issue_states::{IssueState, state_now},
     lines::{NDJSON, WriteError, stream, with_envelope, write_line},
     params::UrlQuery,
@@ -101,6 +102,9 @@ pub(crate) struct IssueEvent {
     /// Frames of the main stack, the outermost first. Only of the newest event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stack: Option<ShownStack>,
+    /// What the minidump of a native crash says besides the stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) crash: Option<CrashFacts>,
     #[serde(skip)]
     pub(crate) event: ErrorEvent,
 }
@@ -195,6 +199,7 @@ fn events(query: &Query, id: Uuid, envelopes_max: u32, limit: &mut ReadLimit) ->
                     user: event.user.clone(),
                     attachments: std::mem::take(&mut attached),
                     stack: None,
+                    crash: CrashFacts::of(json, &event),
                     event,
                 });
             }

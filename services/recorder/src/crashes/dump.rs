@@ -1,0 +1,487 @@
+//! Reads a minidump: the crashed thread with its registers and stack, the signal, the threads and the modules.
+//!
+//! The file may come from anyone with a key. Every number in it is checked against the file, every list and every text has a limit, and
+//! nothing is copied but short texts. So the cost is that of the file's size. (The crate `minidump` copies each module's name from
+//! wherever the file says, so that a small file can name thousands of modules by the same megabytes.)
+
+/// Largest numbers of modules and of threads that are read.
+const MODULES_MAX: usize = 2_048;
+const THREADS_MAX: usize = 512;
+/// Longest name and build id in bytes.
+const NAME_BYTES_MAX: usize = 1_024;
+const BUILD_ID_BYTES_MAX: usize = 64;
+/// Largest number of streams. A writer has about twenty.
+const STREAMS_MAX: usize = 256;
+
+/// Types of streams.
+const THREADS: u32 = 3;
+const MODULES: u32 = 4;
+const EXCEPTION: u32 = 6;
+const SYSTEM: u32 = 7;
+const THREAD_NAMES: u32 = 24;
+/// Lengths of the entries of lists.
+const THREAD_BYTES: usize = 48;
+const MODULE_BYTES: usize = 108;
+const THREAD_NAME_BYTES: usize = 12;
+/// Signature of a module's build id.
+const ELF_BUILD_ID: u32 = 0x4270_454c;
+/// Number of x86-64 among the processors, and of Linux among the systems.
+const AMD64: u16 = 9;
+const LINUX: u32 = 0x8201;
+
+/// Reason why a file cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DumpError {
+    /// It is no minidump of a little-endian machine.
+    #[error("it does not begin as a minidump")]
+    Signature,
+    /// The list of streams is beyond the end of the file, or too long.
+    #[error("its list of streams cannot be read")]
+    Streams,
+    /// Nothing says which thread crashed.
+    #[error("it has no exception stream")]
+    NoException,
+}
+
+/// What a minidump says about a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Crash<'a> {
+    /// True for Linux, whose numbers of signals are known here.
+    pub(crate) is_linux: bool,
+    pub(crate) thread_id: u32,
+    /// Number of the signal or of the exception, and its code.
+    pub(crate) signal: u32,
+    pub(crate) code: u32,
+    /// Address of a fault. 0 if there is none.
+    pub(crate) address: u64,
+    /// Registers of the crashed thread, if it is one of x86-64.
+    pub(crate) registers: Option<Registers>,
+    /// Stack of the crashed thread.
+    pub(crate) stack: Stack<'a>,
+    pub(crate) threads: Vec<Thread>,
+    /// Loaded modules by their addresses, without overlaps.
+    pub(crate) modules: Vec<Module>,
+}
+
+/// Registers that unwinding needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Registers {
+    pub(crate) instruction: u64,
+    pub(crate) stack: u64,
+    pub(crate) frame: u64,
+}
+
+/// Memory of a stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stack<'a> {
+    pub(crate) start: u64,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Stack<'_> {
+    /// Returns the word at an address of the stack.
+    pub(crate) fn word(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        let bytes = self.bytes.get(at..at.checked_add(8)?)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+}
+
+/// A thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Thread {
+    pub(crate) id: u32,
+    pub(crate) name: Option<String>,
+}
+
+/// A loaded module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Module {
+    pub(crate) start: u64,
+    pub(crate) bytes: u64,
+    /// Name of its file, without folders.
+    pub(crate) name: String,
+    /// GNU build id in lower-case hexadecimal digits. Empty if there is none.
+    pub(crate) build_id: String,
+}
+
+impl Module {
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.bytes)
+    }
+}
+
+impl Crash<'_> {
+    /// Returns the position of the module at an address.
+    pub(crate) fn module_at(&self, address: u64) -> Option<usize> {
+        let after = self.modules.partition_point(|module| module.start <= address);
+        let position = after.checked_sub(1)?;
+        (address < self.modules.get(position)?.end()).then_some(position)
+    }
+}
+
+/// Reads a minidump.
+pub(crate) fn read(bytes: &[u8]) -> Result<Crash<'_>, DumpError> {
+    let file = File::open(bytes)?;
+    let exception = file.stream(EXCEPTION).ok_or(DumpError::NoException)?;
+    let (thread_id, record, context) = exception_of(exception).ok_or(DumpError::NoException)?;
+    let system = file.stream(SYSTEM).unwrap_or_default();
+    let context = context.and_then(|place| file.slice(place)).unwrap_or_default();
+    let is_amd64 = u16_at(system, 0) == Some(AMD64);
+    let (threads, stack) = file.threads(thread_id);
+    Ok(Crash {
+        is_linux: u32_at(system, 20) == Some(LINUX),
+        thread_id,
+        signal: record.signal,
+        code: record.code,
+        address: record.address,
+        registers: registers(context).filter(|_| is_amd64),
+        stack: stack.unwrap_or_default(),
+        threads,
+        modules: file.modules(),
+    })
+}
+
+/// A part of the file: offset and length.
+type Place = (usize, usize);
+
+struct Record {
+    signal: u32,
+    code: u32,
+    address: u64,
+}
+
+fn exception_of(stream: &[u8]) -> Option<(u32, Record, Option<Place>)> {
+    let record =
+        Record { signal: u32_at(stream, 8)?, code: u32_at(stream, 12)?, address: u64_at(stream, 24)? };
+    Some((u32_at(stream, 0)?, record, place_at(stream, 160)))
+}
+
+/// Reads the registers of x86-64.
+fn registers(context: &[u8]) -> Option<Registers> {
+    Some(Registers {
+        instruction: u64_at(context, 0xf8)?,
+        stack: u64_at(context, 0x98)?,
+        frame: u64_at(context, 0xa0)?,
+    })
+}
+
+struct File<'a> {
+    bytes: &'a [u8],
+    streams: Vec<(u32, Place)>,
+}
+
+impl<'a> File<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self, DumpError> {
+        if !bytes.starts_with(b"MDMP") {
+            return Err(DumpError::Signature);
+        }
+        let count = size_at(bytes, 8).filter(|count| *count <= STREAMS_MAX).ok_or(DumpError::Streams)?;
+        let directory = size_at(bytes, 12).ok_or(DumpError::Streams)?;
+        let stream = |index: usize| {
+            let entry = bytes.get(directory.checked_add(index * 12)?..)?;
+            Some((u32_at(entry, 0)?, place_at(entry, 4)?))
+        };
+        let streams = (0..count).map(stream).collect::<Option<Vec<_>>>().ok_or(DumpError::Streams)?;
+        Ok(Self { bytes, streams })
+    }
+
+    fn slice(&self, (at, length): Place) -> Option<&'a [u8]> {
+        self.bytes.get(at..at.checked_add(length)?)
+    }
+
+    fn stream(&self, wanted: u32) -> Option<&'a [u8]> {
+        let (_, place) = self.streams.iter().find(|(kind, _)| *kind == wanted)?;
+        self.slice(*place)
+    }
+
+    /// Entries of a list, whose number precedes them. Some writers align them to eight bytes.
+    fn entries(&self, stream: u32, entry_bytes: usize, max: usize) -> Vec<&'a [u8]> {
+        let Some(stream) = self.stream(stream) else { return Vec::new() };
+        let count = size_at(stream, 0).unwrap_or_default();
+        let is_aligned =
+            count.checked_mul(entry_bytes).and_then(|bytes| bytes.checked_add(8)) == Some(stream.len());
+        let entries = stream.get(if is_aligned { 8 } else { 4 }..).unwrap_or_default();
+        entries.chunks_exact(entry_bytes).take(count.min(max)).collect()
+    }
+
+    /// All threads, and the stack of the crashed one.
+    fn threads(&self, crashed: u32) -> (Vec<Thread>, Option<Stack<'a>>) {
+        let (mut threads, mut stack) = (Vec::new(), None);
+        for entry in self.entries(THREADS, THREAD_BYTES, THREADS_MAX) {
+            let Some(id) = u32_at(entry, 0) else { continue };
+            if id == crashed {
+                stack = self.stack(entry);
+            }
+            threads.push(Thread { id, name: None });
+        }
+        for entry in self.entries(THREAD_NAMES, THREAD_NAME_BYTES, THREADS_MAX) {
+            let named = u32_at(entry, 0).and_then(|id| threads.iter_mut().find(|thread| thread.id == id));
+            let name = u64_at(entry, 4).and_then(|at| self.text(usize::try_from(at).ok()?));
+            if let Some(thread) = named {
+                thread.name = name.filter(|name| !name.is_empty());
+            }
+        }
+        (threads, stack)
+    }
+
+    fn stack(&self, thread: &[u8]) -> Option<Stack<'a>> {
+        Some(Stack { start: u64_at(thread, 24)?, bytes: self.slice(place_at(thread, 32)?)? })
+    }
+
+    /// Modules in the order of their addresses. Of two that overlap, the first counts.
+    fn modules(&self) -> Vec<Module> {
+        let entries = self.entries(MODULES, MODULE_BYTES, MODULES_MAX);
+        let mut modules: Vec<Module> = entries.into_iter().filter_map(|entry| self.module(entry)).collect();
+        modules.sort_by_key(|module| module.start);
+        let mut end = 0;
+        modules.retain(|module| {
+            let is_behind = module.start >= end && module.bytes > 0;
+            if is_behind {
+                end = module.end();
+            }
+            is_behind
+        });
+        modules
+    }
+
+    fn module(&self, entry: &[u8]) -> Option<Module> {
+        let path = self.text(size_at(entry, 20)?).unwrap_or_default();
+        let name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+        let build_id = place_at(entry, 76).and_then(|place| self.build_id(place)).unwrap_or_default();
+        Some(Module { start: u64_at(entry, 0)?, bytes: u64::from(u32_at(entry, 8)?), name, build_id })
+    }
+
+    fn build_id(&self, place: Place) -> Option<String> {
+        let record = self.slice(place)?;
+        if u32_at(record, 0)? != ELF_BUILD_ID {
+            return None;
+        }
+        let id = record.get(4..)?;
+        (id.len() <= BUILD_ID_BYTES_MAX && id.iter().any(|byte| *byte != 0)).then(|| hex::encode(id))
+    }
+
+    /// A text in UTF-16 with its length in bytes before it.
+    fn text(&self, at: usize) -> Option<String> {
+        let length = size_at(self.bytes, at)?.min(NAME_BYTES_MAX);
+        let bytes = self.slice((at.checked_add(4)?, length))?;
+        let units = bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+        let text: String =
+            char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        Some(text.trim_end_matches('\0').to_owned())
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    array(bytes, at).map(u16::from_le_bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    array(bytes, at).map(u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    array(bytes, at).map(u64::from_le_bytes)
+}
+
+fn size_at(bytes: &[u8], at: usize) -> Option<usize> {
+    usize::try_from(u32_at(bytes, at)?).ok()
+}
+
+/// A location descriptor: length, then offset in the file.
+fn place_at(bytes: &[u8], at: usize) -> Option<Place> {
+    Some((size_at(bytes, at.checked_add(4)?)?, size_at(bytes, at)?))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Writes minidumps for tests.
+    #[derive(Default)]
+    pub(in crate::crashes) struct Writer {
+        streams: Vec<(u32, Vec<u8>)>,
+        /// Content behind the streams, with offsets from its beginning.
+        data: Vec<u8>,
+    }
+
+    /// Offset of the data in each file that [`Writer`] writes.
+    const DATA: usize = 4_096;
+
+    impl Writer {
+        /// Adds data, and returns its location descriptor.
+        fn add(&mut self, bytes: &[u8]) -> [u8; 8] {
+            let at = DATA + self.data.len();
+            self.data.extend_from_slice(bytes);
+            let word = |number: usize| u32::try_from(number).expect("a small file").to_le_bytes();
+            [word(bytes.len()), word(at)].concat().try_into().expect("two words")
+        }
+
+        fn add_text(&mut self, text: &str) -> [u8; 4] {
+            let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let length = u32::try_from(units.len()).expect("a short text").to_le_bytes();
+            let place = self.add(&[length.as_slice(), &units].concat());
+            [place[4], place[5], place[6], place[7]]
+        }
+
+        /// A crash of the thread 7 with a stack, and one module.
+        pub(in crate::crashes) fn crash(
+            registers: Registers,
+            stack: Stack<'_>,
+            modules: &[Module],
+        ) -> Vec<u8> {
+            let mut writer = Self::default();
+            let mut context = vec![0; 1_232];
+            context[0xf8..0x100].copy_from_slice(&registers.instruction.to_le_bytes());
+            context[0x98..0xa0].copy_from_slice(&registers.stack.to_le_bytes());
+            context[0xa0..0xa8].copy_from_slice(&registers.frame.to_le_bytes());
+            let mut exception = vec![0; 160];
+            exception[..4].copy_from_slice(&7_u32.to_le_bytes());
+            exception[8..12].copy_from_slice(&11_u32.to_le_bytes());
+            exception[12..16].copy_from_slice(&2_u32.to_le_bytes());
+            exception[24..32].copy_from_slice(&0xdead_u64.to_le_bytes());
+            exception.extend(writer.add(&context));
+            let mut thread = vec![0; THREAD_BYTES];
+            thread[..4].copy_from_slice(&7_u32.to_le_bytes());
+            thread[24..32].copy_from_slice(&stack.start.to_le_bytes());
+            let place = writer.add(stack.bytes);
+            thread[32..40].copy_from_slice(&place);
+            let name = writer.add_text("worker");
+            let names = [1_u32.to_le_bytes().as_slice(), &7_u32.to_le_bytes(), &name, &[0; 4]].concat();
+            let mut list = u32::try_from(modules.len()).expect("few modules").to_le_bytes().to_vec();
+            for module in modules {
+                let mut entry = vec![0; MODULE_BYTES];
+                entry[..8].copy_from_slice(&module.start.to_le_bytes());
+                entry[8..12].copy_from_slice(&u32::try_from(module.bytes).expect("small").to_le_bytes());
+                entry[20..24].copy_from_slice(&writer.add_text(&format!("/opt/{}", module.name)));
+                let id = hex::decode(&module.build_id).expect("digits");
+                let place = writer.add(&[ELF_BUILD_ID.to_le_bytes().as_slice(), &id].concat());
+                entry[76..84].copy_from_slice(&place);
+                list.extend(entry);
+            }
+            let mut system = vec![0; 56];
+            system[..2].copy_from_slice(&AMD64.to_le_bytes());
+            system[20..24].copy_from_slice(&LINUX.to_le_bytes());
+            writer.streams = vec![
+                (THREADS, [1_u32.to_le_bytes().as_slice(), &thread].concat()),
+                (MODULES, list),
+                (EXCEPTION, exception),
+                (SYSTEM, system),
+                (THREAD_NAMES, names),
+            ];
+            writer.finish()
+        }
+
+        fn finish(mut self) -> Vec<u8> {
+            let streams = std::mem::take(&mut self.streams);
+            let count = u32::try_from(streams.len()).expect("few streams");
+            let mut file =
+                [b"MDMP".as_slice(), &[0; 4], &count.to_le_bytes(), &32_u32.to_le_bytes()].concat();
+            file.resize(32, 0);
+            for (kind, content) in streams {
+                let place = self.add(&content);
+                file.extend(kind.to_le_bytes());
+                file.extend(place);
+            }
+            file.resize(DATA, 0);
+            file.extend(self.data);
+            file
+        }
+    }
+
+    const REGISTERS: Registers = Registers { instruction: 0x5000, stack: 0x7ff0, frame: 1 };
+
+    fn module(start: u64, name: &str) -> Module {
+        Module { start, bytes: 0x1000, name: name.to_owned(), build_id: "ab12".to_owned() }
+    }
+
+    fn example() -> Vec<u8> {
+        let stack = Stack { start: 0x7ff0, bytes: &[1, 0, 0, 0, 0, 0, 0, 0, 9] };
+        Writer::crash(REGISTERS, stack, &[module(0x9000, "libc.so.6"), module(0x4800, "payment")])
+    }
+
+    #[test]
+    fn crash_is_read() {
+        let bytes = example();
+        let crash = read(&bytes).expect("a crash");
+        assert_eq!((crash.is_linux, crash.thread_id, crash.signal, crash.code), (true, 7, 11, 2));
+        assert_eq!((crash.address, crash.registers), (0xdead, Some(REGISTERS)));
+        assert_eq!((crash.stack.word(0x7ff0), crash.stack.word(0x7ff1)), (Some(1), Some(9 << 56)));
+        assert_eq!((crash.stack.word(0x7ff2), crash.stack.word(0)), (None, None));
+        assert_eq!(crash.threads, [Thread { id: 7, name: Some("worker".to_owned()) }]);
+        assert_eq!(crash.modules, [module(0x4800, "payment"), module(0x9000, "libc.so.6")]);
+        assert_eq!((crash.module_at(0x5000), crash.module_at(0x9fff)), (Some(0), Some(1)));
+        assert_eq!(
+            (crash.module_at(0x47ff), crash.module_at(0x5800), crash.module_at(0xa000)),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn overlapping_modules_count_once() {
+        let modules = [module(0x1000, "a"), module(0x1800, "b"), module(0x2000, "c")];
+        let bytes = Writer::crash(REGISTERS, Stack::default(), &modules);
+        let names: Vec<String> =
+            read(&bytes).expect("a crash").modules.into_iter().map(|module| module.name).collect();
+        assert_eq!(names, ["a", "c"]);
+    }
+
+    #[test]
+    fn what_is_no_minidump_is_refused() {
+        assert_eq!(read(b""), Err(DumpError::Signature));
+        assert_eq!(read(b"PMDM"), Err(DumpError::Signature));
+        assert_eq!(read(b"MDMP"), Err(DumpError::Streams));
+        let mut many = example();
+        many[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(read(&many), Err(DumpError::Streams));
+        let none = [b"MDMP".as_slice(), &[0; 28]].concat();
+        assert_eq!(read(&none), Err(DumpError::NoException));
+    }
+
+    #[test]
+    fn every_truncated_file_is_read_or_refused() {
+        let bytes = example();
+        for length in 0..bytes.len() {
+            if let Ok(crash) = read(&bytes[..length]) {
+                assert!(crash.modules.len() <= 2 && crash.threads.len() <= 1, "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn endless_counts_are_bounded_by_the_file() {
+        let mut bytes = example();
+        let streams = [THREADS, MODULES, THREAD_NAMES];
+        for index in 0..5 {
+            let entry = 32 + index * 12;
+            let kind = u32_at(&bytes, entry).expect("a kind");
+            let (at, _) = place_at(&bytes, entry + 4).expect("a place");
+            if streams.contains(&kind) {
+                bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            }
+        }
+        let crash = read(&bytes).expect("a crash");
+        assert_eq!((crash.threads.len(), crash.modules.len()), (1, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_never_panic(at in 0_usize..6_000, bytes in proptest::collection::vec(any::<u8>(), 1..64)) {
+            let mut file = example();
+            for (offset, byte) in bytes.iter().enumerate() {
+                if let Some(place) = file.get_mut(at + offset) {
+                    *place = *byte;
+                }
+            }
+            if let Ok(crash) = read(&file) {
+                prop_assert!(crash.modules.len() <= MODULES_MAX && crash.threads.len() <= THREADS_MAX);
+            }
+        }
+    }
+}

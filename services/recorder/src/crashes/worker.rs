@@ -1,0 +1,263 @@
+//! The task that reads stored minidumps, one at a time, and stores their events.
+
+use std::{
+    convert::Infallible,
+    io::{self, Read as _},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use flate2::read::MultiGzDecoder;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Locate, ModuleFolders, dump,
+    event::{self, Found, Source},
+    names, unwind,
+};
+use crate::{
+    body::{self, BodyError, Opened},
+    config::Limits,
+    index::{Index, IndexError, Page, read},
+    journal::{Append, BodyKind, Encoding, Journal, JournalError, Stored},
+    protocol::{
+        digest::{self, Kinds, MINIDUMP, MINIDUMP_EVENT, MINIDUMP_SEQ},
+        envelope::{self, Envelope, EnvelopeError, Item},
+        fields::Fields,
+        seconds,
+    },
+};
+
+/// Largest number of minidumps that wait. A further one is read after the next start.
+const WAITING_MAX: usize = 64;
+/// Largest minidump that is read, decompressed. It is in memory as a whole.
+const DUMP_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Largest number of minidumps that are read after a start because the process ended before it had read them.
+const UNREAD_MAX: u32 = 100;
+
+/// Hands stored minidumps to the task. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Crashes {
+    queue: mpsc::Sender<u64>,
+}
+
+impl Crashes {
+    /// Queues a stored envelope with a minidump.
+    pub(crate) fn offer(&self, seq: u64) {
+        if self.queue.try_send(seq).is_err() {
+            tracing::warn!(seq, "too many minidumps wait, so this one is read after the next start");
+        }
+    }
+}
+
+/// What the task reads from and writes to.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) index: Index,
+    pub(crate) journal: Journal,
+    pub(crate) limits: Limits,
+    pub(crate) folders: ModuleFolders,
+    pub(crate) locate: Arc<dyn Locate>,
+}
+
+/// The task. It runs until the recorder stops.
+pub(crate) struct CrashTask {
+    sources: Sources,
+    queue: mpsc::Receiver<u64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CrashError {
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error("cannot read the journal: {0}")]
+    Read(#[from] io::Error),
+    #[error("cannot encode the event: {0}")]
+    Encode(#[from] serde_json::Error),
+    #[error("the worker failed")]
+    Worker,
+}
+
+/// The finished event as an envelope.
+struct Made {
+    project: u32,
+    envelope: Vec<u8>,
+}
+
+impl CrashTask {
+    /// Creates the task and the handle by which ingest reaches it.
+    pub(crate) fn new(sources: Sources) -> (Crashes, Self) {
+        let (sender, queue) = mpsc::channel(WAITING_MAX);
+        (Crashes { queue: sender }, Self { sources, queue })
+    }
+
+    /// Reads minidumps until `stop` is cancelled, first those that the last process has left.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
+        let left = async {
+            match self.sources.unread().await {
+                Ok(unread) => self.sources.read_all(unread).await,
+                Err(error) => tracing::warn!(error = %error, "cannot look for unread minidumps"),
+            }
+        };
+        if stop.run_until_cancelled(left).await.is_none() {
+            return Ok(());
+        }
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(seq) = self.queue.recv() => self.sources.read_all(vec![seq]).await,
+            }
+        }
+    }
+}
+
+impl Sources {
+    async fn read_all(&self, minidumps: Vec<u64>) {
+        for seq in minidumps {
+            if let Err(error) = self.read_one(seq).await {
+                tracing::warn!(seq, error = %error, "a minidump has no event");
+            }
+        }
+    }
+
+    async fn read_one(&self, seq: u64) -> Result<(), CrashError> {
+        self.index.caught_up().await;
+        let sources = self.clone();
+        let made = telemetry::spawn_blocking(move || sources.make(seq)).await;
+        // It is not there any more if everything was deleted meanwhile
+        let Some(Made { project, envelope }) = made.map_err(|_| CrashError::Worker)?? else { return Ok(()) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let received_at_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let digest = digest::digest(project, seconds(received_at_us), &Envelope::parse(&envelope)?);
+        let (kind, encoding) = (BodyKind::Envelope, Encoding::Identity);
+        self.journal
+            .append(Append { received_at_us, project, kind, encoding, body: envelope.into(), digest })
+            .await?;
+        Ok(())
+    }
+
+    /// Minidumps behind the last one whose event is stored, oldest first.
+    async fn unread(&self) -> Result<Vec<u64>, CrashError> {
+        self.index.caught_up().await;
+        let sources = self.clone();
+        let unread = telemetry::spawn_blocking(move || sources.find_unread()).await;
+        unread.map_err(|_| CrashError::Worker)?
+    }
+
+    fn find_unread(&self) -> Result<Vec<u64>, CrashError> {
+        let events = self.index.read(|connection| {
+            read::envelopes_down_from(
+                connection,
+                i64::MAX.cast_unsigned(),
+                None,
+                Kinds::of(MINIDUMP_EVENT),
+                1,
+            )
+        })?;
+        let mut since = 0;
+        if let Some(row) = events.first()
+            && let Some(stored) = self.journal.reader().read(row.location)?
+        {
+            let opened = body::open(stored.kind, stored.encoding, &stored.body, self.limits.body())?;
+            let read_seq = Fields::parse(opened.envelope()?.headers_raw).number(MINIDUMP_SEQ);
+            // A sender may write the header, too, and cannot point beyond its own envelope
+            since = read_seq.unwrap_or_default().min(row.seq);
+        }
+        let page = Page { since, project: None, limit: UNREAD_MAX };
+        let rows = self.index.read(|connection| read::envelopes(connection, page, Kinds::of(MINIDUMP)))?;
+        Ok(rows.into_iter().map(|row| row.seq).collect())
+    }
+
+    /// Reads one minidump and writes its event.
+    fn make(&self, seq: u64) -> Result<Option<Made>, CrashError> {
+        let row = self.index.read(|connection| read::envelope(connection, seq))?;
+        let Some(row) = row else { return Ok(None) };
+        let Some(stored) = self.journal.reader().read(row.location)? else { return Ok(None) };
+        let opened = body::open(stored.kind, stored.encoding, &stored.body, self.limits.body())?;
+        let envelope = opened.envelope()?;
+        let Some(position) = envelope.items.iter().position(digest::is_minidump) else { return Ok(None) };
+        let received_at = seconds(stored.received_at_us);
+        let event_id = envelope
+            .event_id()
+            .or_else(|| envelope.payload_event_id())
+            .unwrap_or_else(|| envelope::generated_id(seq, received_at));
+        let sent = envelope.items.iter().find(|item| item.item_type() == "event").and_then(Item::json);
+        let source = Source { event: sent, event_id: &event_id, seq, received_at };
+        let event = match minidump(&stored, &opened, position).map_err(|error| error.to_string()) {
+            Ok(bytes) => self.event(&source, &bytes),
+            Err(problem) => event::finished(&source, Err(&problem)),
+        };
+        let payload = serde_json::to_string(&event)?;
+        let mut made = format!("{{\"event_id\":\"{event_id}\",\"{MINIDUMP_SEQ}\":{seq}}}\n");
+        made.push_str(&format!("{{\"type\":\"event\",\"length\":{}}}\n{payload}\n", payload.len()));
+        Ok(Some(Made { project: stored.project, envelope: made.into_bytes() }))
+    }
+
+    fn event(&self, source: &Source<'_>, bytes: &[u8]) -> serde_json::Value {
+        let crash = match dump::read(bytes) {
+            Ok(crash) => crash,
+            Err(error) => return event::finished(source, Err(&error.to_string())),
+        };
+        let mut files = unwind::Files::new(&crash, &self.folders);
+        let walk = unwind::walk(&crash, &mut files);
+        let frames = names::name(&crash, &walk, &mut files, self.locate.as_ref());
+        event::finished(source, Ok(&Found { crash: &crash, frames, omitted: walk.omitted }))
+    }
+}
+
+/// Reads the bytes of a minidump, which some senders compress by themselves.
+fn minidump(stored: &Stored, opened: &Opened<'_>, position: usize) -> io::Result<Vec<u8>> {
+    let bytes = match opened {
+        Opened::Plain(_) => {
+            let envelope = opened.envelope().map_err(io::Error::other)?;
+            envelope.items.get(position).map(|item| item.payload.to_vec()).unwrap_or_default()
+        }
+        Opened::Skimmed(skimmed) => {
+            let place = skimmed.places().nth(position).ok_or(io::ErrorKind::InvalidData)?;
+            let (begin, end) = (place.payload.start, place.payload.end);
+            let mut reader = body::decompressing(stored.encoding, &stored.body)?;
+            io::copy(&mut reader.by_ref().take(begin), &mut io::sink())?;
+            bounded(reader.take(end.saturating_sub(begin)))?
+        }
+    };
+    if bytes.starts_with(&[0x1f, 0x8b]) { bounded(MultiGzDecoder::new(bytes.as_slice())) } else { Ok(bytes) }
+}
+
+/// Reads to the end, unless that is too far.
+fn bounded(reader: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(DUMP_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > DUMP_BYTES_MAX {
+        return Err(io::Error::other(format!("it is larger than {DUMP_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    #[test]
+    fn bomb_is_not_read() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        for _ in 0..=DUMP_BYTES_MAX / 65_536 {
+            encoder.write_all(&[0; 65_536]).expect("memory");
+        }
+        let bomb = encoder.finish().expect("memory");
+        assert!(bomb.len() < 1_000_000);
+        let error = bounded(MultiGzDecoder::new(bomb.as_slice())).expect_err("too large");
+        assert!(error.to_string().contains("larger"), "{error}");
+        assert_eq!(bounded(&b"MDMP"[..]).expect("small"), b"MDMP");
+    }
+}
