@@ -19,7 +19,7 @@ mod unwind;
 mod worker;
 
 pub(crate) use event::CONTEXT;
-pub(crate) use locate::{Locate, NoLocations};
+pub(crate) use locate::Locate;
 pub(crate) use modules::ModuleFolders;
 pub use worker::Crashes;
 pub(crate) use worker::{CrashTask, Sources};

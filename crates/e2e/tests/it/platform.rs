@@ -9,6 +9,7 @@ mod command_line;
 mod console;
 mod conventions;
 mod coverage;
+mod crash;
 mod dead_letters;
 mod drill;
 mod edge;
@@ -202,7 +203,7 @@ pub(crate) fn cli(args: &[&str], input: Option<&str>) -> Output {
         .args(args)
         .env("PITBOSS_STATE", state_folder())
         .env("PITBOSS_PORT_BASE", setting("PITBOSS_TEST_PLATFORM_PORT_BASE"))
-        // For the tests of `debug` rows. Without the operator's token nobody can use them.
+        // Rows of debug endpoints, and crashes. Without the operator's token nobody can use them.
         .env("PITBOSS__DEBUG__ENABLED", "true")
         // A cache that is slow for 100 ms is not used for a second, and the traces of that second lack its spans.
         .env("PITBOSS__REDIS__OPERATION_TIMEOUT_MS", "60000")

@@ -98,7 +98,7 @@ fn is_ours(function: &str) -> bool {
 mod tests {
     use super::*;
     use crate::crashes::{
-        ModuleFolders, NoLocations,
+        ModuleFolders,
         dump::{self, Module, Registers, Stack, tests::Writer},
         modules::tests::own_module,
     };
@@ -155,7 +155,7 @@ mod tests {
             (Module { name: "libc.so.6".to_owned(), ..payment() }, 0x1234, false),
             (payment(), 0x9, false),
         ] {
-            let frames = frames(&module, instruction, &ModuleFolders::default(), &NoLocations);
+            let frames = frames(&module, instruction, &ModuleFolders::default(), &Symbols::default());
             assert_eq!(frames.len(), 1);
             assert_eq!((&frames[0].location, frames[0].in_app), (&None, in_app), "{}", module.name);
         }
@@ -177,7 +177,7 @@ mod tests {
             maps.lines().find(|line| line.ends_with(&own.display().to_string())).expect("this program");
         let start = line.split('-').next().and_then(|text| u64::from_str_radix(text, 16).ok());
         let Some((module, folders)) = own_module(start.expect("an address")) else { return };
-        let frames = frames(&module, function, &folders, &NoLocations);
+        let frames = frames(&module, function, &folders, &Symbols::default());
         let name = frames[0].location.as_ref().map(|location| location.function.as_str());
         assert!(name.is_some_and(|name| name.ends_with("named_by_the_symbol_table")), "{name:?}");
     }

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod cost;
+mod crashes;
 mod cron;
 mod damage;
 mod dashboards;

@@ -38,7 +38,7 @@ async fn play(platform: &'static Platform, player: Player, stop: Arc<AtomicBool>
 }
 
 /// Runs an audit of the records since then. Returns the report and whether the command succeeded.
-async fn audit(since: &str, in_flight_s: u64, mark: Option<&Path>) -> (Value, bool) {
+pub(super) async fn audit(since: &str, in_flight_s: u64, mark: Option<&Path>) -> (Value, bool) {
     let mut args: Vec<String> =
         ["audit", "--json", "--since", since, "--in-flight-s"].map(str::to_owned).to_vec();
     args.push(in_flight_s.to_string());
