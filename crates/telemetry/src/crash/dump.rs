@@ -56,7 +56,7 @@ fn with_address(mut context: CrashContext) -> CrashContext {
     // A code above zero is the kernel's. With another one, a process sent the signal and there is its id
     if FAULTS.contains(&siginfo.ssi_signo) && siginfo.ssi_code > 0 && cfg!(target_pointer_width = "64") {
         let (low, high) = (u64::from(siginfo.ssi_uid), u64::from(siginfo.ssi_fd.cast_unsigned()));
-        siginfo.ssi_addr = high << 32 | low;
+        siginfo.ssi_addr = (high << 32) | low;
     }
     context
 }

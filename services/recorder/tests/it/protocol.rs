@@ -68,7 +68,8 @@ async fn wrong_keys_are_refused() {
     assert_refused(post("/api/1/envelope/").body(other), 403).await;
     let unknown = "{\"dsn\":\"http://0123@localhost/1\"}\n";
     assert_refused(post("/api/1/envelope/").body(unknown), 403).await;
-    assert_refused(post("/api/1/minidump/").header("x-sentry-auth", auth(&key(1))), 404).await;
+    assert_refused(post("/api/1/minidump/").header("x-sentry-auth", auth(&key(1))), 415).await;
+    assert_refused(post("/api/1/unreal/").header("x-sentry-auth", auth(&key(1))), 404).await;
     assert!(recorder.lines("/api/v1/envelopes").await.is_empty());
 }
 
