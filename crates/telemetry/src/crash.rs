@@ -5,9 +5,8 @@
 //!
 //! 1. The signal handler sends what the crashed thread worked on (`work.rs`). It allocates nothing and takes no lock.
 //! 2. The reporter reads the stopped process and writes a minidump without the environment and without data on its stacks (`dump.rs`).
-//! 3. The process dies by its signal, and the supervisor restarts it.
-//! 4. The reporter stores the report in the crash folder (`folder.rs`), sends it and deletes it (`send.rs`). What could not be sent is
-//!    sent by the reporter of the next process.
+//! 3. The reporter stores the report in the crash folder (`folder.rs`). The process dies by its signal, and the supervisor restarts it.
+//! 4. The reporter sends the report and deletes it (`send.rs`). What could not be sent is sent by the reporter of the next process.
 //!
 //! A process that is killed with SIGKILL, also by the kernel for lack of memory, has no report: nothing of it runs any more.
 
@@ -55,7 +54,7 @@ pub enum CrashError {
     Facts(#[source] serde_json::Error),
     /// The reporter did not start, or did not answer within two seconds.
     #[error("cannot start the crash reporter")]
-    Start(#[source] minidumper_child::Error),
+    Start(#[source] Box<minidumper_child::Error>),
 }
 
 /// The running reporter of this process. Native crashes are reported until this is dropped.
@@ -111,7 +110,7 @@ pub fn start(config: &Config, folder: &Path) -> Result<Option<CrashReporter>, Cr
             sender.send_message(work::MESSAGE, &work::of_thread(context.tid)).ok();
         })
         .spawn()
-        .map_err(CrashError::Start)?;
+        .map_err(|error| CrashError::Start(Box::new(error)))?;
     Ok(Some(CrashReporter { _handle: handle }))
 }
 

@@ -254,8 +254,9 @@ impl Peers {
         Ok(optional(send(call).await?)?.unwrap_or_default())
     }
 
-    /// Causes a debug fault at another service. It may take longer than other calls. Every answer of the service is the answer. A
-    /// service that died of the fault has none: its connection broke, and the problem says so, with the trace of its crash.
+    /// Causes a debug fault at another service. It may take longer than other calls. Every answer of the service is the answer.
+    ///
+    /// A service that died of the fault has none: its connection broke, and the problem says so, with the trace of its crash.
     pub(crate) async fn debug(
         &self,
         service: Part,

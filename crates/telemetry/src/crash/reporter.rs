@@ -10,7 +10,7 @@ use super::dump;
 use super::event::{self, Crash};
 use super::facts::Facts;
 use super::folder::Folder;
-use super::send::{Sent, send};
+use super::send::{ATTEMPTS, ONCE, Sent, send};
 
 /// Reason why a reporter ended early. Nobody reads it but the exit code, because a reporter has no output.
 #[derive(Debug, thiserror::Error)]
@@ -30,15 +30,25 @@ pub(super) fn run(socket: &str, facts: &str) -> Result<(), ReporterError> {
     send_waiting(&facts);
     let Some(crashed) = connection.wait()? else { return Ok(()) };
     let crash = look_at(&crashed, facts.process_id);
-    // Only now may the process end, because nothing of it can be read afterwards
-    let released = connection.release();
+    let ends_with_process = ends_with_process(facts.process_id, &crash.status);
+    // If it cannot be encoded, the end of the connection lets the process end, too
     let (event_id, envelope) = event::envelope(&facts, crash)?;
     let stored = Folder::at(facts.folder.clone()).store(event_id, &envelope);
-    let sent = send(&facts.dsn, &envelope);
+    // The process ends only when it is released, and it need not wait for Sentry
+    let early = if ends_with_process { send(&facts.dsn, &envelope, &ONCE) } else { Sent::Failed };
+    let released = connection.release();
+    let sent = if early == Sent::Failed { send(&facts.dsn, &envelope, &ATTEMPTS) } else { early };
     if let Ok(report) = stored {
         settle(&report, sent);
     }
     Ok(released?)
+}
+
+/// Returns true if the kernel ends this reporter as soon as the process has ended: in a container whose first process is the service,
+/// or a small one that only waits for the service.
+fn ends_with_process(process_id: u32, status: &str) -> bool {
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    process_id == 1 || parent.is_some_and(|parent| parent.trim() == "1")
 }
 
 /// Reads everything of the process while it waits in its signal handler.
@@ -66,7 +76,7 @@ fn send_waiting(facts: &Facts) {
     let work = move || {
         for report in waiting {
             let Ok(envelope) = fs::read(&report) else { continue };
-            let sent = send(&dsn, &envelope);
+            let sent = send(&dsn, &envelope, &ATTEMPTS);
             settle(&report, sent);
             if sent == Sent::Failed {
                 return;
@@ -82,5 +92,18 @@ fn settle(report: &Path, sent: Sent) {
     if sent != Sent::Failed {
         // If it cannot be deleted it is sent again, and its id shows that it is the same
         fs::remove_file(report).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_of_a_container_takes_its_reporter_along() {
+        assert!(ends_with_process(1, "Name:\tpayment\nPPid:\t0\n"));
+        assert!(ends_with_process(7, "Name:\tpayment\nPPid:\t1\n"));
+        assert!(!ends_with_process(41, "Name:\tpayment\nPPid:\t11\n"));
+        assert!(!ends_with_process(41, ""));
     }
 }

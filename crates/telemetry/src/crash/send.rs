@@ -11,13 +11,16 @@ use crate::tls;
 use crate::transport::{self, Limits};
 
 /// Pauses before the attempts. The first one is made at once, and all of them together take half a minute at most.
-const PAUSES: [Duration; 5] = [
+pub(super) const ATTEMPTS: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(200),
     Duration::from_millis(800),
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
+
+/// One attempt, of five seconds at most.
+pub(super) const ONCE: [Duration; 1] = [Duration::ZERO];
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,19 +34,19 @@ pub(super) enum Sent {
 }
 
 /// Sends an envelope. It blocks until it is accepted or refused, or until the last attempt has failed.
-pub(super) fn send(dsn: &str, envelope: &[u8]) -> Sent {
+pub(super) fn send(dsn: &str, envelope: &[u8], pauses: &[Duration]) -> Sent {
     let Ok(dsn) = dsn.parse::<Dsn>() else { return Sent::Failed };
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return Sent::Failed };
     tls::install_crypto();
-    runtime.block_on(attempts(&dsn, envelope))
+    runtime.block_on(attempts(&dsn, envelope, pauses))
 }
 
-async fn attempts(dsn: &Dsn, envelope: &[u8]) -> Sent {
+async fn attempts(dsn: &Dsn, envelope: &[u8], pauses: &[Duration]) -> Sent {
     let limits = Limits::default();
     let Ok(client) = transport::client(dsn, &limits) else { return Sent::Failed };
     let compressed = transport::gzip(envelope);
-    for pause in PAUSES {
-        tokio::time::sleep(pause).await;
+    for pause in pauses {
+        tokio::time::sleep(*pause).await;
         let request = client.post(dsn.envelope_api_url());
         let request = match &compressed {
             Some(small) => request.header(CONTENT_ENCODING, "gzip").body(small.clone()),
@@ -107,14 +110,14 @@ mod tests {
     #[test]
     fn failed_attempt_is_repeated() {
         let (dsn, server) = server(&["503 Busy", "200 OK"]);
-        assert_eq!(send(&dsn, b"{}\n"), Sent::Accepted);
+        assert_eq!(send(&dsn, b"{}\n", &ATTEMPTS), Sent::Accepted);
         assert_eq!(server.join().unwrap(), 2);
     }
 
     #[test]
     fn refused_report_is_not_repeated() {
         let (dsn, server) = server(&["413 Too Large"]);
-        assert_eq!(send(&dsn, b"{}\n"), Sent::Refused);
+        assert_eq!(send(&dsn, b"{}\n", &ATTEMPTS), Sent::Refused);
         assert_eq!(server.join().unwrap(), 1);
         assert!(is_final(StatusCode::FORBIDDEN) && !is_final(StatusCode::TOO_MANY_REQUESTS));
         assert!(!is_final(StatusCode::BAD_GATEWAY));
@@ -122,6 +125,7 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_without_an_address() {
-        assert_eq!(send("nonsense", b"{}\n"), Sent::Failed);
+        assert_eq!(send("nonsense", b"{}\n", &ATTEMPTS), Sent::Failed);
+        assert_eq!(send("http://key@127.0.0.1:1/7", b"{}\n", &ONCE), Sent::Failed);
     }
 }

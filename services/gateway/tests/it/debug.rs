@@ -1,5 +1,7 @@
 //! Debug faults at the gateway: they exist only where they are enabled, only for operators, within a limit, and are forwarded.
 
+use std::io::Read as _;
+
 use contracts::{DebugFault, Part, debug::SERVICES};
 use jsonwebtoken::Algorithm;
 use reqwest::{Method, RequestBuilder};
@@ -102,6 +104,31 @@ async fn faults_of_other_services_are_forwarded_and_their_answers_returned() {
         ("infinite-loop".to_owned(), json!({ "release": false })),
     ];
     assert_eq!(forwarded, expected);
+}
+
+#[tokio::test]
+async fn service_that_died_of_a_fault_is_answered_for() {
+    // A service that closes each connection after it has read something of a request
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let dies = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut connection, _) = listener.accept().expect("a connection");
+            let read = connection.read(&mut [0; 4_096]).expect("a request");
+            assert!(read > 0, "the request is empty");
+        }
+    });
+    let change = |config: &mut gateway::Config| {
+        config.peers.payment = format!("http://{address}").parse().expect("a URL");
+    };
+    let gateway = TestGateway::start_with(Broker::Silent, change).await;
+    let response = send(by_operator(&gateway, "payment", "abort")).await;
+    let body = json_of(response).await;
+    assert_eq!((&body["status"], &body["type"]), (&json!(502), &json!("/problems/service-died")));
+    // Of another fault no service dies, so this one is broken
+    let answer = problem(send(by_operator(&gateway, "payment", "deadlock")).await).await;
+    assert_eq!(answer.0, 503);
+    dies.join().expect("two requests");
 }
 
 /// The gateway causes its own faults itself. Its other requests still work afterwards.

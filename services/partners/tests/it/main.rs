@@ -3,6 +3,7 @@
 
 mod armed_faults;
 mod card;
+mod crash;
 mod guard;
 mod mail;
 mod pages;
