@@ -1,4 +1,4 @@
-//! The life of a reporter: it waits for the crash of its parent, reports it and ends. It ends with its parent at the latest.
+//! The life of a reporter: it waits for the crash of its parent, reports it and ends. Without a crash it ends with its parent.
 
 use std::fs;
 use std::path::Path;

@@ -17,6 +17,8 @@ use super::{CURRENCY, DEPOSIT_MINOR, Platform, exclusive, operator_token, part_o
 
 const PLAYERS: usize = 3;
 const STAKE_MINOR: i64 = 100;
+/// Pause between two bets of a player, so that their number is limited.
+const PACE: Duration = Duration::from_millis(100);
 /// Time for the report on a busy machine. How soon it really arrived is checked by its own times.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 const BACK_WITHIN: Duration = Duration::from_secs(120);
@@ -100,6 +102,7 @@ async fn crash_of_payment_is_reported_and_no_cent_moves() {
                 })
                 .await;
                 settled += 1;
+                tokio::time::sleep(PACE).await;
             }
             settled
         });
