@@ -1,9 +1,12 @@
 //! The life of a reporter: it waits for the crash of its parent, reports it and ends. Without a crash it ends with its parent.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 use std::time::SystemTime;
+
+use crash_context::CrashContext;
 
 use super::connection::{Connection, Crashed};
 use super::dump;
@@ -62,7 +65,15 @@ fn look_at(crashed: &Crashed, process_id: u32) -> Crash {
         thread_id: context.tid,
         message: *message,
         status: fs::read_to_string(format!("/proc/{process_id}/status")).unwrap_or_default(),
-        dump: dump::write(context).map_err(|error| error.to_string()),
+        dump: dump_of(context),
+    }
+}
+
+/// The minidump. A defect of its writer, which reads the memory of a broken process, must not cost the rest of the report.
+fn dump_of(context: &CrashContext) -> Result<Vec<u8>, String> {
+    match catch_unwind(AssertUnwindSafe(|| dump::write(context))) {
+        Ok(written) => written.map_err(|error| error.to_string()),
+        Err(_) => Err("the writer of the minidump panicked".to_owned()),
     }
 }
 

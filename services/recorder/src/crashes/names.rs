@@ -102,6 +102,7 @@ mod tests {
         dump::{self, Module, Registers, Stack, tests::Writer},
         modules::tests::own_module,
     };
+    use crate::symbols::Symbols;
 
     /// Names each address by two functions, of which the inner one is inlined.
     struct Inlined;
