@@ -3,7 +3,7 @@
 //! Our programs have no frame pointers, so without tables nothing says where a frame ends. Then the next word that points into a module
 //! counts as a return address, and its frame is marked, because it may be a left-over of an earlier call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use framehop::{
     ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder as _,
@@ -72,12 +72,21 @@ pub(super) struct Files<'a> {
     folders: &'a ModuleFolders,
     opened: HashMap<usize, Option<ModuleFile>>,
     unwinder: UnwinderX86_64<Vec<u8>>,
+    /// Modules whose tables the unwinder has. Elsewhere it would guess by frame pointers, which our programs do not have.
+    with_tables: HashSet<usize>,
     tables_bytes: usize,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(crash: &'a Crash<'a>, folders: &'a ModuleFolders) -> Self {
-        Self { crash, folders, opened: HashMap::new(), unwinder: UnwinderX86_64::new(), tables_bytes: 0 }
+        Self {
+            crash,
+            folders,
+            opened: HashMap::new(),
+            unwinder: UnwinderX86_64::new(),
+            with_tables: HashSet::new(),
+            tables_bytes: 0,
+        }
     }
 
     /// Returns the file of a module, if there is one.
@@ -89,15 +98,21 @@ impl<'a> Files<'a> {
         self.opened.get(&position)?.as_ref()
     }
 
+    /// Returns true if the stack can be unwound inside of a module.
+    fn has_tables(&mut self, position: usize) -> bool {
+        self.file(position).is_some() && self.with_tables.contains(&position)
+    }
+
     fn open(&mut self, position: usize) -> Option<ModuleFile> {
         let module = self.crash.modules.get(position)?;
         let mut file = self.folders.find(module)?;
         let bytes = self.tables_bytes.saturating_add(file.bytes());
-        if bytes > TABLES_BYTES_MAX {
+        if bytes > TABLES_BYTES_MAX || file.eh_frame.is_none() {
             // Its names are still of use
             (file.eh_frame, file.eh_frame_hdr) = (None, None);
             return Some(file);
         }
+        self.with_tables.insert(position);
         self.tables_bytes = bytes;
         let (eh_frame_svma, eh_frame) = file.eh_frame.take().unzip();
         let (eh_frame_hdr_svma, eh_frame_hdr) = file.eh_frame_hdr.take().unzip();
@@ -127,7 +142,7 @@ pub(super) fn walk(crash: &Crash<'_>, files: &mut Files<'_>) -> Walk {
     while frames.len() < STEPS_MAX {
         let stack_before = regs.sp();
         let by_table = match frames.last().and_then(|frame| frame.module) {
-            Some(module) if files.file(module).is_some() => {
+            Some(module) if files.has_tables(module) => {
                 let mut read = |address: u64| crash.stack.word(address).ok_or(());
                 files.unwinder.unwind_frame(address, &mut regs, &mut cache, &mut read).ok()
             }
