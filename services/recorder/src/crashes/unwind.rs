@@ -91,11 +91,8 @@ impl<'a> Files<'a> {
 
     /// Returns the file of a module, if there is one.
     pub(super) fn file(&mut self, position: usize) -> Option<&ModuleFile> {
-        if !self.opened.contains_key(&position) {
-            let opened = self.open(position);
-            self.opened.insert(position, opened);
-        }
-        self.opened.get(&position)?.as_ref()
+        let opened = self.opened.remove(&position).unwrap_or_else(|| self.open(position));
+        self.opened.entry(position).or_insert(opened).as_ref()
     }
 
     /// Returns true if the stack can be unwound inside of a module.
