@@ -66,12 +66,17 @@ impl LaneActivity {
 
     /// Reports an attempt that runs for longer than `limit`, once, in the trace of its record. Returns true if it did.
     pub(crate) fn report_if_stalled(&self, limit: Duration) -> bool {
-        let Some(running) = self.running_for().filter(|running| *running > limit) else { return false };
-        let started_ms = self.attempt_started_ms.load(Ordering::Relaxed);
-        if self.reported_ms.swap(started_ms, Ordering::Relaxed) == started_ms {
+        let mark = self.attempt_started_ms.load(Ordering::Relaxed);
+        let Some(running) = self.time_since(mark).filter(|running| *running > limit) else { return false };
+        if self.reported_ms.load(Ordering::Relaxed) == mark {
             return false;
         }
         let Some(observed) = self.shown().clone() else { return false };
+        // The attempt may have ended just now, and the record may be the next one
+        if self.attempt_started_ms.load(Ordering::Relaxed) != mark {
+            return false;
+        }
+        self.reported_ms.store(mark, Ordering::Relaxed);
         let error = LaneStalled { work: observed.name(), running_ms: running.as_millis() };
         observed.report(STALLED, &error);
         true
@@ -102,7 +107,12 @@ impl LaneActivity {
 
     /// Returns the run time of the current attempt.
     pub(crate) fn running_for(&self) -> Option<Duration> {
-        let started_ms = self.attempt_started_ms.load(Ordering::Relaxed).checked_sub(1)?;
+        self.time_since(self.attempt_started_ms.load(Ordering::Relaxed))
+    }
+
+    /// Time since the begin of an attempt, as it is stored. `None` between attempts.
+    fn time_since(&self, attempt_started_ms: u64) -> Option<Duration> {
+        let started_ms = attempt_started_ms.checked_sub(1)?;
         Some(Duration::from_millis(self.now_ms().saturating_sub(started_ms)))
     }
 
@@ -151,14 +161,16 @@ impl Describe for RecordWork {
 
     fn details(&self) -> Vec<(&'static str, String)> {
         let record = &self.record;
-        vec![
+        let mut details = vec![
             ("messaging.consumer.group.name", self.group.as_str().to_owned()),
             ("messaging.destination.name", record.topic.clone()),
-            ("event.type", self.event_type.unwrap_or_default().to_owned()),
             ("messaging.destination.partition.id", record.partition.to_string()),
             ("messaging.kafka.offset", record.offset.to_string()),
             ("step", self.activity.upgrade().map_or("its end", |activity| activity.step()).to_owned()),
-        ]
+        ];
+        // Sentry refuses a tag without a value
+        details.extend(self.event_type.map(|event_type| ("event.type", event_type.to_owned())));
+        details
     }
 }
 
@@ -199,6 +211,18 @@ mod tests {
             assert!(activity.report_if_stalled(Duration::ZERO));
             assert!(!activity.report_if_stalled(Duration::ZERO), "it is known");
         }
+    }
+
+    #[test]
+    fn tags_have_values() {
+        let work = RecordWork {
+            group: Group::Game,
+            record: Arc::new(record()),
+            event_type: None,
+            activity: Weak::new(),
+        };
+        assert!(work.details().iter().all(|(_, value)| !value.is_empty()), "{:?}", work.details());
+        assert_eq!(work.name(), "a record that cannot be decoded of casino.bets.commands.v1 in game");
     }
 
     #[test]

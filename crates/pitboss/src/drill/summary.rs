@@ -206,10 +206,10 @@ fn push(text: &mut String, more: &str) {
     text.push_str(more);
 }
 
-/// A figure without and with the fault. A debug fault has no load.
+/// A figure without and with the fault. There is none without a unit that ended, as for a debug fault, which has no load.
 fn change(act: &Act, unit: &str, figure: impl Fn(&Figures) -> f64) -> String {
     if act.under_fault.units == 0 {
-        return "–".to_owned(); // it had no load
+        return "–".to_owned();
     }
     let under = figure(&act.under_fault);
     match &act.normal {

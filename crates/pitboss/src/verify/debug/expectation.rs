@@ -164,10 +164,9 @@ impl Expectation {
                 let matches = |span: &&Span| span.op == op && span.status.as_deref() == Some(status);
                 scene.spans().filter(matches).count() >= count_min
             }
-            Self::SlowQuery { duration_ms_min } => scene.spans().any(|span| {
-                let is_slow = (span.end - span.start) * 1_000.0 >= duration_ms_min as f64;
-                is_slow && span.op.starts_with("db")
-            }),
+            Self::SlowQuery { duration_ms_min } => scene
+                .spans()
+                .any(|span| span.op.starts_with("db") && span.duration_ms() >= duration_ms_min as f64),
             Self::Profile(function) => scene.seen.profiles.iter().any(|profile| {
                 let is_own =
                     profile.service == scene.service() && profile.trace_id.as_deref() == scene.trace_id();

@@ -139,13 +139,13 @@ async fn cause_all(
         all.push(Caused { dumps_before, ..cause_one(stage, *row, player).await? });
         note(&mut all, player, window.read().await?);
         if row.is_deadly() && !stage.is_sabotage {
-            // The next minidump must be that of the next row
-            read_until_seen(&mut window, &mut all, player).await?;
+            // The next minidump must be that of the next row. An earlier row that is not seen yet may wait for the end
+            read_until(&mut window, &mut all, player, is_last_seen).await?;
         }
     }
     phase("reading");
     if !stage.is_sabotage {
-        read_until_seen(&mut window, &mut all, player).await?;
+        read_until(&mut window, &mut all, player, are_all_seen).await?;
     }
     // What arrives late could refute a row, and must not be missing when a row has to be red
     tokio::time::sleep(CONTROL).await;
@@ -153,14 +153,27 @@ async fn cause_all(
     Ok((all, window.into_seen()))
 }
 
-/// Reads until everything of all rows has arrived, or the deadline has passed.
-async fn read_until_seen(window: &mut Window<'_>, all: &mut [Caused], player: &Player) -> Result<()> {
+/// Reads until enough has arrived, or the deadline has passed.
+async fn read_until(
+    window: &mut Window<'_>,
+    all: &mut [Caused],
+    player: &Player,
+    is_enough: fn(&[Caused]) -> bool,
+) -> Result<()> {
     let until = Instant::now() + DEADLINE;
-    while all.iter().any(|caused| caused.seen_at.is_none()) && Instant::now() < until {
+    while !is_enough(all) && Instant::now() < until {
         tokio::time::sleep(POLL_INTERVAL).await;
         note(all, player, window.read().await?);
     }
     Ok(())
+}
+
+fn are_all_seen(all: &[Caused]) -> bool {
+    all.iter().all(|caused| caused.seen_at.is_some())
+}
+
+fn is_last_seen(all: &[Caused]) -> bool {
+    all.last().is_none_or(|caused| caused.seen_at.is_some())
 }
 
 async fn cause_one(stage: Stage<'_>, row: DebugRow, player: &Player) -> Result<Caused> {
@@ -352,6 +365,7 @@ mod tests {
         note(&mut all, &player(), &crash);
         let first = all[0].seen_at;
         assert!(first.is_some() && all[1].seen_at.is_none());
+        assert!(is_last_seen(&all[..1]) && !is_last_seen(&all) && !are_all_seen(&all));
         note(&mut all, &player(), &crash);
         assert_eq!(all[0].seen_at, first, "the first reading counts");
     }
