@@ -198,43 +198,48 @@ impl VerifyArgs {
         // Before the debug endpoints, which cause what no declared name is about
         let names = if reads_names { Some(runner.coverage().await) } else { None };
         let mut skipped = skipped;
-        outcomes.extend(self.prove_debug(stage, &live, &mut skipped).await?);
+        outcomes.extend(self.prove_debug(stage, &live, &mut skipped).await);
         live.finish_and_clear();
         let duration_s = began.elapsed().as_secs_f64();
         Ok((Report { seed, rows: outcomes, skipped, duration_s }, names))
     }
 
-    /// Proves the selected debug endpoints, as one group. Where they are off, they are left out, and all of them are one entry.
+    /// Proves the selected debug endpoints, as one group. Where they are off, they are left out, and all of them are one entry. An error
+    /// does not cost the results of the rows before.
     async fn prove_debug(
         &self,
         stage: &Stage<'_>,
         live: &ProgressBar,
         skipped: &mut Vec<Skipped>,
-    ) -> Result<Vec<Outcome>> {
+    ) -> Vec<Outcome> {
         let rows = self.selected_debug();
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        if !debug::is_enabled(stage.target).await? {
+        let is_enabled = debug::is_enabled(stage.target).await;
+        if matches!(is_enabled, Ok(false)) {
             let group = format!("{}.*", debug::PREFIX);
             if self.sabotage.is_some() {
                 live.suspend(|| print_line(&format!("left out {group}: {}", debug::IS_OFF)));
             } else {
                 skipped.push(Skipped { id: group, why: debug::IS_OFF });
             }
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let Stage { target, gateway, flags, .. } = *stage;
         let means = group::Stage { target, gateway, flags, is_sabotage: self.sabotage.is_some() };
         let phase = |phase: &str| live.set_message(format!("debug endpoints: {phase}"));
-        let outcomes = match group::run(means, &rows, phase).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => rows.iter().map(|row| Outcome::unfinished_debug_row(*row, &error)).collect(),
+        let proven = match is_enabled {
+            Ok(_) => group::run(means, &rows, phase).await,
+            Err(error) => Err(error),
         };
+        let outcomes = proven.unwrap_or_else(|error| {
+            rows.iter().map(|row| Outcome::unfinished_debug_row(*row, &error)).collect()
+        });
         for outcome in &outcomes {
             show(outcome, live);
         }
-        Ok(outcomes)
+        outcomes
     }
 
     /// The selected rows of the debug endpoints. They have one read each, and none of them is slow.

@@ -148,7 +148,8 @@ impl Outcome {
         let why = match result {
             Verdict::Proven => String::new(),
             Verdict::DidNotEnd => {
-                "the service was not ready, or no bet settled, long after the answer".to_owned()
+                "long after the answer the service was not ready, no bet settled, or its leak was not freed"
+                    .to_owned()
             }
             Verdict::MoneyWrong => "the audit of the whole group found something: ./pitboss audit".to_owned(),
             _ => why,

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use contracts::debug::{DebugFault, SERVICES};
 use contracts::parts::Part;
 use faults::{Armed, FaultId, MoneyVerdict, Scope, Values};
@@ -96,7 +96,14 @@ pub async fn run(stage: Stage<'_>, rows: &[DebugRow], phase: impl Fn(&str)) -> R
     let (caused, seen) = caused?;
     phase("audit");
     let audit_found = money::audit(stage.target, since, MoneyVerdict::Unaffected).await?;
-    Ok(caused.iter().map(|caused| outcome(caused, &control, &player, &seen, audit_found)).collect())
+    let ended = caused.iter().map(|caused| outcome(caused, &control, &player, &seen, audit_found));
+    Ok(ended.chain(not_caused(rows, caused.len())).collect())
+}
+
+/// Results of the rows behind the first `caused` ones, which were not run any more.
+fn not_caused(rows: &[DebugRow], caused: usize) -> impl Iterator<Item = Outcome> {
+    let error = anyhow!("the platform did not work again after an earlier row");
+    rows.iter().skip(caused).map(move |row| Outcome::unfinished_debug_row(*row, &error))
 }
 
 /// Requests without the operator's token, and a bet. None of them may cause what the rows look for.
@@ -136,11 +143,15 @@ async fn cause_all(
     for (row, number) in rows.iter().zip(1..) {
         phase(&format!("{number}/{} {}", rows.len(), row.name()));
         let dumps_before = dumps(window.read().await?, row.service.as_str()).count();
-        all.push(Caused { dumps_before, ..cause_one(stage, *row, player).await? });
+        all.push(Caused { dumps_before, ..cause_one(stage, *row, player).await });
         note(&mut all, player, window.read().await?);
         if row.is_deadly() && !stage.is_sabotage {
             // The next minidump must be that of the next row. An earlier row that is not seen yet may wait for the end
             read_until(&mut window, &mut all, player, is_last_seen).await?;
+        }
+        if all.last().is_some_and(|caused| caused.recovered_after.is_none()) {
+            // Each of the other rows would wait as long, and say nothing about its fault
+            break;
         }
     }
     phase("reading");
@@ -176,19 +187,24 @@ fn is_last_seen(all: &[Caused]) -> bool {
     all.last().is_none_or(|caused| caused.seen_at.is_some())
 }
 
-async fn cause_one(stage: Stage<'_>, row: DebugRow, player: &Player) -> Result<Caused> {
+/// Causes the fault of one row. A request without an answer is a row without exposure, and does not cost the other rows.
+async fn cause_one(stage: Stage<'_>, row: DebugRow, player: &Player) -> Caused {
     let began = Instant::now();
     let asked = if stage.is_sabotage { row.other() } else { row };
-    let answer = cause(stage.target, asked, &player.player_id).await?;
+    let answer = cause(stage.target, asked, &player.player_id).await;
+    let answer = answer.unwrap_or_else(|error| Answer::missing(&error));
     let answered_at = Instant::now();
-    if asked.fault == DebugFault::MemoryLeak {
-        request::release(stage.target, asked).await?;
-    }
-    let recovered_after = recovery(stage, row, player).await;
+    let is_freed = asked.fault != DebugFault::MemoryLeak || frees(stage.target, asked).await;
+    let recovered_after = if is_freed { recovery(stage, row, player).await } else { None };
     let is_exposed = asked.is_deadly() || answer.status == asked.fault.definition().status;
     let duration = began.elapsed();
     let (dumps_before, seen_at) = (0, None);
-    Ok(Caused { row, answer, is_exposed, answered_at, dumps_before, seen_at, recovered_after, duration })
+    Caused { row, answer, is_exposed, answered_at, dumps_before, seen_at, recovered_after, duration }
+}
+
+/// Frees what the fault leaked. Returns true if the service says that it did.
+async fn frees(target: &Target, row: DebugRow) -> bool {
+    request::release(target, row).await.is_ok_and(|answer| answer.status == StatusCode::OK)
 }
 
 /// Waits until the service answers its probe and a bet settles. Returns how long that took. A process that dies has ended by then,
@@ -333,6 +349,10 @@ mod tests {
         let refused = of(Caused { is_exposed: false, ..usual() }, &clean, false);
         assert_eq!(refused.result, Verdict::NotExposed);
         assert!(refused.why.contains("the status 500"), "{}", refused.why);
+        let silent = Answer::missing(&anyhow::anyhow!("the gateway does not answer"));
+        let unanswered = of(Caused { answer: silent, is_exposed: false, ..usual() }, &clean, false);
+        assert_eq!((unanswered.result, unanswered.seen), (Verdict::NotExposed, false));
+        assert!(unanswered.why.contains("does not answer"), "{}", unanswered.why);
         let open = Control { open: vec![row.service], ..Control::default() };
         assert_eq!(of(usual(), &open, false).result, Verdict::Noisy);
         let noisy = Control { seen: seen(row), ..Control::default() };
@@ -354,6 +374,16 @@ mod tests {
         let red = judged(&caused, &Control::default(), &other, false);
         assert_eq!((red.result, red.seen, red.units), (Verdict::NotVisible, false, 1));
         assert!(red.why.contains("debug, sum-mismatch"), "{}", red.why);
+    }
+
+    #[test]
+    fn rows_behind_one_that_did_not_end_are_not_finished() {
+        let rows = [DebugFault::Crash, DebugFault::ErrorParse, DebugFault::ErrorUtf8].map(row);
+        let left: Vec<Outcome> = not_caused(&rows, 1).collect();
+        let ids: Vec<&str> = left.iter().map(|outcome| outcome.id.as_str()).collect();
+        assert_eq!(ids, [rows[1].name(), rows[2].name()]);
+        assert!(left.iter().all(|outcome| outcome.result == Verdict::Invalid && !outcome.seen));
+        assert_eq!(not_caused(&rows, rows.len()).count(), 0);
     }
 
     #[test]

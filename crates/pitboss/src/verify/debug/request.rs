@@ -29,6 +29,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What stands for the answer to a request that has none: no status, and the reason as its detail.
+    pub(super) fn missing(error: &anyhow::Error) -> Self {
+        Self { status: 0, body: json!({ "detail": format!("{error:#}") }) }
+    }
+
     /// A member of the body.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
