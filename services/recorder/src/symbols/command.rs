@@ -9,15 +9,20 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::SymbolsError;
+use super::table::Table;
 use super::{TABLE_ENDING, elf, extract, strip, table_file};
 
 /// The argument that selects this command.
 pub(crate) const NAME: &str = "symbols";
 /// Number of tables that are kept: those of the last four builds. Each has some megabytes.
 const TABLES_MAX: usize = 44;
+/// Begin of the name of a file that is being written.
+const UNFINISHED: &str = ".unfinished-";
+/// Age from which an unfinished file is the rest of a process that was killed. Writing takes seconds.
+const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// Exit code for wrong arguments.
 const USAGE: u8 = 64;
 
@@ -59,7 +64,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             }
         }
     }
-    if let Err(error) = folders.remove_old_tables() {
+    let removed = folders.remove_old_tables().and_then(|()| folders.remove_unfinished());
+    if let Err(error) = removed {
         say_error(&error.to_string());
         outcome = ExitCode::FAILURE;
     }
@@ -111,20 +117,39 @@ impl Folders {
         }
         Ok(())
     }
+
+    /// Removes what killed processes left.
+    fn remove_unfinished(&self) -> Result<(), SymbolsError> {
+        for folder in [&self.tables, &self.programs] {
+            let failed = |action| SymbolsError::file(action, folder);
+            for entry in fs::read_dir(folder).map_err(failed("read"))? {
+                let entry = entry.map_err(failed("read"))?;
+                let written = entry.metadata().and_then(|about| about.modified());
+                let age = written.ok().and_then(|written| written.elapsed().ok()).unwrap_or_default();
+                let is_unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+                if is_unfinished && age > UNFINISHED_AGE_MAX {
+                    // Another process may have removed it
+                    fs::remove_file(entry.path()).ok();
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Returns true if there is such a table, and notes that it is used.
+/// Returns true if there is such a table that this program can read, and notes that it is used.
 fn was_used(table: &Path) -> bool {
+    let is_readable = Table::open(table).is_ok();
     let noted =
         File::options().append(true).open(table).and_then(|file| file.set_modified(SystemTime::now()));
-    noted.is_ok()
+    is_readable && noted.is_ok()
 }
 
 /// Writes a file as a whole. It gets the permissions of another one, if one is named.
 fn replace(path: &Path, content: &[u8], permissions_of: Option<&Path>) -> Result<(), SymbolsError> {
     let write = || -> std::io::Result<()> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
         file.write_all(content)?;
         if let Some(model) = permissions_of {
             file.as_file().set_permissions(fs::metadata(model)?.permissions())?;
@@ -148,7 +173,6 @@ fn say_error(line: &str) {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::time::Duration;
 
     use super::*;
     use crate::symbols::tests::{BUILD_ID, PROGRAM, ROOT};
@@ -179,6 +203,41 @@ mod tests {
         fs::remove_file(&table).expect("removed");
         assert_eq!(folders.make(&program).expect("made"), Done::Written);
         assert!(table.exists());
+    }
+
+    /// A program that did not change keeps its build id when the format of the tables changes.
+    #[test]
+    fn table_of_another_format_is_made_again() {
+        let (_folder, folders, program) = prepare();
+        folders.make(&program).expect("made");
+        let table = table_file(&folders.tables, BUILD_ID);
+        let whole = fs::read(&table).expect("a table");
+        let mut other = whole.clone();
+        other[7] += 1;
+        for unusable in [other.as_slice(), &whole[..whole.len() - 1], b""] {
+            fs::write(&table, unusable).expect("written");
+            assert_eq!(folders.make(&program).expect("made"), Done::Written);
+            assert_eq!(fs::read(&table).expect("a table"), whole);
+        }
+    }
+
+    #[test]
+    fn rests_of_killed_processes_are_removed() {
+        let (_folder, folders, program) = prepare();
+        folders.make(&program).expect("made");
+        let old = SystemTime::now() - 2 * UNFINISHED_AGE_MAX;
+        for folder in [&folders.tables, &folders.programs] {
+            for (name, written) in [(".unfinished-a", old), (".unfinished-b", SystemTime::now()), ("c", old)]
+            {
+                File::create(folder.join(name)).and_then(|file| file.set_modified(written)).expect("created");
+            }
+        }
+        folders.remove_unfinished().expect("removed");
+        for folder in [&folders.tables, &folders.programs] {
+            let left = [".unfinished-a", ".unfinished-b", "c"].map(|name| folder.join(name).exists());
+            assert_eq!(left, [false, true, true], "{}", folder.display());
+        }
+        assert!(folders.programs.join("payment").exists());
     }
 
     #[test]

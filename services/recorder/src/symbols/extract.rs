@@ -9,7 +9,6 @@ use addr2line::gimli::{Dwarf, EndianSlice, LittleEndian, Range, SectionId};
 use object::read::elf::ElfFile64;
 use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, SymbolKind,
-    SymbolMap, SymbolMapName,
 };
 
 use super::error::SymbolsError;
@@ -29,7 +28,7 @@ pub(super) fn table_of(program: &[u8], root: &str) -> Result<Vec<u8>, SymbolsErr
     if ranges.is_empty() {
         return Builder::default().finish();
     }
-    let places = Places { context: Context::from_dwarf(dwarf(&elf)?)?, symbols: elf.symbol_map(), root };
+    let places = Places { context: Context::from_dwarf(dwarf(&elf)?)?, functions: functions_of(&elf), root };
     let mut table = Builder::default();
     for Range { begin, end } in ranges.into_iter().filter(|range| range.begin >= load_address) {
         for (address, length, _) in places.context.find_location_range(begin, end)? {
@@ -44,13 +43,32 @@ pub(super) fn table_of(program: &[u8], root: &str) -> Result<Vec<u8>, SymbolsErr
             }
         }
     }
-    let functions = elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
-    for symbol in functions {
-        let Ok(name) = symbol.name() else { continue };
-        let Some(begin) = symbol.address().checked_sub(load_address) else { continue };
-        table.name(begin, begin.saturating_add(symbol.size()), demangled(name))?;
+    for function in places.functions {
+        let Some(begin) = function.begin.checked_sub(load_address) else { continue };
+        table.name(begin, function.end - load_address, function.name)?;
     }
     table.finish()
+}
+
+/// A function in the symbol table.
+struct Function {
+    begin: u64,
+    /// First address behind it. Not before its begin.
+    end: u64,
+    name: String,
+}
+
+/// The functions of a program, in the order of their addresses. Their names are demangled once, because that takes longer than all
+/// else that is done for an address.
+fn functions_of(elf: &ElfFile64<'_, Endianness>) -> Vec<Function> {
+    let symbols = elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
+    let named = symbols.filter_map(|symbol| {
+        let (begin, name) = (symbol.address(), demangled(symbol.name().ok()?));
+        Some(Function { begin, end: begin.saturating_add(symbol.size()), name })
+    });
+    let mut functions: Vec<Function> = named.collect();
+    functions.sort_by_key(|function| function.begin);
+    functions
 }
 
 fn demangled(symbol: &str) -> String {
@@ -59,7 +77,10 @@ fn demangled(symbol: &str) -> String {
 
 fn dwarf<'a>(elf: &ElfFile64<'a, Endianness>) -> Result<Dwarf<Bytes<'a>>, SymbolsError> {
     let section = |id: SectionId| -> Result<Bytes<'a>, SymbolsError> {
-        let data = elf.section_by_name(id.name()).map_or(Ok(&[][..]), |section| section.data())?;
+        let data = match elf.section_by_name(id.name()) {
+            Some(section) => section.data()?,
+            None => &[],
+        };
         Ok(EndianSlice::new(data, LittleEndian))
     };
     Dwarf::load(section)
@@ -91,7 +112,8 @@ fn ranges_of(dwarf: &Dwarf<Bytes<'_>>, folder: &str) -> Result<Vec<Range>, Symbo
 /// Tells the places at an address.
 struct Places<'a> {
     context: Context<Bytes<'a>>,
-    symbols: SymbolMap<SymbolMapName<'a>>,
+    /// In the order of their addresses.
+    functions: Vec<Function>,
     root: &'a str,
 }
 
@@ -110,11 +132,17 @@ impl Places<'_> {
             });
         }
         // Line tables have no path of a function, and not each function. The symbol table has both, of those that were not inlined.
-        if let (Some(outermost), Some(symbol)) = (found.last_mut(), self.symbols.containing(address)) {
-            outermost.function = demangled(symbol.name());
+        if let (Some(outermost), Some(function)) = (found.last_mut(), self.function_at(address)) {
+            outermost.function.clone_from(&function.name);
         }
         let inner = found.len().saturating_sub(DEPTH_MAX);
         // The outermost function is what the stack itself names, so the innermost ones are left out
         Ok(found.split_off(inner))
+    }
+
+    /// The function that contains an address.
+    fn function_at(&self, address: u64) -> Option<&Function> {
+        let after = self.functions.partition_point(|function| function.begin <= address);
+        self.functions.get(after.checked_sub(1)?).filter(|function| address < function.end)
     }
 }

@@ -22,15 +22,20 @@ fn resolve_stack(symbols: &Symbols, images: &[Image], stack: &mut Stacktrace) {
     let sent = std::mem::take(&mut stack.frames);
     let innermost = sent.len().saturating_sub(1);
     let mut frames = Vec::with_capacity(sent.len());
-    for (position, frame) in sent.into_iter().enumerate() {
+    for (position, mut frame) in sent.into_iter().enumerate() {
         let found = places(symbols, images, &frame, position == innermost);
-        // A name alone is no news, except for a frame that was sent without one
-        let is_news = frame.function.is_none() || found.iter().any(|place| place.file.is_some());
-        if found.is_empty() || !is_news {
-            frames.push(frame);
-        } else {
+        if found.iter().any(|place| place.file.is_some()) {
             frames.extend(replaced(frame, found));
+            continue;
         }
+        // A name alone is no news, except for a frame that was sent without one
+        if frame.function.is_none()
+            && let Some(place) = found.into_iter().next()
+        {
+            frame.function = Some(place.function);
+            frame.added.symbolicated = true;
+        }
+        frames.push(frame);
     }
     let left_out = frames.len().saturating_sub(FRAMES_MAX);
     stack.frames = frames.split_off(left_out);
@@ -42,7 +47,9 @@ fn resolve_stack(symbols: &Symbols, images: &[Image], stack: &mut Stacktrace) {
 fn places(symbols: &Symbols, images: &[Image], frame: &Frame, is_innermost: bool) -> Vec<Location> {
     let own = |address: u64| address.saturating_sub(u64::from(!is_innermost));
     let Some(address) = frame.instruction_addr.map(own) else { return Vec::new() };
-    let in_image = images.iter().find_map(|image| Some((&image.build_id, image.relative(address)?)));
+    let in_images = images.iter().filter_map(|image| Some((&image.build_id, image.relative(address)?)));
+    // The nearest one, because an image of unknown size has no end
+    let in_image = in_images.min_by_key(|(_, relative)| *relative);
     in_image.map(|(build_id, relative)| symbols.resolve(build_id, relative)).unwrap_or_default()
 }
 
@@ -142,6 +149,16 @@ mod tests {
     }
 
     #[test]
+    fn image_of_unknown_size_does_not_hide_those_behind_it() {
+        let folder = folder();
+        let symbols = Symbols::open(Some(folder.path().to_owned()));
+        let mut event = event(BUILD_ID);
+        event.images.insert(0, Image { build_id: "0".repeat(40), address: 0x1000, bytes: 0 });
+        resolve(&symbols, &mut event);
+        assert_eq!(lines(&event)[1], "settle services/payment/src/lib.rs:28");
+    }
+
+    #[test]
     fn name_alone_is_for_frames_without_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut table = Builder::default();
@@ -150,9 +167,10 @@ mod tests {
         let symbols = Symbols::open(Some(folder.path().to_owned()));
         let mut event = event(BUILD_ID);
         event.exceptions[0].stacktrace.frames[1].instruction_addr = Some(0x11363);
-        event.exceptions[0].stacktrace.frames[2].function = None;
+        let unnamed = &mut event.exceptions[0].stacktrace.frames[2];
+        (unnamed.function, unnamed.filename, unnamed.lineno) = (None, Some("sent.rs".to_owned()), Some(5));
         resolve(&symbols, &mut event);
-        assert_eq!(lines(&event), ["main ?", "settle ?", "payment::apply ?", "payment::refuse ?"]);
+        assert_eq!(lines(&event), ["main ?", "settle ?", "payment::apply sent.rs:5", "payment::refuse ?"]);
         let frames = &event.main_stack().frames;
         assert_eq!(frames[2].in_app, Some(true), "as it was sent, because no file decides it");
         let added: Vec<bool> = frames.iter().map(|frame| frame.added.symbolicated).collect();

@@ -15,7 +15,8 @@ use std::path::Path;
 use super::Location;
 use super::error::SymbolsError;
 
-/// First bytes of a file. The last one is the version.
+/// First bytes of a file. The last one is the version. Tables of another version are made again, so a change of the format or of
+/// what is told about a program needs a new one.
 const MAGIC: [u8; 8] = *b"pblines\x01";
 /// The magic, and the numbers of ranges, of places and of the bytes of the texts.
 const HEADER_BYTES: u64 = 20;
