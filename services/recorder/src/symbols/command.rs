@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use super::error::SymbolsError;
-use super::table::Table;
+use super::table::{HEADER_BYTES, Table};
 use super::{TABLE_ENDING, elf, extract, strip, table_file};
 
 /// The argument that selects this command.
@@ -97,23 +97,30 @@ impl Folders {
         Ok(Done::Written)
     }
 
-    /// Removes the tables that were not used for the longest time.
+    /// Removes the tables that were not used for the longest time. The empty ones of programs without line tables, which the gate
+    /// builds, are counted apart, so that they displace no others.
     fn remove_old_tables(&self) -> Result<(), SymbolsError> {
         let failed = |action| SymbolsError::file(action, &self.tables);
-        let mut tables: Vec<(SystemTime, PathBuf)> = Vec::new();
+        let mut empty: Vec<(SystemTime, PathBuf)> = Vec::new();
+        let mut filled = Vec::new();
         for entry in fs::read_dir(&self.tables).map_err(failed("read"))? {
             let entry = entry.map_err(failed("read"))?;
             let path = entry.path();
             if path.extension().is_some_and(|ending| ending == TABLE_ENDING) {
                 // Another process may have removed it
-                let used = entry.metadata().and_then(|about| about.modified());
+                let about = entry.metadata().ok();
+                let used = about.as_ref().and_then(|about| about.modified().ok());
+                let is_empty = about.is_none_or(|about| about.len() <= HEADER_BYTES);
+                let tables = if is_empty { &mut empty } else { &mut filled };
                 tables.push((used.unwrap_or(SystemTime::UNIX_EPOCH), path));
             }
         }
-        tables.sort();
-        for (_, old) in tables.into_iter().rev().skip(TABLES_MAX) {
-            // Left for the next run if it cannot be removed
-            fs::remove_file(old).ok();
+        for mut tables in [empty, filled] {
+            tables.sort();
+            for (_, old) in tables.into_iter().rev().skip(TABLES_MAX) {
+                // Left for the next run if it cannot be removed
+                fs::remove_file(old).ok();
+            }
         }
         Ok(())
     }
@@ -255,18 +262,31 @@ mod tests {
         let (_folder, folders, program) = prepare();
         folders.make(&program).expect("made");
         let old = SystemTime::now() - Duration::from_secs(3_600);
+        let create = |name: String, content: &[u8], age_s: usize| {
+            let path = folders.tables.join(format!("{name}.{TABLE_ENDING}"));
+            fs::write(&path, content).expect("written");
+            let used = old - Duration::from_secs(u64::try_from(age_s).expect("small"));
+            File::options().append(true).open(&path).and_then(|file| file.set_modified(used)).expect("set");
+        };
         for number in 0..TABLES_MAX + 3 {
-            let table =
-                File::create(folders.tables.join(format!("{number:04x}.{TABLE_ENDING}"))).expect("created");
-            let age = Duration::from_secs(u64::try_from(number).expect("small"));
-            table.set_modified(old - age).expect("set");
+            create(format!("{number:04x}"), &[1; 64], number + 1_000);
+            create(format!("e{number:04x}"), &[1; 20], number);
         }
         fs::write(folders.tables.join("other"), b"").expect("written");
         assert_eq!(folders.make(&program).expect("up to date"), Done::Nothing);
         folders.remove_old_tables().expect("removed");
         let left = fs::read_dir(&folders.tables).expect("a folder").count();
-        assert_eq!(left, TABLES_MAX + 1, "and the file that is no table");
+        assert_eq!(left, 2 * TABLES_MAX + 1, "and the file that is no table");
         assert!(table_file(&folders.tables, BUILD_ID).exists());
-        assert!(folders.tables.join("0000.lines").exists() && !folders.tables.join("002e.lines").exists());
+        for (name, is_left) in [
+            ("0000", true),
+            ("002a", true),
+            ("002b", false),
+            ("002e", false),
+            ("e002b", true),
+            ("e002c", false),
+        ] {
+            assert_eq!(table_file(&folders.tables, name).exists(), is_left, "{name}");
+        }
     }
 }

@@ -18,8 +18,8 @@ use super::error::SymbolsError;
 /// First bytes of a file. The last one is the version. Tables of another version are made again, so a change of the format or of
 /// what is told about a program needs a new one.
 const MAGIC: [u8; 8] = *b"pblines\x01";
-/// The magic, and the numbers of ranges, of places and of the bytes of the texts.
-const HEADER_BYTES: u64 = 20;
+/// The magic, and the numbers of ranges, of places and of the bytes of the texts. An empty table has nothing else.
+pub(super) const HEADER_BYTES: u64 = 20;
 const RANGE_BYTES: u64 = 8;
 const PLACE_BYTES: u64 = 16;
 const NONE: u32 = u32::MAX;
