@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use chassis::config::{Loaded, Sources};
+use recorder::config::Config;
 use serde_json::{Value, json};
 
-use crate::support::Recorder;
+use crate::support::{Recorder, settings};
 
 /// A program with line tables. `payment.rs.txt` beside it is its source, and says how it was compiled.
 const PROGRAM: &[u8] = include_bytes!("../data/payment.elf");
@@ -99,6 +101,23 @@ async fn event_of_another_build_has_no_lines() {
     recorder.store(4, failed(&"0".repeat(40))).await;
     let event = recorder.lines("/api/v1/events").await.remove(0);
     assert_eq!((&event["stack"]["symbolicated"], places(&event["stack"]).len()), (&json!(false), 3));
+}
+
+/// An empty variable counts as absent. So an empty default makes it switch the tables off, as the compose file does.
+#[test]
+fn tables_are_off_unless_a_folder_is_named() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let folder_of = |value: Option<&str>| {
+        let mut environment: std::collections::HashMap<_, _> =
+            settings(directory.path()).into_iter().collect();
+        environment.extend(value.map(|value| ("PITBOSS__SYMBOLS__FOLDER".to_owned(), value.to_owned())));
+        let sources = Sources { defaults: recorder::DEFAULTS.to_owned(), file: None, environment };
+        let Loaded { own, .. } = chassis::config::load_from::<Config>(&sources).expect("a configuration");
+        own.symbols.folder
+    };
+    assert_eq!(folder_of(None), PathBuf::new());
+    assert_eq!(folder_of(Some("")), PathBuf::new());
+    assert_eq!(folder_of(Some("/tables")), PathBuf::from("/tables"));
 }
 
 #[test]
