@@ -98,5 +98,6 @@ fn of_fault(fault: DebugFault) -> Vec<Expectation> {
         F::DatabaseError => vec![Type("CommandRefused"), Tag("operation", "")],
         F::Timeout => vec![Type("DeadlineExceeded"), CANCELLED],
         F::SlowQuery => vec![SlowQuery { duration_ms_min: SLOW_QUERY_MS }],
+        F::StackOverflow | F::Abort => Vec::new(),
     }
 }
