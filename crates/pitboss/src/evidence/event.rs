@@ -132,16 +132,6 @@ impl ErrorEvent {
         };
         values(self.context("flags")).iter().any(is_on)
     }
-
-    /// Frames of the program itself without file or line. The bytes of a service name only functions, so this is about answers in
-    /// which the recorder has resolved the addresses.
-    pub fn frames_without_place(&self) -> impl Iterator<Item = &Value> {
-        let has_place = |frame: &Value| {
-            frame.get("filename").and_then(Value::as_str).is_some_and(|file| !file.is_empty())
-                && frame.get("lineno").and_then(Value::as_u64).is_some_and(|line| line > 0)
-        };
-        self.own_frames().filter(move |frame| !has_place(frame))
-    }
 }
 
 /// A list in both forms that Sentry takes: an array, or an object with the array in `values`.
@@ -176,18 +166,5 @@ mod tests {
         assert!(event(json!({ "type": "generic", "handled": true })).is_handled());
         assert!(event(Value::Null).is_handled());
         assert_eq!(event(Value::Null).outermost(), Some(("panic", "text")));
-    }
-
-    #[test]
-    fn own_frames_need_file_and_line() {
-        let frame = |in_app: bool, line: u64| json!({ "function": "f", "in_app": in_app, "filename": "src/a.rs", "lineno": line });
-        let event = |frames: Value| {
-            let exception = json!({ "type": "panic", "stacktrace": { "frames": frames } });
-            ErrorEvent::new("game", &json!({ "exception": { "values": [exception] } }), false)
-        };
-        let all = event(json!([frame(false, 0), frame(true, 7)]));
-        assert_eq!((all.own_frames().count(), all.frames_without_place().count()), (1, 0));
-        let some = event(json!([frame(true, 0), { "function": "g", "in_app": true }, frame(true, 7)]));
-        assert_eq!((some.own_frames().count(), some.frames_without_place().count()), (3, 2));
     }
 }

@@ -16,6 +16,9 @@ pub struct ReportedEvent {
     pub seq: u64,
     /// Service that sent it.
     pub project: String,
+    /// Trace in which it happened.
+    #[serde(default)]
+    pub trace_id: Option<String>,
     /// `Type: value`, or the message.
     pub title: String,
     /// Its main stack, if it has one.

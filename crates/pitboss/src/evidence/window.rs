@@ -67,6 +67,12 @@ impl<'a> Window<'a> {
         Ok(Self { target, since, envelopes_until, metrics_until, reads_monitors, monitors_at, seen })
     }
 
+    /// The last envelope before the window.
+    #[must_use]
+    pub const fn since(&self) -> u64 {
+        self.since
+    }
+
     /// Reads what this evidence needs and others do not.
     #[must_use]
     pub fn for_evidence(self, evidence: &Evidence) -> Self {

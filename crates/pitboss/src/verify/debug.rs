@@ -5,6 +5,7 @@
 
 pub mod expectation;
 pub mod group;
+mod places;
 mod request;
 
 use contracts::debug::{DebugFault, SERVICES};

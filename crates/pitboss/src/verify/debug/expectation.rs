@@ -41,8 +41,6 @@ pub enum Expectation {
     OwnFrame,
     /// The innermost function of the program has this text in its name.
     Function(&'static str),
-    /// Each frame of the program has file and line.
-    Places,
     /// The breadcrumbs lead to the error.
     Breadcrumbs,
     /// The event names the player of the request.
@@ -77,6 +75,8 @@ pub enum Expectation {
     Profile(&'static str),
     /// The service sent an event with a minidump.
     Minidump,
+    /// That event is in the trace of the answer.
+    InTrace,
 }
 
 /// What one row is judged by.
@@ -90,7 +90,7 @@ pub struct Scene<'a> {
     pub player_id: &'a str,
     /// Name of the fault that was armed meanwhile.
     pub armed: &'a str,
-    /// Number of minidumps of the service that were there before the request. They have no trace, so only their order tells them.
+    /// Number of minidumps of the service that were there before the request.
     pub dumps_before: usize,
     /// What the recorder received.
     pub seen: &'a Observation,
@@ -105,7 +105,7 @@ impl<'a> Scene<'a> {
         self.row.service.as_str()
     }
 
-    /// The events of the service in the trace of the request. About a process that died, another one sends events without a trace.
+    /// The events of the service in the trace of the request. About a process that died, another one sends events.
     fn events(&self) -> Vec<&'a ErrorEvent> {
         let (service, trace_id) = (self.service(), self.trace_id());
         if self.row.is_deadly() {
@@ -173,6 +173,10 @@ impl Expectation {
                 is_own && scene.trace_id().is_some() && profile.share_percent(function) >= 50.0
             }),
             Self::User => events.iter().any(|event| event.user_id() == Some(scene.player_id)),
+            Self::InTrace => {
+                let trace_id = scene.trace_id();
+                trace_id.is_some() && events.iter().any(|event| event.trace_id() == trace_id)
+            }
             Self::ArmedFault => events.iter().any(|event| event.has_flag(scene.armed)),
             of_event => events.iter().any(|event| of_event.is_shown_by(event)),
         }
@@ -195,9 +199,6 @@ impl Expectation {
             Self::Function(wanted) => {
                 event.own_frames().next_back().is_some_and(|frame| function_of(frame).contains(wanted))
             }
-            Self::Places => {
-                event.own_frames().next().is_some() && event.frames_without_place().next().is_none()
-            }
             Self::Breadcrumbs => event.breadcrumbs().any(|text| text.contains(ASKED)),
             Self::Process => event.has_process(),
             Self::MemoryMin(bytes) => event.figure("rss_bytes").is_some_and(|rss_bytes| rss_bytes >= bytes),
@@ -214,6 +215,7 @@ impl Expectation {
             | Self::EventInAnswer
             | Self::User
             | Self::ArmedFault
+            | Self::InTrace
             | Self::Spans { .. }
             | Self::SlowQuery { .. }
             | Self::Profile(_) => false,

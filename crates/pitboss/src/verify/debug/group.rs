@@ -14,8 +14,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::expectation::{Scene, dumps, is_known};
+use super::places::Places;
 use super::{Answer, DebugRow, cause, request};
-use crate::evidence::{Observation, Window};
+use crate::evidence::{Observation, ReportedEvent, Window, events_since};
 use crate::flag_file::FlagFile;
 use crate::player::{Gateway, Player};
 use crate::target::Target;
@@ -79,6 +80,14 @@ struct Control {
     seen: Observation,
 }
 
+/// What arrived after the requests.
+#[derive(Debug, Default)]
+struct Arrived {
+    seen: Observation,
+    /// The events as the recorder shows them.
+    reported: Vec<ReportedEvent>,
+}
+
 /// Proves rows, one after the other, and calls `phase` with what it does.
 ///
 /// # Errors
@@ -91,12 +100,15 @@ pub async fn run(stage: Stage<'_>, rows: &[DebugRow], phase: impl Fn(&str)) -> R
     phase("control");
     let control = control(stage, rows, &player).await?;
     arm(stage.flags)?;
+    let before = Window::open(stage.target).await?.since();
     let caused = cause_all(stage, rows, &player, &phase).await;
     stage.flags.disarm(ARMED)?;
     let (caused, seen) = caused?;
     phase("audit");
     let audit_found = money::audit(stage.target, since, MoneyVerdict::Unaffected).await?;
-    let ended = caused.iter().map(|caused| outcome(caused, &control, &player, &seen, audit_found));
+    let reported = events_since(stage.target, before).await?;
+    let arrived = Arrived { seen, reported };
+    let ended = caused.iter().map(|caused| outcome(caused, &control, &player, &arrived, audit_found));
     Ok(ended.chain(not_caused(rows, caused.len())).collect())
 }
 
@@ -255,11 +267,13 @@ fn outcome(
     caused: &Caused,
     control: &Control,
     player: &Player,
-    seen: &Observation,
+    arrived: &Arrived,
     audit_found: bool,
 ) -> Outcome {
     let Caused { row, answer, is_exposed, .. } = caused;
-    let missing = caused.scene(player, seen).missing();
+    let missing = caused.scene(player, &arrived.seen).missing();
+    let places = Places::of(*row, answer.text("trace_id"), &arrived.reported);
+    let is_seen = missing.is_empty() && !matches!(places, Places::Missing(_));
     let is_open = control.open.contains(&row.service);
     let facts = Facts {
         units: u64::from(*is_exposed),
@@ -269,7 +283,7 @@ fn outcome(
         control_held: is_known(*row, &control.seen),
         control_alarmed: false,
         control_acted: is_open,
-        seen: missing.is_empty(),
+        seen: is_seen,
         alerted: true,
         ended: caused.recovered_after.is_some(),
         witnesses_agree: true,
@@ -282,6 +296,8 @@ fn outcome(
         "the request was taken without the operator's token".to_owned()
     } else if facts.control_held {
         "its event was there without the request".to_owned()
+    } else if let (true, Places::Missing(reason)) = (missing.is_empty(), &places) {
+        reason.clone()
     } else if missing.is_empty() {
         String::new()
     } else {
@@ -297,7 +313,7 @@ fn outcome(
     };
     Outcome {
         times,
-        first_seen_in: missing.is_empty().then(|| format!("an answer of {} and its trace", row.service)),
+        first_seen_in: is_seen.then(|| format!("an answer of {} and its trace{}", row.service, places.text())),
         trace_id: answer.text("trace_id").map(str::to_owned),
         control: if facts.control_held || is_open { "not clean" } else { "clean, shared" }.to_owned(),
         duration_s: caused.duration.as_secs_f64(),
@@ -332,15 +348,15 @@ mod tests {
         observation(row, vec![event(row)])
     }
 
-    fn judged(caused: &Caused, control: &Control, seen: &Observation, audit_found: bool) -> Outcome {
-        outcome(caused, control, &player(), seen, audit_found)
+    fn judged(caused: &Caused, control: &Control, seen: Observation, audit_found: bool) -> Outcome {
+        outcome(caused, control, &player(), &Arrived { seen, reported: Vec::new() }, audit_found)
     }
 
     #[test]
     fn each_verdict_has_its_reason() {
         let (row, clean) = (row(DebugFault::Crash), Control::default());
         let of = |caused: Caused, control: &Control, audit_found| {
-            judged(&caused, control, &seen(row), audit_found)
+            judged(&caused, control, seen(row), audit_found)
         };
         let usual = || caused(DebugFault::Crash);
         let proven = of(usual(), &clean, false);
@@ -361,7 +377,7 @@ mod tests {
         assert_eq!(of(stuck, &clean, false).result, Verdict::DidNotEnd);
         let wrong = of(usual(), &clean, true);
         assert_eq!((wrong.result, wrong.money), (Verdict::MoneyWrong, "findings"));
-        let nothing = judged(&usual(), &clean, &Observation::default(), false);
+        let nothing = judged(&usual(), &clean, Observation::default(), false);
         assert_eq!((nothing.result, nothing.seen), (Verdict::NotVisible, false));
         assert!(nothing.why.starts_with("missing: transactions of gateway and service"), "{}", nothing.why);
     }
@@ -371,7 +387,7 @@ mod tests {
     fn event_of_another_fault_is_not_visible() {
         let caused = caused(DebugFault::ErrorCustom);
         let other = observation(caused.row, vec![event(caused.row.other())]);
-        let red = judged(&caused, &Control::default(), &other, false);
+        let red = judged(&caused, &Control::default(), other, false);
         assert_eq!((red.result, red.seen, red.units), (Verdict::NotVisible, false, 1));
         assert!(red.why.contains("debug, sum-mismatch"), "{}", red.why);
     }

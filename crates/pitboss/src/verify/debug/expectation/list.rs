@@ -5,8 +5,6 @@ use contracts::debug::{DebugEvent, DebugFault};
 use super::Expectation::{self, *};
 use crate::verify::debug::DebugRow;
 
-/// Whether the frames of events have file and line. They do as soon as the recorder resolves the addresses of its answers.
-const FRAMES_HAVE_PLACES: bool = false;
 /// Memory of one leaked pair and of a spike.
 const LEAKED_BYTES: u64 = 8 * 1_024 * 1_024;
 const SPIKE_BYTES: u64 = 64 * 1_024 * 1_024;
@@ -22,9 +20,8 @@ const CANCELLED: Expectation = Spans { op: "function", status: "cancelled", coun
 #[must_use]
 pub fn expectations(row: DebugRow) -> Vec<Expectation> {
     if row.is_deadly() {
-        // Nothing of the dying process is sent by itself, so there is no transaction, and the answer knows nothing. What else another
-        // process says of the end is added here
-        return vec![Minidump];
+        // Nothing of the dying process is sent by itself, so there is no transaction. Its answer is the gateway's
+        return vec![Minidump, InTrace];
     }
     let event = row.fault.definition().event;
     if event == DebugEvent::None {
@@ -34,7 +31,6 @@ pub fn expectations(row: DebugRow) -> Vec<Expectation> {
     // The watchdog reports another thread than its own, so that event has no stack
     if row.fault != DebugFault::RuntimeBlock {
         all.push(OwnFrame);
-        all.extend(FRAMES_HAVE_PLACES.then_some(Places));
     }
     if row.fault != DebugFault::TaskPanic {
         // The answer was sent before the task panicked

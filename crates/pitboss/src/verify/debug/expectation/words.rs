@@ -20,7 +20,6 @@ impl fmt::Display for Expectation {
             Self::Fingerprint(parts) => write!(f, "a fingerprint that begins with {}", parts.join(", ")),
             Self::OwnFrame => f.write_str("a function of the program on the stack"),
             Self::Function(name) => write!(f, "{name} as the innermost function of the program"),
-            Self::Places => f.write_str("file and line of each frame of the program"),
             Self::Breadcrumbs => f.write_str("breadcrumbs that lead to the error"),
             Self::User => f.write_str("the player of the request as user"),
             Self::Process => f.write_str("the state of the process"),
@@ -36,6 +35,7 @@ impl fmt::Display for Expectation {
             Self::SlowQuery { duration_ms_min } => write!(f, "a db span of {duration_ms_min} ms or more"),
             Self::Profile(function) => write!(f, "a CPU profile of {function}"),
             Self::Minidump => f.write_str("an event with a minidump"),
+            Self::InTrace => f.write_str("that event in the answer's trace"),
         }
     }
 }
