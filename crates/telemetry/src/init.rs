@@ -240,7 +240,8 @@ impl Telemetry {
         let Self { client, transport, provider } = self;
         metric::export_sums();
         sessions::end_process();
-        profiler::stop(left(deadline));
+        // The last chunk must not take the time of errors and transactions. A sampler that still begins would take all of it
+        profiler::stop(left(deadline) / 2);
         // The bridge stops accepting spans and sends those it has
         let bridged = provider.shutdown_with_timeout(left(deadline)).is_ok();
         let closed = client.is_none_or(|client| client.close(Some(left(deadline))));

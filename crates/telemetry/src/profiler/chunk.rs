@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::document::{Frame, Thread};
 use super::sampler::Recording;
-use super::stacks::{SAMPLES_MAX, SAMPLES_MIN, Table};
+use super::stacks::{Parts, SAMPLES_MAX, SAMPLES_MIN, Table};
 use crate::config::About;
 use crate::transaction::encode::{SDK, Sdk};
 
@@ -70,7 +70,7 @@ impl<F: Fn(u64) -> Option<String>> ChunkBuilder<F> {
         if self.samples.len() < SAMPLES_MIN {
             return None;
         }
-        let (threads, functions, stacks) = self.table.into_parts();
+        let Parts { threads, functions, stacks } = self.table.into_parts();
         Some(Chunk {
             profiler_id: Arc::clone(profiler_id),
             chunk_id: uuid::Uuid::new_v4().as_simple().to_string(),

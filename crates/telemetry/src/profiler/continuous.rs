@@ -19,6 +19,8 @@ use crate::writer::Writer;
 
 /// Longest chunk. Those of Sentry's SDKs are as long, and Sentry accepts 66 s.
 const CHUNK: Duration = Duration::from_secs(60);
+/// Time of a chunk from which on its process was stopped meanwhile. What came after that is a chunk of its own.
+const CHUNK_MAX: Duration = Duration::from_secs(64);
 /// Time for which a transaction keeps the profile running, from its beginning and from its end on.
 const TRANSACTION_KEEPS: Duration = CHUNK;
 /// Interval at which the thread looks whether enough CPU time was used for a reading.
@@ -71,6 +73,8 @@ struct State {
     /// Time that is wanted from the first sample on. The sampler needs a moment before it.
     wanted: Option<Duration>,
     until: Option<Instant>,
+    /// The last run ended with an error.
+    has_failed: bool,
     /// The process ends.
     is_closed: bool,
 }
@@ -89,7 +93,19 @@ fn state() -> MutexGuard<'static, State> {
 
 impl State {
     const fn new() -> Self {
-        Self { has_thread: false, is_for_life: false, wanted: None, until: None, is_closed: false }
+        Self {
+            has_thread: false,
+            is_for_life: false,
+            wanted: None,
+            until: None,
+            has_failed: false,
+            is_closed: false,
+        }
+    }
+
+    /// The state after the end of the thread. Nothing is wanted any more.
+    fn ended(&self, has_failed: bool) -> Self {
+        Self { has_failed, is_closed: self.is_closed, ..Self::new() }
     }
 
     fn is_wanted(&self, now: Instant) -> bool {
@@ -113,10 +129,10 @@ impl State {
         }
     }
 
-    /// Starts the thread if it is wanted and does not run. Returns false if it does not run then.
+    /// Starts the thread if it is wanted and does not run. Returns false if it does not run then, or only for its last chunk.
     fn start_thread(&mut self) -> bool {
         if self.has_thread || !self.is_wanted(Instant::now()) {
-            return self.has_thread;
+            return self.has_thread && !self.is_closed;
         }
         let Some(setup) = SETUP.get() else { return false };
         let builder = thread::Builder::new().name(THREAD_NAME.to_owned()).stack_size(STACK_BYTES);
@@ -141,19 +157,24 @@ pub(crate) fn set_up(writer: Writer, share: f64, lifecycle: Lifecycle) {
 ///
 /// Returns false if telemetry sends nothing, or the process ends.
 pub(crate) fn run_for(duration: Duration) -> bool {
-    keep(duration.min(RUN_MAX))
+    keep(&mut state(), duration.min(RUN_MAX))
 }
 
-fn keep(duration: Duration) -> bool {
-    let mut state = state();
+fn keep(state: &mut State, duration: Duration) -> bool {
     state.keep(duration, IS_RUNNING.load(Ordering::Relaxed), Instant::now());
     state.start_thread()
 }
 
 /// Keeps the profile running because a recorded transaction begins or ends, if transactions decide.
 pub(crate) fn note_transaction() {
-    if SETUP.get().is_some_and(|setup| setup.follows_transactions) {
-        keep(TRANSACTION_KEEPS);
+    let follows_transactions = SETUP.get().is_some_and(|setup| setup.follows_transactions);
+    if !follows_transactions {
+        return;
+    }
+    let mut state = state();
+    // Each attempt reads the symbols of the program, and there can be thousands of transactions a second
+    if !state.has_failed {
+        keep(&mut state, TRANSACTION_KEEPS);
     }
 }
 
@@ -186,7 +207,7 @@ fn run(setup: &Setup) {
         let mut state = state();
         // A request may have come while the last chunk was made
         if outcome.is_err() || !state.is_wanted(Instant::now()) {
-            *state = State { is_closed: state.is_closed, ..State::new() };
+            *state = state.ended(outcome.is_err());
             CHANGED.notify_all();
             return;
         }
@@ -237,13 +258,32 @@ fn cpu_now() -> Duration {
     Duration::from_millis(cpu_time_ms().unwrap_or_default())
 }
 
+/// Time since the last reading. More than a chunk would be the stop of the process, or a change of the clock.
+fn period_since(began: SystemTime) -> Duration {
+    began.elapsed().unwrap_or_default().min(CHUNK)
+}
+
+/// Gives an address its function name.
+type NameOf = fn(u64) -> Option<String>;
+
+fn new_chunk() -> ChunkBuilder<NameOf> {
+    ChunkBuilder::<NameOf>::new(frames::function_at)
+}
+
+/// Sends the chunk if there is enough in it, and begins another.
+fn pass_on(builder: &mut ChunkBuilder<NameOf>, id: &Arc<str>, send: &impl Fn(Chunk)) {
+    if let Some(chunk) = std::mem::replace(builder, new_chunk()).finish(id) {
+        send(chunk);
+    }
+}
+
 /// Samples until the profile is not wanted any more, and passes each chunk on.
 fn sample(id: &Arc<str>, send: impl Fn(Chunk)) -> Result<(), pprof::Error> {
     let reader = Reader::begin()?;
     let mut before = reader.read()?.counts();
     set_running(Some(id));
     state().begin(Instant::now());
-    let mut builder = ChunkBuilder::new(frames::function_at);
+    let mut builder = new_chunk();
     let (mut chunk_began, mut period_began) = (Instant::now(), SystemTime::now());
     let mut pace = Pace { cpu_at: cpu_now(), took: Duration::ZERO };
     loop {
@@ -254,7 +294,10 @@ fn sample(id: &Arc<str>, send: impl Fn(Chunk)) -> Result<(), pprof::Error> {
         }
         let reading_began = Instant::now();
         let reading = reader.read()?;
-        let (started, duration) = (period_began, period_began.elapsed().unwrap_or_default());
+        if chunk_began.elapsed() > CHUNK_MAX {
+            pass_on(&mut builder, id, &send);
+        }
+        let (started, duration) = (period_began, period_since(period_began));
         period_began = SystemTime::now();
         let counts = reading.counts();
         builder.add(&Recording { started, duration, stacks: reading.since(&before) });
@@ -264,11 +307,8 @@ fn sample(id: &Arc<str>, send: impl Fn(Chunk)) -> Result<(), pprof::Error> {
         }
         pace = Pace { cpu_at: cpu_now(), took: reading_began.elapsed() };
         if is_chunk_over || builder.is_full() {
-            let complete = std::mem::replace(&mut builder, ChunkBuilder::new(frames::function_at));
             chunk_began = Instant::now();
-            if let Some(chunk) = complete.finish(id) {
-                send(chunk);
-            }
+            pass_on(&mut builder, id, &send);
         }
         if is_over {
             return Ok(());
@@ -306,6 +346,27 @@ mod tests {
         assert!(state.is_wanted(begun) && !state.is_wanted(begun + second));
         state.begin(begun + second);
         assert!(!state.is_wanted(begun + second), "it begins once");
+    }
+
+    #[test]
+    fn failure_is_remembered_until_a_run_succeeds() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut state = State::new();
+        state.keep(second, false, now);
+        state.has_thread = true;
+        let failed = state.ended(true);
+        assert!(failed.has_failed && !failed.has_thread && !failed.is_wanted(now), "{failed:?}");
+        assert!(!failed.ended(false).has_failed);
+        state.is_closed = true;
+        assert!(state.ended(false).is_closed);
+        assert!(!state.start_thread(), "a thread that sends its last chunk takes no request");
+    }
+
+    #[test]
+    fn period_is_no_longer_than_a_chunk() {
+        assert_eq!(period_since(SystemTime::UNIX_EPOCH), CHUNK, "the process was stopped for years");
+        let later = SystemTime::now() + Duration::from_secs(3_600);
+        assert_eq!(period_since(later), Duration::ZERO, "the clock was set back");
     }
 
     #[test]

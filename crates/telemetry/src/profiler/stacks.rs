@@ -94,6 +94,16 @@ pub(super) struct Added {
     runs: Vec<Vec<(usize, usize)>>,
 }
 
+/// The content of a [`Table`].
+pub(super) struct Parts {
+    /// Id and name of each thread.
+    pub(super) threads: Vec<(u64, String)>,
+    /// Names of the functions.
+    pub(super) functions: Vec<String>,
+    /// Positions in `functions`, innermost first.
+    pub(super) stacks: Vec<Vec<usize>>,
+}
+
 impl<F: Fn(u64) -> Option<String>> Table<F> {
     pub(super) fn new(name_of: F) -> Self {
         let names = Names::new(name_of);
@@ -121,10 +131,11 @@ impl<F: Fn(u64) -> Option<String>> Table<F> {
         Added { samples, runs }
     }
 
-    /// Id and name of each thread, the names of the functions, and the stacks.
-    pub(super) fn into_parts(self) -> (Vec<(u64, String)>, Vec<String>, Vec<Vec<usize>>) {
+    /// What the samples refer to by position or id.
+    pub(super) fn into_parts(self) -> Parts {
         let Threads { ids, names, .. } = self.threads;
-        (ids.into_iter().zip(names).collect(), self.names.all, self.stacks.all)
+        let threads = ids.into_iter().zip(names).collect();
+        Parts { threads, functions: self.names.all, stacks: self.stacks.all }
     }
 
     /// The id of a thread by its position.
