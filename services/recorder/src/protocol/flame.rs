@@ -14,6 +14,12 @@ use super::{
 
 /// Largest number of nodes. Further functions are counted at their caller.
 const NODES_MAX: usize = 10_000;
+/// Largest number of different names. Functions with further ones are counted as [`UNKNOWN`].
+const NAMES_MAX: usize = 40_000;
+/// Name of a function without one.
+const UNKNOWN: &str = "?";
+/// Position of [`UNKNOWN`] in the names.
+const UNKNOWN_AT: usize = 1;
 /// Longest name of a function in the tree.
 const NAME_BYTES_MAX: usize = 256;
 /// Limit of the lines of [`Flame::write_folded`].
@@ -79,8 +85,9 @@ impl Flame {
     #[must_use]
     pub fn new(focus: Option<String>) -> Self {
         let root = Node { name: 0, own: 0, total: 0, children: BTreeMap::new() };
-        let names = vec![("all".to_owned(), false)];
-        Self { names, by_name: HashMap::new(), nodes: vec![root], focus, cut: 0 }
+        let names = vec![("all".to_owned(), false), (UNKNOWN.to_owned(), false)];
+        let by_name = HashMap::from([(UNKNOWN.to_owned(), UNKNOWN_AT)]);
+        Self { names, by_name, nodes: vec![root], focus, cut: 0 }
     }
 
     /// Number of samples.
@@ -112,8 +119,8 @@ impl Flame {
         if samples_of_stack.is_empty() {
             return;
         }
-        let frames: Vec<usize> = parts.list("frames").into_iter().map(|frame| self.frame(frame)).collect();
         let label = self.name(label, false);
+        let frames: Vec<usize> = parts.list("frames").into_iter().map(|frame| self.frame(frame)).collect();
         let stacks = parts.list("stacks");
         for (stack, samples) in samples_of_stack {
             let stack = usize::try_from(stack).ok().and_then(|position| stacks.get(position)).copied();
@@ -127,7 +134,7 @@ impl Flame {
         let fields = Fields::of(Some(frame));
         let name =
             ["function", "instruction_addr"].iter().find_map(|name| fields.short(name, LABEL_BYTES_MAX));
-        self.name(name.as_deref().unwrap_or("?"), fields.boolean("in_app") == Some(true))
+        self.name(name.as_deref().unwrap_or(UNKNOWN), fields.boolean("in_app") == Some(true))
     }
 
     fn name(&mut self, name: &str, in_app: bool) -> usize {
@@ -136,6 +143,9 @@ impl Flame {
             return *known;
         }
         let position = self.names.len();
+        if position >= NAMES_MAX {
+            return UNKNOWN_AT;
+        }
         self.by_name.insert(name.clone(), position);
         self.names.push((name, in_app));
         position
@@ -185,7 +195,7 @@ impl Flame {
     }
 
     fn name_of(&self, node: &Node) -> (&str, bool) {
-        self.names.get(node.name).map_or(("?", false), |(name, in_app)| (name.as_str(), *in_app))
+        self.names.get(node.name).map_or((UNKNOWN, false), |(name, in_app)| (name.as_str(), *in_app))
     }
 
     /// Calls `each` with every box of at least this share of all samples, from the outermost on, each before its callees.
@@ -418,6 +428,18 @@ mod tests {
         let mut flame = Flame::new(None);
         flame.add("game", &profile.to_string(), Select::All);
         assert_eq!((flame.samples(), flame.cut(), flame.nodes.len()), (NODES_MAX as u64, 2, NODES_MAX));
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let mut flame = Flame::new(None);
+        for number in 0..NAMES_MAX {
+            flame.name(&format!("f{number}"), true);
+        }
+        assert_eq!(flame.names.len(), NAMES_MAX);
+        assert_eq!((flame.name("f0", true), flame.name("one more", true)), (2, UNKNOWN_AT));
+        flame.add("game", &chunk().to_string(), Select::All);
+        assert_eq!((flame.samples(), flame.names.len()), (4, NAMES_MAX), "no sample is lost");
     }
 
     #[test]
