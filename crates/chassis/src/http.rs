@@ -13,4 +13,5 @@ pub use accept::serve;
 pub use extract::{Json, Path, Query, RawBody};
 pub use hosts::Hosts;
 pub use idempotency_key::{IDEMPOTENCY_KEY_HEADER, IdempotencyKey, KeyError};
+pub(crate) use layers::internal_token_refused;
 pub use layers::{internal, layered, paths, router, with_body_limit, with_internal_token, with_problems};

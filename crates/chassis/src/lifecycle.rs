@@ -22,7 +22,7 @@ use crate::{
     config::{Budget, ConfigErrors, DebugConfig, Http},
     debug, faults, http,
     internal::Internal,
-    ops,
+    ops::{self, OpsToken},
 };
 
 /// Part under which the consumer of a group reports its readiness.
@@ -56,6 +56,7 @@ pub struct Lifecycle {
     servers: JoinSet<PartEnd>,
     consumers: JoinSet<PartEnd>,
     ops: JoinSet<()>,
+    ops_token: OpsToken,
     flushes: Vec<(&'static str, Flush)>,
 }
 
@@ -73,7 +74,8 @@ impl Lifecycle {
         let readiness = Readiness::default();
         let stop_ops = CancellationToken::new();
         let mut ops = JoinSet::new();
-        let router = ops::router(readiness.clone(), crate::service_main::identity());
+        let ops_token = OpsToken::default();
+        let router = ops::router(readiness.clone(), crate::service_main::identity(), ops_token.clone());
         let ops_http = Http {
             connections_max: ops::CONNECTIONS_MAX,
             hosts: common.http.hosts.clone(),
@@ -105,6 +107,7 @@ impl Lifecycle {
             servers: JoinSet::new(),
             consumers: JoinSet::new(),
             ops,
+            ops_token,
             flushes: Vec::new(),
         }
     }
@@ -187,8 +190,14 @@ impl Lifecycle {
         }
     }
 
-    /// Serves routes that only our own services may call.
+    /// Lets requests with this internal token begin a CPU profile at the ops port. Without this nobody can. Only the first call counts.
+    pub fn accept_profile_requests(&self, internal: Internal) {
+        self.ops_token.set(internal);
+    }
+
+    /// Serves routes that only our own services may call. The same token is accepted at the ops port.
     pub fn serve_internal(&mut self, routes: Router, internal: Internal) {
+        self.accept_profile_requests(internal.clone());
         self.serve(http::layered(http::internal(routes, internal), &self.http, TrustPolicy::inside()));
     }
 

@@ -1,19 +1,26 @@
-//! Ops listener with `/livez`, `/readyz`, `/metrics`, `/version` and `/profile`. Its port is never published.
+//! Ops listener with `/livez`, `/readyz`, `/metrics`, `/version` and `/profile`. Its port is for this machine only, and in containers
+//! for the others, too. So what changes anything requires the internal token.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{FromRequest, Request, State},
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 use telemetry::profile;
 
-use crate::{Readiness, http::Json, problem::Problem};
+use crate::{
+    Readiness,
+    http::{Json, internal_token_refused},
+    internal::Internal,
+    problem::Problem,
+};
 
 /// Enough for probes and a scraper.
 pub(crate) const CONNECTIONS_MAX: usize = 64;
@@ -26,13 +33,29 @@ pub(crate) struct Identity {
     pub(crate) release: Option<String>,
 }
 
+/// The internal token, as soon as the process knows it. Without one nobody may change anything here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpsToken(Arc<OnceLock<Internal>>);
+
+impl OpsToken {
+    /// Sets it. Only the first call counts.
+    pub(crate) fn set(&self, internal: Internal) {
+        self.0.get_or_init(|| internal);
+    }
+
+    fn is(&self, headers: &HeaderMap) -> bool {
+        self.0.get().is_some_and(|internal| internal.is(headers))
+    }
+}
+
 #[derive(Clone)]
 struct Ops {
     readiness: Readiness,
     identity: Identity,
+    token: OpsToken,
 }
 
-pub(crate) fn router(readiness: Readiness, identity: Identity) -> Router {
+pub(crate) fn router(readiness: Readiness, identity: Identity, token: OpsToken) -> Router {
     Router::new()
         .route("/livez", get(|| async { axum::Json(json!({ "alive": true })) }))
         .route("/readyz", get(ready))
@@ -40,7 +63,7 @@ pub(crate) fn router(readiness: Readiness, identity: Identity) -> Router {
         .route("/version", get(version))
         .route("/profile", get(running_profile).post(begin_profile))
         .fallback(|| async { Problem::not_found() })
-        .with_state(Ops { readiness, identity })
+        .with_state(Ops { readiness, identity, token })
 }
 
 async fn ready(State(ops): State<Ops>) -> Response {
@@ -62,7 +85,7 @@ async fn version(State(ops): State<Ops>) -> Response {
     axum::Json(json!({ "service": service, "version": version, "release": release })).into_response()
 }
 
-/// Body of `POST /profile`. A page of another site cannot send it, because a browser asks first before it sends JSON.
+/// Body of `POST /profile`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProfileRequest {
@@ -71,8 +94,14 @@ struct ProfileRequest {
 }
 
 /// Begins a continuous CPU profile of this process, or keeps it running. It does not wait for its first sample.
-async fn begin_profile(Json(request): Json<ProfileRequest>) -> Result<Response, Problem> {
-    let (duration, longest) = (Duration::from_secs(request.seconds), profile::RUN_MAX);
+///
+/// A profile needs memory until the end of the process, so the internal token is required, before the body is read.
+async fn begin_profile(State(ops): State<Ops>, request: Request) -> Result<Response, Problem> {
+    if !ops.token.is(request.headers()) {
+        return Err(internal_token_refused());
+    }
+    let Json(ProfileRequest { seconds }) = Json::<ProfileRequest>::from_request(request, &()).await?;
+    let (duration, longest) = (Duration::from_secs(seconds), profile::RUN_MAX);
     if duration.is_zero() || duration > longest {
         return Err(Problem::bad_request(format!("seconds must be from 1 to {}", longest.as_secs())));
     }
@@ -81,10 +110,7 @@ async fn begin_profile(Json(request): Json<ProfileRequest>) -> Result<Response, 
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-telemetry", "Nothing would get the profile");
         return Err(problem.detail("this process sends no telemetry, or ends"));
     }
-    tracing::info!(
-        duration_ms = request.seconds.saturating_mul(1_000),
-        "a continuous CPU profile was asked for"
-    );
+    tracing::info!(duration_ms = seconds.saturating_mul(1_000), "a continuous CPU profile was asked for");
     Ok((StatusCode::ACCEPTED, running_profile().await).into_response())
 }
 

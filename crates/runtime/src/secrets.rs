@@ -157,6 +157,12 @@ impl Secrets {
     }
 }
 
+/// Returns true if this service has the internal token.
+#[must_use]
+pub fn has_internal_token(part: Part) -> bool {
+    INTERNAL.contains(&part)
+}
+
 /// Services that send or receive internal requests.
 const INTERNAL: [Part; 7] = [
     Part::Gateway,

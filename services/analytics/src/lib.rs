@@ -74,7 +74,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     keep_rows(&mut lifecycle, scanned_rows.clone());
     let queries = DebugQueries::new(&mongo).with_rows(scanned_rows.clone());
     let debug = lifecycle.debug(Part::Analytics).with_store(queries);
-    let debug_routes = debug.guarded_routes(Internal::new(config.security.internal_token.clone()));
+    let internal = Internal::new(config.security.internal_token.clone());
+    lifecycle.accept_profile_requests(internal.clone());
+    let debug_routes = debug.guarded_routes(internal);
     let routes = http::routes(facts, active, lifecycle.faults(), scanned_rows).merge(debug_routes);
     lifecycle.serve(chassis::http::router(routes, lifecycle.http(), TrustPolicy::inside()));
     let stop_deadline = config.kafka.stop_deadline();

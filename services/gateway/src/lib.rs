@@ -39,6 +39,7 @@ use std::sync::Arc;
 use bus::{Producer, Tail};
 use chassis::config::{Http, Secret};
 use chassis::debug::Debug;
+use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::{Message, Part};
 use faults::Faults;
@@ -67,6 +68,7 @@ pub fn main() -> std::process::ExitCode {
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
     let fault_secret = listeners.common.faults.secret.clone();
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
+    lifecycle.accept_profile_requests(Internal::new(config.security.internal_token.clone()));
     let producer = Producer::new(&config.kafka)?;
     let debug = lifecycle.debug(Part::Gateway);
     let gateway =

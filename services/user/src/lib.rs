@@ -77,6 +77,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
     let sweeper = Sweeper::new(players.clone(), config.sweeper);
     let internal = Internal::new(config.security.internal_token.clone());
+    lifecycle.accept_profile_requests(internal.clone());
     let faults = lifecycle.faults();
     let scanned_rows = ScannedRows::new(&mongo, "slow_query_rows", SlowQuery::Find);
     keep_rows(&mut lifecycle, scanned_rows.clone());

@@ -92,7 +92,7 @@ impl Http {
     }
 }
 
-/// `[ops]`: liveness, readiness, metrics and version, on a separate listener that is never published.
+/// `[ops]`: liveness, readiness, metrics, version and profiles, on a separate listener for this machine and its containers only.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Ops {
     /// Address to listen on.

@@ -80,10 +80,14 @@ async fn require_internal_token(State(internal): State<Internal>, request: Reque
     if internal.is(request.headers()) {
         return next.run(request).await;
     }
+    internal_token_refused().into_response()
+}
+
+/// The problem of a request without the internal token.
+pub(crate) fn internal_token_refused() -> Problem {
     let title = "The internal token is missing or wrong";
     Problem::new(StatusCode::UNAUTHORIZED, INTERNAL_TOKEN_PROBLEM, title)
         .detail("this route requires the internal token, which is the same for all services")
-        .into_response()
 }
 
 /// Refuses a body by its declared length, before a byte of it is read.

@@ -1,6 +1,7 @@
 //! `pitboss profile <service>`: asks a running service for a continuous CPU profile, shows its functions and draws its flame graph.
 //!
-//! The request goes to the service's ops port. The result comes from the recorder, where the chunks of the profile arrive.
+//! The request goes to the service's ops port, with the internal token. The result comes from the recorder, where the chunks of the
+//! profile arrive.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use contracts::parts::Part;
 use reqwest::{StatusCode, Url};
+use runtime::secrets;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -47,7 +49,8 @@ pub struct ProfileArgs {
 }
 
 fn parse_service(text: &str) -> Result<Part, String> {
-    let services = || Part::SERVICES.iter().copied().filter(|part| *part != Part::Recorder);
+    // Without the token a service takes no request. The recorder has no telemetry of its own either
+    let services = || Part::SERVICES.iter().copied().filter(|part| secrets::has_internal_token(*part));
     services().find(|part| part.as_str() == text).ok_or_else(|| {
         let names: Vec<&str> = services().map(Part::as_str).collect();
         format!("expected one of {}", names.join(", "))
@@ -114,6 +117,8 @@ impl ProfileArgs {
         live.set_message(format!("profiling {} for {} s", self.service, self.seconds));
         let from = now();
         let request = target.http().post(&ops).json(&json!({ "seconds": self.seconds }));
+        let token = target.internal_token.iter();
+        let request = token.fold(request, |request, token| request.header("x-internal-token", token));
         let answer =
             request.send().await.with_context(|| format!("{} does not answer at {ops}", self.service))?;
         if answer.status() != StatusCode::ACCEPTED {
@@ -242,9 +247,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_services_that_send_telemetry_are_profiled() {
+    fn only_services_that_take_requests_are_profiled() {
         assert_eq!(parse_service("game"), Ok(Part::Game));
-        for other in ["recorder", "kafka", "nobody"] {
+        for other in ["recorder", "lagwatch", "wire", "kafka", "nobody"] {
             let error = parse_service(other).unwrap_err();
             assert!(error.contains("payment") && !error.contains("recorder"), "{error}");
         }

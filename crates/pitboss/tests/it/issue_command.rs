@@ -28,7 +28,13 @@ fn recorder(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<(String, Str
 }
 
 /// Reads a request: its first line, and its body.
-pub(crate) fn read(stream: &TcpStream) -> (String, String) {
+fn read(stream: &TcpStream) -> (String, String) {
+    let (mut head, body) = read_whole(stream);
+    (head.swap_remove(0), body)
+}
+
+/// Reads a request: the lines of its head, and its body.
+pub(crate) fn read_whole(stream: &TcpStream) -> (Vec<String>, String) {
     let mut reader = BufReader::new(stream);
     let mut lines: Vec<String> = Vec::new();
     loop {
@@ -46,7 +52,7 @@ pub(crate) fn read(stream: &TcpStream) -> (String, String) {
     });
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).expect("a body");
-    (lines.swap_remove(0), String::from_utf8(body).expect("text"))
+    (lines, String::from_utf8(body).expect("text"))
 }
 
 fn issue() -> Value {

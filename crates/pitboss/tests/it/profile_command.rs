@@ -5,25 +5,26 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use runtime::secrets::Secrets;
 use serde_json::{Value, json};
 
 use crate::fake_host::PLATFORM_PORTS;
-use crate::issue_command::read;
+use crate::issue_command::read_whole;
 use crate::stage::Stage;
 
 /// Requests so far: the first line of each, and its body.
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
 
-/// Answers every request with what `answer` says of its first line.
-fn serve(listener: TcpListener, answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Asked {
+/// Answers every request with what `answer` says of its head.
+fn serve(listener: TcpListener, answer: impl Fn(&[String]) -> (u16, String) + Send + 'static) -> Asked {
     let asked = Asked::default();
     let noted = Arc::clone(&asked);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
-            let request = read(&stream);
-            let (status, body) = answer(&request.0);
-            noted.lock().expect("no panic").push(request);
+            let (head, asked_for) = read_whole(&stream);
+            let (status, body) = answer(&head);
+            noted.lock().expect("no panic").push((head[0].clone(), asked_for));
             let head = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n", body.len());
             stream.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes()).expect("a reader");
         }
@@ -31,14 +32,18 @@ fn serve(listener: TcpListener, answer: impl Fn(&str) -> (u16, String) + Send + 
     asked
 }
 
-/// The ops port of game on a platform that has nothing else. Returns the port of its gateway, and the requests.
-fn game(accepts: bool) -> (u16, Asked) {
+/// The ops port of game on a platform that has nothing else. It takes requests with this token. Returns the port of its gateway, and
+/// the requests.
+fn game(token: Option<&str>) -> (u16, Asked) {
     let base = runtime::ports::free_row(PLATFORM_PORTS).expect("free ports");
     let listener = TcpListener::bind(("127.0.0.1", base + 33)).expect("the ops port of game");
     let looks = AtomicUsize::new(0);
-    let asked = serve(listener, move |line| match line {
-        "POST /profile HTTP/1.1" if accepts => (202, json!({ "profiler_id": null }).to_string()),
-        "POST /profile HTTP/1.1" => (503, json!({ "detail": "this process sends no telemetry" }).to_string()),
+    let wanted = token.map(|token| format!("x-internal-token: {token}"));
+    let asked = serve(listener, move |head| match head[0].as_str() {
+        "POST /profile HTTP/1.1" if wanted.as_ref().is_some_and(|line| head.contains(line)) => {
+            (202, json!({ "profiler_id": null }).to_string())
+        }
+        "POST /profile HTTP/1.1" => (401, json!({ "detail": "it requires the internal token" }).to_string()),
         // It begins after the first look, and has ended at the third
         _ if looks.fetch_add(1, Ordering::SeqCst) == 1 => (200, json!({ "profiler_id": "p1" }).to_string()),
         _ => (200, json!({ "profiler_id": null }).to_string()),
@@ -57,15 +62,18 @@ fn recorder(chunks: u64) -> (String, Asked) {
         "samples": chunks * 4, "profiles": 0, "chunks": chunks, "unread": 0, "truncated": false, "cut_samples": 0,
         "functions": [function],
     });
-    let asked = serve(listener, move |line| {
-        (200, if line.starts_with("GET /flame.svg?") { "<svg></svg>".to_owned() } else { flame.to_string() })
+    let asked = serve(listener, move |head| {
+        let is_picture = head[0].starts_with("GET /flame.svg?");
+        (200, if is_picture { "<svg></svg>".to_owned() } else { flame.to_string() })
     });
     (url, asked)
 }
 
 #[test]
 fn profile_shows_functions_and_writes_the_flame_graph() {
-    let (stage, (base, of_game), (recorder, of_recorder)) = (Stage::empty(), game(true), recorder(1));
+    let stage = Stage::empty();
+    let token = Secrets::load_or_create(&stage.layout).expect("secrets").internal_token;
+    let ((base, of_game), (recorder, of_recorder)) = (game(Some(&token)), recorder(1));
     let file = stage.folder.path().join("game.svg");
     let gateway = format!("http://127.0.0.1:{base}");
     let svg = file.to_str().expect("text");
@@ -84,9 +92,9 @@ fn profile_shows_functions_and_writes_the_flame_graph() {
 
 #[test]
 fn refusal_of_the_service_is_shown_with_its_reason() {
-    let (stage, (base, _), (recorder, _)) = (Stage::empty(), game(false), recorder(1));
+    let (stage, (base, _), (recorder, _)) = (Stage::empty(), game(None), recorder(1));
     let gateway = format!("http://127.0.0.1:{base}");
     let args = ["profile", "game", "--gateway", &gateway, "--recorder", &recorder];
     let text = stage.run(&args, 1);
-    assert!(text.contains("game refused with 503") && text.contains("sends no telemetry"), "{text}");
+    assert!(text.contains("game refused with 401") && text.contains("requires the internal token"), "{text}");
 }
