@@ -90,7 +90,9 @@ fn request(
 }
 
 /// Parses an assignment of the consumer protocol: a version, topics with their partitions, and data of the assignor, which is left
-/// out. `None` if it ends too early. A member without partitions has no bytes.
+/// out.
+///
+/// `None` if it ends too early. A member without partitions has no bytes.
 fn parse(bytes: &[u8]) -> Option<BTreeMap<String, Vec<i32>>> {
     let mut rest = bytes;
     let _version = number::<2>(&mut rest)?;

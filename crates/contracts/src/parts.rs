@@ -183,7 +183,9 @@ impl Ports {
     }
 
     /// The HTTP port and the ops port of a further instance of a service, which runs beside the first one while a release is tried
-    /// out. `None` for a service that does not run more than once here, and from [`FURTHER_INSTANCES_MAX`] on.
+    /// out.
+    ///
+    /// `None` for a service that does not run more than once here, and from [`FURTHER_INSTANCES_MAX`] on.
     pub const fn further(self, part: Part, slot: u16) -> Option<(u16, u16)> {
         let place = match part {
             Part::User => 0,

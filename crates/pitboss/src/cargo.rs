@@ -57,7 +57,13 @@ pub async fn build_regression(layout: &Layout, on_progress: &fetch::OnLine<'_>) 
     let (program, feature) = REGRESSION;
     let options = ["--bin", program, "--features", feature];
     build(layout, "building analytics with the regression", &options, on_progress).await?;
-    Ok(layout.root().join("target").join("debug").join(program))
+    Ok(built(layout, program))
+}
+
+/// File of a program where cargo builds it, also if the programs that run are in another folder.
+#[must_use]
+pub fn built(layout: &Layout, program: &str) -> PathBuf {
+    layout.root().join("target").join("debug").join(program)
 }
 
 async fn build(

@@ -188,6 +188,7 @@ impl DeployArgs {
             return Ok(self.release.clone().unwrap_or_default());
         };
         let release = build::name(&checkout.layout, version);
+        let _lock = Lock::of_command(&checkout.layout)?;
         let (kept, _) = build::keep(&checkout.layout, &release, self.service, program, Source::File)?;
         Ok(kept.release)
     }
@@ -287,7 +288,7 @@ mod tests {
     }
 
     fn parse(args: &[&str]) -> Result<Action, clap::Error> {
-        Ok(Program::try_parse_from([&["release"], args].concat())?.release.action)
+        Ok(Program::try_parse_from(["release"].iter().chain(args))?.release.action)
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub async fn compile(
 ) -> Result<PathBuf> {
     if !with_regression {
         cargo::build_programs(layout, on_progress).await?;
-        return Ok(layout.programs().join(part.as_str()));
+        return Ok(cargo::built(layout, part.as_str()));
     }
     if part != WITH_REGRESSION {
         bail!(
@@ -57,6 +57,8 @@ pub async fn compile(
 
 /// Puts a program on the shelf under the name of a release, and deletes old ones beyond its limit. Returns false beside it if it was
 /// there.
+///
+/// The caller holds the lock of commands. Otherwise another one could delete what this one keeps.
 ///
 /// # Errors
 /// When the release exists as another program, or the file cannot be read.
@@ -74,7 +76,7 @@ pub fn keep(
         kept_at_s: OffsetDateTime::now_utc().unix_timestamp(),
     };
     let kept = shelf::put(layout, kept, part, program)?;
-    for deleted in shelf::prune(layout, &Deployments::load(layout)?)? {
+    for deleted in shelf::prune(layout, &Deployments::load(layout)?, release)? {
         print_line(&format!("deleted the old program of {deleted}"));
     }
     Ok(kept)

@@ -93,7 +93,7 @@ impl Facts {
         let health: HealthAnswer = serde_json::from_str(&get(target, "release-health", part).await?)
             .context("the recorder's answer is not the health of releases")?;
         let mut errors: BTreeMap<String, u64> = BTreeMap::new();
-        for Counts { release, errors: count } in lines(&get(target, "releases", part).await?)? {
+        for Counts { release, errors: count } in lines::<Counts>(&get(target, "releases", part).await?)? {
             *errors.entry(release).or_default() += count;
         }
         let issues = lines(&get(target, "issues", part).await?)?;

@@ -12,7 +12,7 @@ use runtime::pids::Lock;
 use runtime::releases::{Deployments, RolledBack, further_names, shelf};
 use runtime::secrets::Secrets;
 use runtime::services::{self, Platform};
-use runtime::{PartSpec, RuntimeError};
+use runtime::{PartSpec, PartState, PartStatus, RuntimeError};
 
 use crate::checkout::{Checkout, Running};
 use crate::commands::up::READY_DEADLINE;
@@ -117,10 +117,23 @@ impl<'a> Operator<'a> {
         let specs = self.specs(part, after)?;
         after.save(&self.checkout.layout)?;
         let Err(error) = self.reach(part, specs).await else { return Ok(()) };
+        let error = anyhow::Error::new(error);
+        if before == after {
+            // A repetition. What was deployed before is not this command's to take back.
+            let advice =
+                format!("the release stays deployed: ./pitboss release rollback {part} takes it back");
+            return Err(error.context(advice));
+        }
         before.save(&self.checkout.layout)?;
         let old = self.specs(part, before)?;
-        self.reach(part, old).await.context("neither the release nor the one before became ready")?;
-        Err(anyhow::Error::new(error).context("the release was taken back"))
+        match self.reach(part, old).await {
+            Ok(()) => Err(error.context("the release was taken back")),
+            Err(again) => {
+                let text =
+                    format!("the release is taken back, but the one before is not complete either: {again}");
+                Err(error.context(text))
+            }
+        }
     }
 
     fn specs(&self, part: Part, deployments: &Deployments) -> Result<Vec<PartSpec>> {
@@ -144,8 +157,8 @@ impl<'a> Operator<'a> {
         let status = self.client.status().await?;
         // The first instance restarts only for another release. Another setting of this terminal is no reason.
         let must_start = |spec: &PartSpec| {
-            let runs = status.part(&spec.name).is_some_and(|part| part.version == spec.version);
-            spec.name != part.as_str() || !runs
+            let first = status.part(&spec.name).filter(|_| spec.name == part.as_str());
+            first.is_none_or(|first| !stays(first, &spec.version))
         };
         let specs: Vec<PartSpec> = specs.into_iter().filter(must_start).collect();
         if !specs.is_empty() {
@@ -157,5 +170,43 @@ impl<'a> Operator<'a> {
             self.client.remove(&name, REMOVE_DEADLINE).await?;
         }
         Ok(())
+    }
+}
+
+/// Returns true if a part is of this version and remains so. One that stops or waits has the version of its last process, and may
+/// start as another one.
+fn stays(part: &PartStatus, version: &str) -> bool {
+    part.version == version && !matches!(part.state, PartState::Stopping | PartState::Waiting)
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::Kind;
+
+    use super::*;
+
+    #[test]
+    fn part_that_may_start_as_another_release_does_not_stay() {
+        let part = |state| PartStatus {
+            name: "analytics".to_owned(),
+            kind: Kind::Service,
+            address: String::new(),
+            pid: None,
+            version: "0.1.0".to_owned(),
+            state,
+            memory_bytes: 0,
+            restarts: 0,
+            last_exit: None,
+        };
+        for state in [PartState::Ready, PartState::Unready, PartState::Frozen, PartState::Stopped] {
+            assert!(stays(&part(state), "0.1.0"), "{state:?}");
+            assert!(!stays(&part(state), "0.2.0"), "{state:?}");
+        }
+        for state in [PartState::Stopping, PartState::Waiting] {
+            assert!(
+                !stays(&part(state), "0.1.0"),
+                "{state:?}: the next process may be of a release that failed"
+            );
+        }
     }
 }

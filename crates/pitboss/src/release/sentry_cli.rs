@@ -23,8 +23,12 @@ const NEEDED: [&str; 3] = [TOKEN, "SENTRY_ORG", "SENTRY_PROJECT"];
 const OPTIONAL: [&str; 1] = ["SENTRY_URL"];
 /// Time limit of each call.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
-/// Longest line of its output that is shown.
-const LINE_CHARACTERS_MAX: usize = 300;
+/// Longest part of its output that is shown.
+const REASON_CHARACTERS_MAX: usize = 300;
+/// Beginning of the line with which it reports an error. The causes follow.
+const ERROR: &str = "error:";
+/// Beginning of the advice that ends such a report. It says nothing of the error.
+const ADVICE: &str = "Add --log-level";
 /// Environment of the services, unless it is set.
 const ENVIRONMENT_DEFAULT: &str = "local";
 
@@ -43,7 +47,7 @@ pub enum Told {
     Failed {
         /// The call.
         call: String,
-        /// What the program said last, without the token.
+        /// The error that the program reported, without the token.
         reason: String,
     },
 }
@@ -114,7 +118,7 @@ async fn tell_with(cli: &Cli, release: &str, environment: &str) -> Told {
 }
 
 impl Cli {
-    /// Runs the program once. The error is its last line.
+    /// Runs the program once. The error is the one that it reported.
     async fn call(&self, arguments: &[&str]) -> Result<(), String> {
         let mut command = Command::new(&self.program);
         command.args(arguments).envs(&self.variables).current_dir(&self.root).stdin(Stdio::null());
@@ -127,10 +131,9 @@ impl Cli {
         if output.status.success() {
             return Ok(());
         }
-        let said = [output.stderr, output.stdout].concat();
-        let said = String::from_utf8_lossy(&said);
-        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
-        Err(self.without_token(last).chars().take(LINE_CHARACTERS_MAX).collect())
+        let said = [output.stdout, output.stderr].concat();
+        let reason = reason(&String::from_utf8_lossy(&said));
+        Err(self.without_token(&reason).chars().take(REASON_CHARACTERS_MAX).collect())
     }
 
     fn without_token(&self, text: &str) -> String {
@@ -139,6 +142,17 @@ impl Cli {
             None => text.to_owned(),
         }
     }
+}
+
+/// The error in what the program said, in one line. Without one it is the last line.
+fn reason(said: &str) -> String {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let reported = lines().skip_while(|line| !line.starts_with(ERROR));
+    let reported: Vec<&str> = reported.take_while(|line| !line.starts_with(ADVICE)).collect();
+    if reported.is_empty() {
+        return lines().next_back().unwrap_or("it said nothing").to_owned();
+    }
+    reported.join(" ")
 }
 
 #[cfg(test)]
@@ -153,7 +167,7 @@ mod tests {
     fn stand_in(folder: &Path, fails: bool) -> Cli {
         let program = folder.join(PROGRAM);
         let end = if fails {
-            "case $2 in set-commits) echo \"bad token $SENTRY_AUTH_TOKEN\" >&2; exit 1;; esac"
+            "case $2 in set-commits) echo \"error: bad token $SENTRY_AUTH_TOKEN\" >&2; exit 1;; esac"
         } else {
             ""
         };
@@ -194,6 +208,17 @@ mod tests {
         assert!(text.contains("set-commits") && text.contains("bad token [token]"), "{text}");
         assert!(!text.contains("my-SENTRY_AUTH_TOKEN"), "{text}");
         assert_eq!(fs::read_to_string(folder.path().join("calls")).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn reported_error_is_shown_with_its_causes() {
+        let said = "> Found 2 commits\nerror: API request failed\n\nCaused by:\n    sentry reported an error: no permission\n\n\
+                    Add --log-level=[info|debug] to see more output.\nPlease attach the full debug log to all bug reports.\n";
+        assert_eq!(
+            reason(said),
+            "error: API request failed Caused by: sentry reported an error: no permission"
+        );
+        assert_eq!((reason("one\ntwo\n\n"), reason(" \n")), ("two".to_owned(), "it said nothing".to_owned()));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub async fn read(config: &bus::Config, part: Part) -> Result<Option<Share>> {
         let members = members::read(config, group, SETTLED_WITHIN).await;
         let members = members.map_err(|error| broker::failed(config, error))?;
         let share = Share::between(&members, &topics, &canary);
-        if (share.partitions > 0 && share.of == all) || Instant::now() >= until {
+        if (share.partitions > 0 && share.of >= all) || Instant::now() >= until {
             return Ok(Some(share));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

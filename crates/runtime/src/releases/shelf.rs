@@ -3,14 +3,13 @@
 //! A release is never replaced by other bytes: what was reported under its name would be of two programs then.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use contracts::Part;
 use serde::{Deserialize, Serialize};
 
 use super::Deployments;
-use crate::layout::{private_folder, write_private};
+use crate::layout::{private_folder, write_private, write_with_mode};
 use crate::{Layout, RuntimeError};
 
 /// Longest name of a release, as in Sentry.
@@ -87,11 +86,7 @@ pub fn put(layout: &Layout, kept: Kept, part: Part, program: &Path) -> Result<(K
         .map_err(|error| RuntimeError::Refused(format!("the note of a release is no JSON: {error}")))?;
     write_private(&folder.join(format!("{part}.json")), &text)?;
     // The program comes last and in one step, so a copy that was interrupted is no program.
-    let draft = folder.join(format!("{part}.draft"));
-    fs::write(&draft, &bytes).map_err(RuntimeError::file("write", &draft))?;
-    fs::set_permissions(&draft, fs::Permissions::from_mode(MODE))
-        .map_err(RuntimeError::file("write", &draft))?;
-    fs::rename(&draft, &path).map_err(RuntimeError::file("write", &path))?;
+    write_with_mode(&path, &bytes, MODE)?;
     Ok((kept, true))
 }
 
@@ -129,14 +124,20 @@ pub fn list(layout: &Layout) -> Vec<Kept> {
     all
 }
 
-/// Deletes the oldest programs beyond the limit, without those that run or to which a rollback leads. Returns their releases.
+/// Deletes the oldest programs beyond the limit, without those of `just_kept`, those that run, and those to which a rollback leads.
+/// Returns their releases.
 ///
 /// # Errors
 /// When one cannot be deleted.
-pub fn prune(layout: &Layout, deployments: &Deployments) -> Result<Vec<String>, RuntimeError> {
+pub fn prune(
+    layout: &Layout,
+    deployments: &Deployments,
+    just_kept: &str,
+) -> Result<Vec<String>, RuntimeError> {
     let all = list(layout);
     let surplus = all.len().saturating_sub(PROGRAMS_MAX);
-    let is_used = |kept: &&Kept| deployments.releases().any(|release| release == kept.release);
+    let is_used =
+        |kept: &&Kept| deployments.releases().chain([just_kept]).any(|release| release == kept.release);
     let mut deleted = Vec::new();
     for Kept { release, service, .. } in all.iter().filter(|kept| !is_used(kept)).take(surplus) {
         let folder = layout.releases().join(release);
@@ -150,13 +151,18 @@ pub fn prune(layout: &Layout, deployments: &Deployments) -> Result<Vec<String>, 
     Ok(deleted)
 }
 
+/// Reads the note of a program. Files are deleted by its names, so these are the names of the files, whatever the note says.
 fn note(folder: &Path, part: Part) -> Option<Kept> {
     let text = fs::read(folder.join(format!("{part}.json"))).ok()?;
-    serde_json::from_slice(&text).ok()
+    let noted: Kept = serde_json::from_slice(&text).ok()?;
+    let release = folder.file_name()?.to_str()?.to_owned();
+    Some(Kept { release, service: part.as_str().to_owned(), ..noted })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn layout(folder: &tempfile::TempDir) -> Layout {
@@ -211,9 +217,23 @@ mod tests {
         }
         let mut deployments = Deployments::default();
         assert_eq!(deployments.deploy(Part::Analytics, "pitboss@0.0.0", "own"), Ok(true));
-        assert_eq!(prune(&layout, &deployments).unwrap(), ["pitboss@0.1.0", "pitboss@0.2.0"]);
+        assert_eq!(
+            prune(&layout, &deployments, "pitboss@0.1.0").unwrap(),
+            ["pitboss@0.2.0", "pitboss@0.3.0"]
+        );
         let left = list(&layout);
         assert_eq!((left.len(), left[0].release.as_str()), (PROGRAMS_MAX, "pitboss@0.0.0"));
-        assert_eq!(prune(&layout, &deployments).unwrap(), Vec::<String>::new());
+        assert_eq!(prune(&layout, &deployments, "pitboss@0.1.0").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn note_cannot_name_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, program_file) = (layout(&folder), folder.path().join("program"));
+        fs::write(&program_file, "one").unwrap();
+        put(&layout, kept("pitboss@0.2.0", 1), Part::Analytics, &program_file).unwrap();
+        let note = serde_json::to_vec(&kept("../../elsewhere", 7)).unwrap();
+        fs::write(layout.releases().join("pitboss@0.2.0").join("analytics.json"), note).unwrap();
+        assert_eq!(list(&layout), [kept("pitboss@0.2.0", 7)]);
     }
 }
