@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use contracts::{Group, Part};
 use runtime::control::Client;
 use runtime::fetch::OnLine;
+use runtime::pids::Lock;
 use runtime::releases::shelf::Source;
 use runtime::releases::{Deployment, INSTANCES_MIN};
 
@@ -115,9 +116,11 @@ impl<P: Person> Drill<'_, '_, P> {
                 (build::compile(layout, SERVICE, true, silent).await?, Source::Regression)
             }
         };
+        let lock = Lock::of_command(layout)?;
         for release in [&first, &second] {
             build::keep(layout, release, SERVICE, &program, source)?;
         }
+        drop(lock);
         self.person.end(&format!("{first}, {second}"));
         self.summary.releases = vec![self.operator.own_release().to_owned(), first.clone(), second.clone()];
         Ok((first, second))

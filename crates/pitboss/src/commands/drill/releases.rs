@@ -53,9 +53,13 @@ impl DrillArgs {
             () = interrupts.received() => Err(anyhow!("interrupted: the release before runs alone")),
         };
         // Before it has chosen its releases, what is deployed is not its own.
-        let has_begun = !summary.complete && !summary.releases.is_empty();
-        if has_begun && release::take_back(&operator).await? {
-            print_line("  the canary has ended");
+        if !summary.complete && !summary.releases.is_empty() {
+            // The error of the drill is the one that ends this command.
+            match release::take_back(&operator).await {
+                Ok(true) => print_line("  the canary has ended"),
+                Ok(false) => {}
+                Err(error) => print_line(&format!("  the canary may still run: {error:#}")),
+            }
         }
         platform.close().await;
         print(&serde_json::to_string(&summary)?, &summary.markdown(), output);
@@ -68,7 +72,12 @@ impl DrillArgs {
         let (checkout, output) = (context.checkout()?, &context.output);
         let mut person = self.console(output);
         let mut summary = OrderSummary::default();
-        let ended = release_order::run(&checkout.layout, &mut person, &mut summary).await;
+        // Its recorder and the folder of that end with the future.
+        let mut interrupts = Interrupts::listen()?;
+        let ended = tokio::select! {
+            ended = release_order::run(&checkout.layout, &mut person, &mut summary) => ended,
+            () = interrupts.received() => Err(anyhow!("interrupted: the drill's recorder has ended")),
+        };
         print(&serde_json::to_string(&summary)?, &summary.markdown(), output);
         ended?;
         Ok(code(summary.holds()))

@@ -14,10 +14,27 @@ const DEFECT: &str = "a payout has eight bits";
 /// Text of the report about a record that was parked because of panics.
 const PARKED: &str = "the handler panicked";
 
+/// Returns true if the error of an issue has this text.
+fn says(issue: &Issue, text: &str) -> bool {
+    issue.value.as_deref().unwrap_or(&issue.title).contains(text)
+}
+
 /// Returns true for an issue of the defect: of its panics, or of the records that were parked because of them.
 fn is_of_defect(issue: &Issue) -> bool {
-    let text = issue.value.as_deref().unwrap_or(&issue.title);
-    [DEFECT, PARKED].iter().any(|part| text.contains(part))
+    says(issue, DEFECT) || says(issue, PARKED)
+}
+
+/// Unresolved issues of the defect of earlier drills.
+///
+/// Another panic parks records with the same report. Such an issue is of the defect only if it began with a release that had it.
+fn leftovers(facts: &Facts) -> Vec<&Issue> {
+    let defects = || facts.issues.iter().filter(|issue| says(issue, DEFECT));
+    let had_it = |release: &str| defects().any(|issue| issue.releases.iter().any(|known| known == release));
+    let is_left = |issue: &&Issue| {
+        let began_with_it = issue.first_release.as_deref().is_some_and(had_it);
+        issue.status == "unresolved" && (says(issue, DEFECT) || (says(issue, PARKED) && began_with_it))
+    };
+    facts.issues.iter().filter(is_left).collect()
 }
 
 /// The change that resolves an issue in the next release.
@@ -69,16 +86,10 @@ impl<P: Person> Drill<'_, '_, P> {
         .await
     }
 
-    /// Resolves what a drill that was interrupted left open. Otherwise the first release would have no news. An issue that began with
-    /// the platform's own release is not of a drill.
+    /// Resolves what a drill that was interrupted left open. Otherwise the first release would have no news.
     pub(super) async fn resolve_leftovers(&self) -> Result<()> {
         let facts = Facts::read(self.target, SERVICE).await?;
-        let own = self.operator.own_release();
-        let is_left = |issue: &&Issue| {
-            let is_own = issue.first_release.as_deref() == Some(own);
-            is_of_defect(issue) && !is_own && issue.status == "unresolved"
-        };
-        for issue in facts.issues.iter().filter(is_left) {
+        for issue in leftovers(&facts) {
             self.request(&issue.id, Some(&in_next_release())).await?;
         }
         Ok(())
@@ -128,6 +139,27 @@ mod tests {
         let facts = Facts { issues, ..Facts::default() };
         assert_eq!(of_release(&facts, "b").count(), 2);
         assert_eq!(of_release(&facts, "c").count(), 0, "it was not seen in that release");
+    }
+
+    #[test]
+    fn only_issues_of_earlier_drills_are_left_over() {
+        let parked = "the handler panicked 3 times";
+        let of = |release: &str, text: &str, status: &str| Issue {
+            releases: vec![release.to_owned()],
+            ..issue(text, release, status, "new")
+        };
+        let issues = vec![
+            of("b", DEFECT, "unresolved"),
+            of("b", parked, "unresolved"),
+            of("a", parked, "unresolved"),
+            of("b", "other", "unresolved"),
+            of("b", parked, "resolved"),
+        ];
+        let facts = Facts { issues, ..Facts::default() };
+        let left: Vec<(&str, &[String])> =
+            leftovers(&facts).iter().map(|issue| (issue.id.as_str(), issue.releases.as_slice())).collect();
+        let b = ["b".to_owned()];
+        assert_eq!(left, [(DEFECT, &b[..]), (parked, &b[..])], "release a had another panic");
     }
 
     #[test]
