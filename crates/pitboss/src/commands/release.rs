@@ -23,7 +23,7 @@ use crate::release::health::Facts;
 use crate::release::operator::Operator;
 use crate::release::sentry_cli::{self, Told};
 use crate::release::share::{self, Share};
-use crate::steps::Steps;
+use crate::steps::{Steps, print_line};
 use crate::target::TargetArgs;
 
 /// Arguments of `release`.
@@ -171,9 +171,14 @@ impl DeployArgs {
         let instances = self.canary.map(share::instances);
         let changed = operator.deploy(self.service, &release, instances).await?;
         let share = match self.canary {
-            Some(_) => share_of(self.service, context).await?,
-            None => None,
+            Some(_) => share_of(self.service, context).await,
+            None => Ok(None),
         };
+        // The release is deployed, whatever the share is.
+        let share = share.unwrap_or_else(|error| {
+            print_line(&format!("  the share is not known: {error:#}"));
+            None
+        });
         let told = match changed {
             true => sentry_cli::tell(checkout, &release).await,
             false => Told::LeftOut { reason: "the release was deployed before".to_owned() },
