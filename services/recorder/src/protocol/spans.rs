@@ -69,16 +69,6 @@ impl<'a> StoredSpan<'_, 'a> {
         ((self.end - self.start) * 1000.0).max(0.0)
     }
 
-    /// Returns true for a service's root span in its trace, as which a transaction counts.
-    #[must_use]
-    pub fn is_segment(&self) -> bool {
-        match self.form {
-            Form::Root => true,
-            Form::Child => false,
-            Form::Streamed => self.fields.boolean("is_segment") == Some(true),
-        }
-    }
-
     /// Returns the trace that the span belongs to.
     #[must_use]
     pub fn trace_id(&self) -> Option<String> {
@@ -171,21 +161,54 @@ pub fn each_span(envelope: &Envelope<'_>, received_at: f64, mut each: impl FnMut
     }
 }
 
+/// Calls `each` with every segment of an envelope: the root of each transaction, and each streamed span that is one.
+///
+/// The spans below them, which are most of the bytes, are skipped and not read.
+pub fn each_segment(envelope: &Envelope<'_>, received_at: f64, mut each: impl FnMut(&StoredSpan<'_, '_>)) {
+    for item in &envelope.items {
+        let item_type = item.item_type();
+        if !SPAN_TYPES.contains(&item_type.as_ref()) {
+            continue;
+        }
+        let Some(json) = item.json() else { continue };
+        if item_type == "transaction" {
+            let parsed = Transaction::parse(json);
+            root(&parsed, &Segment::of_transaction(&parsed), received_at, &mut each);
+            continue;
+        }
+        signals::each_entry(json, |fields| {
+            if fields.boolean("is_segment") == Some(true) {
+                let attributes = Attributes::read(&fields);
+                let segment = Segment::streamed(&fields, &attributes);
+                streamed(&fields, &attributes, &segment, received_at, &mut each);
+            }
+        });
+    }
+}
+
 fn transaction(json: &str, received_at: f64, each: &mut impl FnMut(&StoredSpan<'_, '_>)) {
-    let Transaction { transaction, start_timestamp, timestamp, trace, spans, .. } = Transaction::parse(json);
-    let name = transaction.map(|name| fields::cut(name, LABEL_BYTES_MAX));
-    let segment = Segment { name, status: trace.text("status") };
-    let end = timestamp.or(received_at);
-    each(&StoredSpan {
-        op: trace.text("op").unwrap_or_default(),
-        start: start_timestamp.or(end),
-        end,
-        segment: &segment,
-        form: Form::Root,
-        fields: &trace,
-    });
-    let Some(children) = spans else { return };
+    let parsed = Transaction::parse(json);
+    let segment = Segment::of_transaction(&parsed);
+    root(&parsed, &segment, received_at, each);
+    let Some(children) = parsed.spans else { return };
     fields::each_object(children.get(), |child| one(&child, Form::Child, &segment, received_at, each));
+}
+
+fn root(
+    parsed: &Transaction<'_>,
+    segment: &Segment,
+    received_at: f64,
+    each: &mut impl FnMut(&StoredSpan<'_, '_>),
+) {
+    let end = parsed.timestamp.or(received_at);
+    each(&StoredSpan {
+        op: parsed.trace.text("op").unwrap_or_default(),
+        start: parsed.start_timestamp.or(end),
+        end,
+        segment,
+        form: Form::Root,
+        fields: &parsed.trace,
+    });
 }
 
 fn span_item(json: &str, received_at: f64, each: &mut impl FnMut(&StoredSpan<'_, '_>)) {
@@ -200,19 +223,29 @@ fn span_item(json: &str, received_at: f64, each: &mut impl FnMut(&StoredSpan<'_,
                 &elsewhere
             }
         };
-        let end = fields.time("end_timestamp").or(received_at);
-        each(&StoredSpan {
-            op: attributes.op(),
-            start: fields.time("start_timestamp").or(end),
-            end,
-            segment,
-            form: Form::Streamed,
-            fields: &fields,
-        });
+        streamed(&fields, &attributes, segment, received_at, each);
     });
     if !is_batch {
         one(&Fields::parse(json), Form::Child, &Segment::default(), received_at, each);
     }
+}
+
+fn streamed(
+    fields: &Fields<'_>,
+    attributes: &Attributes<'_>,
+    segment: &Segment,
+    received_at: f64,
+    each: &mut impl FnMut(&StoredSpan<'_, '_>),
+) {
+    let end = fields.time("end_timestamp").or(received_at);
+    each(&StoredSpan {
+        op: attributes.op(),
+        start: fields.time("start_timestamp").or(end),
+        end,
+        segment,
+        form: Form::Streamed,
+        fields,
+    });
 }
 
 /// Returns the segments of an item by their span id.
@@ -239,6 +272,11 @@ fn segment_of<'s>(
 }
 
 impl Segment {
+    fn of_transaction(parsed: &Transaction<'_>) -> Self {
+        let name = parsed.transaction.clone().map(|name| fields::cut(name, LABEL_BYTES_MAX));
+        Self { name, status: parsed.trace.text("status") }
+    }
+
     fn streamed(fields: &Fields<'_>, attributes: &Attributes<'_>) -> Self {
         let name = fields.short("name", LABEL_BYTES_MAX);
         Self { name, status: signals::streamed_status(fields, attributes) }
@@ -328,6 +366,36 @@ mod tests {
         let standalone = spans("span", &json!({"op": "db", "description": "x", "status": "ok"}));
         assert_eq!(standalone, [("db".to_owned(), Some("x".to_owned()), false, None)]);
         assert!(spans("log", &json!({"items": []})).is_empty());
+    }
+
+    #[test]
+    fn segments_are_found_without_the_spans_below_them() {
+        let typed = |value: &str| json!({"value": value, "type": "string"});
+        let transaction = json!({"transaction": "bets", "start_timestamp": 1.0, "timestamp": 2.0,
+            "contexts": {"trace": {"op": "queue.process", "status": "unavailable", "trace_id": "ab"}},
+            "spans": [{"op": "db", "description": "find"}]});
+        let batch = json!({"items": [
+            {"name": "find", "is_segment": false, "status": "ok", "attributes": {"sentry.op": typed("db")}},
+            {"name": "bets", "is_segment": true, "status": "ok", "start_timestamp": 1.0, "end_timestamp": 3.0,
+                "trace_id": "cd", "attributes": {"sentry.op": typed("http.server")}},
+        ]});
+        let body = format!(
+            "{{}}\n{{\"type\":\"transaction\"}}\n{transaction}\n{{\"type\":\"span\"}}\n{batch}\n\
+             {{\"type\":\"span\"}}\n{{\"op\":\"db\"}}\n{{\"type\":\"log\"}}\n{{}}\n"
+        );
+        let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
+        let mut found = Vec::new();
+        each_segment(&envelope, 9.0, |span| {
+            let status = span.segment.status.clone().unwrap_or_default();
+            found.push((span.op.clone(), status, span.trace_id().unwrap_or_default(), span.duration_ms()));
+        });
+        let of = |op: &str, status: &str, trace_id: &str, ms: f64| {
+            (op.to_owned(), status.to_owned(), trace_id.to_owned(), ms)
+        };
+        assert_eq!(
+            found,
+            [of("queue.process", "unavailable", "ab", 1_000.0), of("http.server", "ok", "cd", 2_000.0)]
+        );
     }
 
     #[test]

@@ -145,6 +145,15 @@ impl Tracker {
         add(&mut self.all, opened);
     }
 
+    /// Forgets the monitors that nobody has checked in at for a day after they were missed, or after their last check-in without a
+    /// schedule. Otherwise a monitor that was deleted would be missed for ever, and would keep the place of another one.
+    pub(crate) fn forget(&mut self, now: f64) {
+        self.all.retain(|_, known| {
+            let since = known.missed_from().unwrap_or(known.at).max(known.at);
+            now - since < PERIOD_S as f64
+        });
+    }
+
     /// Returns the monitors with their states at a time.
     pub(crate) fn states(&self, now: f64) -> Vec<Tracked> {
         let tracked = |((project, monitor, _), known): (&Key, &Known)| Tracked {
@@ -313,6 +322,24 @@ mod tests {
         assert_eq!((monitor.state(1_079.9), monitor.state(1_080.0)), ("ok", "missed"));
         assert_eq!(monitor.missed_from(), Some(1_080.0));
         assert_eq!(known("error", EVERY_MINUTE).state(1_060.0), "error");
+    }
+
+    #[test]
+    fn monitor_is_forgotten_a_day_after_it_was_missed() {
+        let key = |slug: &str| ("game".to_owned(), slug.to_owned(), ENVIRONMENT.to_owned());
+        let mut tracker = Tracker::default();
+        tracker.all.insert(key("minutely"), known("ok", EVERY_MINUTE));
+        let weekly = r#"{"schedule":{"type":"interval","value":7,"unit":"day"}}"#;
+        tracker.all.insert(key("weekly"), known("ok", weekly));
+        tracker.all.insert(key("unknown"), known("ok", "{}"));
+        let mut left = |now: f64| -> Vec<String> {
+            tracker.forget(now);
+            tracker.states(now).into_iter().map(|tracked| tracked.monitor).collect()
+        };
+        let day_s = PERIOD_S as f64;
+        assert_eq!(left(999.0 + day_s), ["minutely", "unknown", "weekly"]);
+        assert_eq!(left(1_079.0 + day_s), ["minutely", "weekly"], "it is missed from 1080 on");
+        assert_eq!(left(1_080.0 + day_s), ["weekly"], "it is not due yet");
     }
 
     #[test]

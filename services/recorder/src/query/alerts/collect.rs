@@ -6,6 +6,7 @@ use rules::{Labels, Measured, Rule, Series, Share, Signal, SpanMeasure, matches,
 
 use crate::{
     protocol::{
+        event::LABEL_BYTES_MAX,
         fields::Fields,
         signals::{self, Attributes},
         spans::{self, StoredSpan},
@@ -66,11 +67,7 @@ impl Collector {
     pub(super) fn add(&mut self, opened: &ListedEnvelope<'_>) {
         let (project, received_at) = (opened.source.name, opened.source.received_at);
         self.monitors.add(opened);
-        spans::each_span(opened.envelope, received_at, |span| {
-            if span.is_segment() {
-                self.segment(project, span, received_at);
-            }
-        });
+        spans::each_segment(opened.envelope, received_at, |span| self.segment(project, span, received_at));
         for item in opened.envelope.items.iter().filter(|item| item.item_type() == METRIC) {
             let Some(json) = item.json() else { continue };
             signals::each_entry(json, |entry| self.metric(project, &entry, received_at));
@@ -79,6 +76,7 @@ impl Collector {
 
     /// Forgets what no evaluation needs any more.
     pub(super) fn forget(&mut self, now: f64) {
+        self.monitors.forget(now);
         for ((rule, _), series) in &mut self.series {
             series.forget(&self.rules[*rule], now);
         }
@@ -121,7 +119,7 @@ impl Collector {
         let value = entry.get("value").and_then(|value| value.get().parse::<f64>().ok());
         let Some(value) = value.filter(|value| value.is_finite()) else { return };
         let attributes = Attributes::read(entry);
-        let (at, trace) = (entry.time("timestamp").or(received_at), entry.text("trace_id"));
+        let (at, trace) = (entry.time("timestamp").or(received_at), entry.short("trace_id", LABEL_BYTES_MAX));
         let is_meant = |used: &&Use| {
             self.rules[used.rule].is_of(project)
                 && used.labels.iter().all(|(label, pattern)| has(&attributes, label, pattern))

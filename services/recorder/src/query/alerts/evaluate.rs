@@ -11,13 +11,13 @@ use crate::{
         ActivityKind,
         alerting::{Alert, Book, Change, Condition, Finding, Origin, Phase, key},
     },
-    index::{IndexError, alerts as stored, read_issues},
+    index::{IndexError, alerts as stored, read, read_issues},
     protocol::{alert_state::StoredAlerts, digest::Kinds},
     query::{
         issues,
         lines::WriteError,
-        monitors::Tracked,
-        scan::{Window, scan},
+        monitors::{self, Tracked},
+        scan::{Scanned, Window, scan},
         state::Query,
     },
 };
@@ -56,16 +56,21 @@ pub(super) struct Evaluator {
     changed: BTreeSet<u64>,
     /// The `seq` of the last stored change.
     stored_seq: u64,
+    /// Everything below this `seq` was deleted when that was looked at last.
+    purged: u64,
 }
 
 impl Evaluator {
-    /// Continues with what is stored. Without a stored round, issues up to the `seq` `known_upto` are no news.
-    pub(super) fn restore(query: &Query, known_upto: u64) -> Result<Self, IndexError> {
+    /// Continues with what is stored. Without a stored round, issues up to the `seq` `known_upto` are no news. Neither are those of more
+    /// than an hour ago, for which the evaluation may have been switched off.
+    pub(super) fn restore(query: &Query, known_upto: u64, now: f64) -> Result<Self, IndexError> {
         let declared = rules::declared();
         let book = Book::restore(query.read_index(stored::alerts)?);
         let known = query.read_index(stored::conditions)?;
         let nothing = || (0, StoredAlerts { upto: known_upto, ..StoredAlerts::default() });
         let (stored_seq, last) = known.unwrap_or_else(nothing);
+        let first_us = ((now - FIRST_PERIOD_S as f64).max(0.0) * 1e6) as u64;
+        let old_upto = query.read_index(|connection| read::last_seq_before(connection, first_us))?;
         let mut evaluator = Self {
             declared,
             collector: Collector::new(&declared.rules),
@@ -74,10 +79,11 @@ impl Evaluator {
             began: None,
             rounds: 0,
             upto: None,
-            issues_upto: last.upto,
+            issues_upto: last.upto.max(old_upto),
             reported: BTreeMap::new(),
             changed: BTreeSet::new(),
             stored_seq,
+            purged: query.index.reached().purged,
         };
         evaluator.restore_conditions(&last.conditions);
         Ok(evaluator)
@@ -112,19 +118,19 @@ impl Evaluator {
 
     /// Reads what is new, evaluates the rules that are due at `now`, and returns what the queries show.
     pub(super) fn round(&mut self, query: &Query, now: f64) -> Result<Round, WriteError> {
+        self.look_for_deletion(query);
         let began = *self.began.get_or_insert(now);
-        self.forget_if_deleted(query);
-        let window = self.upto.map_or(Window::of_period_s(FIRST_PERIOD_S), Window::after);
-        let scanned = scan(query, window, Kinds::any_of(&KINDS), |opened| self.collector.add(opened))?;
-        self.upto = Some(scanned.seq);
+        let scanned = self.read(query)?;
+        // What was not read yet is not missing.
+        let running_s = if scanned.truncated { 0.0 } else { now - began };
         self.collector.forget(now);
         let declared = self.declared;
         for (index, rule) in declared.rules.iter().enumerate() {
             if self.rounds.is_multiple_of(u64::from((rule.interval_s() / ROUND_S).max(1))) {
-                self.rule(index, rule, now, now - began);
+                self.rule(index, rule, now, running_s);
             }
         }
-        if now - began >= SETTLE_S {
+        if running_s >= SETTLE_S {
             let states = self.collector.monitors.states(now);
             self.check_ins(states, now);
         }
@@ -132,18 +138,33 @@ impl Evaluator {
         self.rounds += 1;
         Ok(Round {
             evaluated_at: Some(now),
-            upto: scanned.seq,
+            upto: self.upto.unwrap_or_default(),
             late: self.collector.late,
             rules: self.rule_states(),
         })
     }
 
+    /// Reads the envelopes that are new, each once, also if it fails halfway.
+    fn read(&mut self, query: &Query) -> Result<Scanned, WriteError> {
+        let window = self.upto.map_or(Window::of_period_s(FIRST_PERIOD_S), Window::after);
+        let (collector, mut last) = (&mut self.collector, self.upto);
+        let scanned = scan(query, window, Kinds::any_of(&KINDS), |opened| {
+            collector.add(opened);
+            last = last.max(Some(opened.source.seq));
+        });
+        // The scan may have read envelopes that were indexed after it had begun.
+        self.upto = last.max(scanned.as_ref().ok().map(|scanned| scanned.seq));
+        scanned
+    }
+
     /// Returns what has to be stored, or `None` if nothing changed.
+    ///
+    /// What lasts is stored with every change. The envelope of an old change may be deleted, because the journal is full.
     pub(super) fn unsaved(&self) -> Option<StoredAlerts> {
         if self.changed.is_empty() {
             return None;
         }
-        let changed = |alert: &&Alert| self.changed.contains(&alert.id);
+        let changed = |alert: &&Alert| self.changed.contains(&alert.id) || !alert.lasting.is_empty();
         let bad = |(_, (_, _, condition)): &(&String, &(Origin, String, Condition))| {
             matches!(condition.phase, Phase::Firing | Phase::Resolved)
         };
@@ -161,14 +182,25 @@ impl Evaluator {
         self.stored_seq = seq;
     }
 
-    /// Forgets everything if the envelopes were deleted, as the queries do.
-    fn forget_if_deleted(&mut self, query: &Query) {
-        if self.stored_seq > 0 && query.index.reached().purged > self.stored_seq {
+    /// Forgets everything if all envelopes were deleted, as the queries do. If only old ones were, because the journal is full, what
+    /// lasts is stored again.
+    fn look_for_deletion(&mut self, query: &Query) {
+        let purged = query.index.reached().purged;
+        if purged <= self.purged {
+            return;
+        }
+        self.purged = purged;
+        if self.upto.is_some_and(|upto| upto > 0 && purged > upto) {
             self.book = Book::default();
             self.conditions.clear();
             self.changed.clear();
+            self.reported.clear();
             self.collector = Collector::new(&self.declared.rules);
+            self.began = None;
             self.stored_seq = 0;
+        } else if purged > self.stored_seq {
+            let lasting = self.book.alerts().iter().filter(|alert| !alert.lasting.is_empty());
+            self.changed.extend(lasting.map(|alert| alert.id));
         }
     }
 
@@ -209,6 +241,9 @@ impl Evaluator {
                 *bad = Some(state);
             }
         }
+        self.end_check_ins(now, |project, monitor| {
+            monitors.contains_key(&(project.to_owned(), monitor.to_owned()))
+        });
         for ((project, monitor), bad) in monitors {
             let origin = Origin::CheckIn(monitor);
             if bad.is_none() && !self.conditions.contains_key(&key(&origin, &project)) {
@@ -228,6 +263,27 @@ impl Evaluator {
                 lasts: true,
             };
             self.take(change, finding);
+        }
+    }
+
+    /// Ends what was found about monitors that are unknown for as long as one that is missed is remembered. After a restart only those
+    /// are known that checked in during the last hour.
+    fn end_check_ins(&mut self, now: f64, is_known: impl Fn(&str, &str) -> bool) {
+        let is_over = |(origin, project, condition): &&(Origin, String, Condition)| match origin {
+            Origin::CheckIn(monitor) => {
+                now - condition.since > monitors::PERIOD_S as f64 && !is_known(project, monitor)
+            }
+            Origin::Rule(_) | Origin::Issue(_) => false,
+        };
+        let over: Vec<(Origin, String)> = self
+            .conditions
+            .values()
+            .filter(is_over)
+            .map(|(origin, project, _)| (origin.clone(), project.clone()))
+            .collect();
+        for (origin, project) in over {
+            self.changed.extend(self.book.end(&origin, &project, now));
+            self.conditions.remove(&key(&origin, &project));
         }
     }
 

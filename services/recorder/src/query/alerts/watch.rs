@@ -34,13 +34,20 @@ async fn rounds(
     stop: CancellationToken,
 ) -> Result<(), JoinError> {
     let pause = Duration::from_millis(settings.round_ms);
-    let mut evaluator = None;
+    let mut evaluator: Option<Evaluator> = None;
     loop {
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return Ok(());
         }
         query.index.caught_up().await;
-        evaluator = round(&query, known_upto, evaluator.take()).await?;
+        // An index that is being rebuilt lacks alerts, which would be raised a second time.
+        if evaluator.is_none() && query.index.reached().indexed < known_upto {
+            continue;
+        }
+        let Some(ended) = stop.run_until_cancelled(round(&query, known_upto, evaluator.take())).await else {
+            return Ok(());
+        };
+        evaluator = ended?;
         let Some(evaluator) = &mut evaluator else { continue };
         let Some(unsaved) = evaluator.unsaved() else { continue };
         // If that fails, it is logged there, and the next round tries again.
@@ -58,7 +65,8 @@ async fn round(
 ) -> Result<Option<Evaluator>, JoinError> {
     let query = query.clone();
     telemetry::spawn_blocking(move || {
-        let restored = evaluator.map_or_else(|| Evaluator::restore(&query, known_upto), Ok);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let restored = evaluator.map_or_else(|| Evaluator::restore(&query, known_upto, now), Ok);
         let mut evaluator = match restored {
             Ok(evaluator) => evaluator,
             Err(error) => {
@@ -66,7 +74,6 @@ async fn round(
                 return None;
             }
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         match evaluator.round(&query, now) {
             Ok(found) => *query.round.lock().unwrap_or_else(PoisonError::into_inner) = found,
             Err(error) => tracing::error!(error = %error, "the alert rules could not be evaluated"),
