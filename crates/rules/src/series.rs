@@ -13,6 +13,8 @@ pub const BUCKET_S: i64 = 10;
 const TRACES_MAX: usize = 5;
 /// Ratio of two neighbouring sizes that a percentile is rounded to.
 const SIZE_STEP: f64 = 1.02;
+/// The largest size, of a million millions. Larger values have it, so that a bucket has a bound whatever a sender sends.
+const SIZE_MAX: i32 = 1_400;
 
 /// What a value counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +227,7 @@ fn is_bad(rule: &Rule, value: f64) -> bool {
 
 fn size_of(value: f64) -> i32 {
     // Everything up to 1 is one size. The logarithm of the largest number divided by that of a step fits.
-    if value <= 1.0 { 0 } else { (value.ln() / SIZE_STEP.ln()).floor() as i32 }
+    if value <= 1.0 { 0 } else { ((value.ln() / SIZE_STEP.ln()).floor() as i32).min(SIZE_MAX) }
 }
 
 fn bucket_of(at_s: f64) -> i64 {
@@ -288,6 +290,15 @@ mod tests {
         assert_eq!(verdict("request-latency", &[500.0; 9], &[]), Verdict::Ok(500.0), "the bound is good");
         assert_eq!(verdict("request-latency", &[500.5; 9], &[]), Verdict::Firing(500.5));
         assert!(matches!(verdict("request-latency", &[501.0; 2], &[]), Verdict::Ok(_)), "too few to say");
+    }
+
+    #[test]
+    fn any_values_have_few_sizes() {
+        for value in [f64::MIN, -1.0, 0.0, f64::MIN_POSITIVE, 1.0, 500.0, 1e12, 1e13, f64::MAX] {
+            assert!((0..=SIZE_MAX).contains(&size_of(value)), "{value}");
+        }
+        assert!(size_of(1e12) < size_of(1e13));
+        assert_eq!(verdict("request-latency", &[1e300; 9], &[]), Verdict::Firing(1e300));
     }
 
     #[test]

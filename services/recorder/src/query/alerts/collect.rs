@@ -217,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn trace_of_a_metric_is_cut() {
+        let mut collector = Collector::new(&rules::declared().rules);
+        let mut letter = metric("pitboss.bus.records.dead_lettered", 1.0, NOW, &[]);
+        letter["items"][0]["trace_id"] = json!("x".repeat(100_000));
+        add(&mut collector, "game", METRIC, &letter);
+        let traces = measured(&collector, "dead-letters", "game").traces;
+        assert_eq!(traces.iter().map(String::len).collect::<Vec<_>>(), [LABEL_BYTES_MAX]);
+    }
+
+    #[test]
     fn lag_in_retry_topics_is_left_out() {
         let mut collector = Collector::new(&rules::declared().rules);
         for (topic, seconds) in
