@@ -306,7 +306,11 @@ impl Evaluator {
             if self.reported.len() > REPORTED_MAX {
                 self.reported.pop_first();
             }
-            let detail = issues::detail(query, id)?;
+            let detail = issues::detail(query, id).unwrap_or_else(|error| {
+                // It is still news, without its title.
+                tracing::error!(error = %error, "an issue could not be read for its alert");
+                None
+            });
             let (title, trace) =
                 detail.map(|detail| (detail.issue.title, detail.issue.last_trace_id)).unwrap_or_default();
             let finding = Finding {
