@@ -4,7 +4,10 @@
 //! transactions, 100 KB for check-ins, 50 MB for profiles, 10 MB for a compressed replay and 100 MB after decompression,
 //! 100 sessions per envelope), and docs.sentry.io, "Attachments" (40 MB for a compressed request, 200 MB of attachments).
 
-use crate::protocol::envelope::{Envelope, Item};
+use crate::protocol::{
+    alert_state::ALERT_STATE,
+    envelope::{Envelope, Item},
+};
 
 const MIB: u64 = 1024 * 1024;
 /// Largest number of `session` items in one envelope.
@@ -47,6 +50,8 @@ pub(super) fn rule(item_type: &str) -> Rule {
         }
         "check_in" => read(100 * 1024),
         "log" | "trace_metric" | "span" => read(u64::MAX),
+        // The recorder's own, which an index that is rebuilt has to read.
+        ALERT_STATE => read(u64::MAX),
         "profile" => unread(50 * MIB),
         "profile_chunk" => unread(50 * MIB),
         "replay_event" => read(MIB),

@@ -31,8 +31,12 @@ impl StoredAlerts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::alerting::Phase;
-    use crate::protocol::{NO_PROJECT, digest::digest, envelope::Envelope};
+    use crate::{
+        body,
+        domain::alerting::Phase,
+        journal::{Body, BodyKind, Encoding},
+        protocol::{NO_PROJECT, digest::digest, envelope::Envelope},
+    };
 
     #[test]
     fn only_the_recorder_itself_stores_alerts() {
@@ -44,5 +48,21 @@ mod tests {
         let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
         assert_eq!(digest(NO_PROJECT, 1.0, &envelope).alerts, [stored]);
         assert!(digest(3, 1.0, &envelope).alerts.is_empty(), "a sender has no alerts");
+    }
+
+    #[test]
+    fn large_state_is_read_again_from_the_journal() {
+        let condition = |number: u32| (format!("check-in job-{number} in game"), Condition::default());
+        let stored =
+            StoredAlerts { upto: 7, conditions: (0..5_000).map(condition).collect(), alerts: Vec::new() };
+        let json = serde_json::to_string(&stored).expect("JSON");
+        let text = format!("{{}}\n{{\"type\":\"{ALERT_STATE}\"}}\n{json}\n").into_bytes();
+        assert!(text.len() > 2 * body::SMALL_BYTES, "a small one is always read");
+        let stored_body: Body = text.into();
+        let limits = body::Limits { envelope_bytes_max: 1 << 22, memory_bytes_max: 1 << 22 };
+        let opened =
+            body::open(BodyKind::Envelope, Encoding::Identity, &stored_body, limits).expect("a body");
+        let envelope = opened.envelope().expect("an envelope");
+        assert_eq!(digest(NO_PROJECT, 1.0, &envelope).alerts, [stored]);
     }
 }
