@@ -178,7 +178,7 @@ impl Scenario {
                 }
             }
             let is_end = matches!(step, Step::Resolved { .. });
-            let keeps = !skips && !(is_end && skips_end);
+            let keeps = !(skips || is_end && skips_end);
             if matches!(step, Step::Heal) {
                 skips = false;
             }

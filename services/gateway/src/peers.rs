@@ -315,7 +315,7 @@ async fn send(call: RequestBuilder) -> Result<PeerResponse, Problem> {
 }
 
 /// Reads a whole answer.
-async fn read(mut response: reqwest::Response) -> Result<PeerResponse, Problem> {
+async fn read(mut response: telemetry::http::Response) -> Result<PeerResponse, Problem> {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).cloned();
     let mut body = Vec::new();

@@ -142,7 +142,7 @@ impl Tracker {
     /// Adds the check-ins of an envelope. There are at most a thousand monitors.
     pub(crate) fn add(&mut self, opened: &ListedEnvelope<'_>) {
         // Those that are left out are counted where the monitors are listed.
-        add(&mut self.all, opened);
+        add(&mut self.all, &mut NotCounted::default(), opened);
     }
 
     /// Forgets the monitors that nobody has checked in at for a day after they were missed, or after their last check-in without a

@@ -50,7 +50,7 @@ pub(super) async fn cause(means: Means<'_>, row: DebugRow) -> Result<CausedError
         missing,
         issue_id: trace.as_ref().and_then(issue_of),
         trace_id,
-        recovery_s: is_recovered.then(|| recovered_after.as_secs_f64()),
+        recovery_s: is_recovered.then_some(recovered_after.as_secs_f64()),
     })
 }
 
