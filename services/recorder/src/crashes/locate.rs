@@ -23,6 +23,8 @@ pub(crate) trait Locate: Send + Sync {
 impl Locate for Symbols {
     fn locate(&self, build_id: &str, relative_address: u64) -> Vec<Location> {
         let places = self.resolve(build_id, relative_address).into_iter();
-        places.map(|place| Location { function: place.function, file: place.file, line: place.line }).collect()
+        places
+            .map(|place| Location { function: place.function, file: place.file, line: place.line })
+            .collect()
     }
 }

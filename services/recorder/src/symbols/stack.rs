@@ -55,7 +55,16 @@ fn places(symbols: &Symbols, images: &[Image], frame: &Frame, is_innermost: bool
 
 /// Returns the frames of these places, the innermost last. The outermost keeps its function, of which it knows the whole name.
 fn replaced(sent: Frame, found: Vec<Location>) -> impl Iterator<Item = Frame> {
-    let Frame { mut function, mut module, mut context_line, in_app, instruction_addr, platform, is_scanned, .. } = sent;
+    let Frame {
+        mut function,
+        mut module,
+        mut context_line,
+        in_app,
+        instruction_addr,
+        platform,
+        is_scanned,
+        ..
+    } = sent;
     found.into_iter().rev().enumerate().map(move |(depth, place)| {
         let in_app = if place.file.is_some() { Some(place.is_ours()) } else { in_app };
         Frame {

@@ -313,7 +313,8 @@ fn outcome(
     };
     Outcome {
         times,
-        first_seen_in: is_seen.then(|| format!("an answer of {} and its trace{}", row.service, places.text())),
+        first_seen_in: is_seen
+            .then(|| format!("an answer of {} and its trace{}", row.service, places.text())),
         trace_id: answer.text("trace_id").map(str::to_owned),
         control: if facts.control_held || is_open { "not clean" } else { "clean, shared" }.to_owned(),
         duration_s: caused.duration.as_secs_f64(),
@@ -355,9 +356,8 @@ mod tests {
     #[test]
     fn each_verdict_has_its_reason() {
         let (row, clean) = (row(DebugFault::Crash), Control::default());
-        let of = |caused: Caused, control: &Control, audit_found| {
-            judged(&caused, control, seen(row), audit_found)
-        };
+        let of =
+            |caused: Caused, control: &Control, audit_found| judged(&caused, control, seen(row), audit_found);
         let usual = || caused(DebugFault::Crash);
         let proven = of(usual(), &clean, false);
         assert_eq!((proven.result, proven.seen, proven.why.as_str()), (Verdict::Proven, true, ""));

@@ -32,7 +32,9 @@ impl Places {
             return Self::NoTables;
         }
         let is_own = |event: &&ReportedEvent| {
-            event.project == row.service.as_str() && trace_id.is_some() && event.trace_id.as_deref() == trace_id
+            event.project == row.service.as_str()
+                && trace_id.is_some()
+                && event.trace_id.as_deref() == trace_id
         };
         let own: Vec<ReportedEvent> = reported.iter().filter(is_own).cloned().collect();
         match located_frames(&own) {
@@ -60,7 +62,8 @@ mod tests {
     use super::*;
 
     fn reported(row: DebugRow, symbolicated: bool, line: Option<u64>) -> ReportedEvent {
-        let frame = json!({ "function": "f", "file": "services/payment/src/a.rs", "line": line, "in_app": true });
+        let frame =
+            json!({ "function": "f", "file": "services/payment/src/a.rs", "line": line, "in_app": true });
         let event: Value = json!({
             "seq": 7, "project": row.service.as_str(), "title": "panic", "trace_id": "ab",
             "stack": { "symbolicated": symbolicated, "frames": [frame] },
