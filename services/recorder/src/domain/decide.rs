@@ -60,7 +60,8 @@ pub fn decide(
             Command::Reopen => reopen(state, by, clock),
             Command::Archive(until) => archive(state, until, by, hours, clock.now),
         },
-        Happened::ReleaseAdded(release) => complete(state, release, clock.now),
+        Happened::ReleaseAdded(release) => complete(state, release, releases, clock.now),
+        Happened::ReleaseDated => next_by_date(state, releases, clock.now),
         Happened::CommitsAdded { release, commits } => release_commit(state, release, commits, clock.now),
         Happened::ReleaseDeleted { version, by } => forget(state, version, by, clock.now),
     };
@@ -184,8 +185,8 @@ fn escalate(state: State, why: String, (_, release, event_id): Event<'_>, now: f
 }
 
 /// Completes a resolution in the next release, once that release is known.
-fn complete(state: State, added: &Release, now: f64) -> Decision {
-    let Some(pending) = state.resolution.as_ref().filter(|resolution| resolution.is_pending) else {
+fn complete(state: State, added: &Release, releases: &Releases, now: f64) -> Decision {
+    let Some(pending) = pending(&state, releases) else {
         return Decision::unchanged(state, "the issue does not wait for a release");
     };
     let is_later = added.date_us() > pending.release.date_us() && added.version != pending.release.version;
@@ -194,9 +195,23 @@ fn complete(state: State, added: &Release, now: f64) -> Decision {
     }
     let why = format!("the next release, in which it was resolved, is {}", added.version);
     let entry = Activity::new(now, ActivityKind::SetResolvedInRelease, why).of_release(Some(&added.version));
-    let current = pending.current.clone();
-    let resolution = Some(Resolution { release: added.clone(), is_pending: false, current });
+    let resolution = Some(Resolution { release: added.clone(), is_pending: false, current: pending.current });
     Decision::new(State { resolution, ..state }, entry)
+}
+
+/// Completes a resolution in the next release, once a known release has a date that makes it the next one.
+fn next_by_date(state: State, releases: &Releases, now: f64) -> Decision {
+    let next = pending(&state, releases).and_then(|pending| releases.successor(&pending.release.version));
+    match next {
+        Some(next) => complete(state, next, releases, now),
+        None => Decision::unchanged(state, "the issue does not wait for one of the known releases"),
+    }
+}
+
+/// Returns the resolution in the next release that is not known yet, with the dates of now.
+fn pending(state: &State, releases: &Releases) -> Option<Resolution> {
+    let pending = state.resolution.as_ref().filter(|resolution| resolution.is_pending);
+    pending.map(|resolution| resolution.dated(releases))
 }
 
 /// Completes a resolution in a commit, once a release has it.

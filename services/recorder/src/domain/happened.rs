@@ -82,6 +82,8 @@ pub enum Happened<'a> {
     },
     /// A release of the project became known.
     ReleaseAdded(&'a Release),
+    /// Somebody gave a release of the project a date, so the order of the releases may be another one.
+    ReleaseDated,
     /// Somebody said which commits are in a release of the project.
     CommitsAdded {
         /// The release.

@@ -71,10 +71,12 @@ pub(super) fn verdict(state: &State, event: Option<&Release>, releases: &Release
 }
 
 impl Resolution {
-    /// Gives its releases the dates that they have now. Somebody may have set one since.
-    fn dated(&self, releases: &Releases) -> Self {
+    /// Gives its releases the dates that they have now. Somebody may have set one since. A release that is not known any more keeps
+    /// its date.
+    pub(super) fn dated(&self, releases: &Releases) -> Self {
         let dated = |release: &Release| {
-            let released_us = releases.find(&release.version).and_then(|known| known.released_us);
+            let known = releases.find(&release.version);
+            let released_us = known.map_or(release.released_us, |known| known.released_us);
             Release { released_us, ..release.clone() }
         };
         let current = self.current.as_ref().map(dated);

@@ -204,7 +204,8 @@ impl<'a> Issues<'a> {
         hours.collect()
     }
 
-    /// Stores the date and the commits of a known release, and completes the issues that are resolved in one of the commits.
+    /// Stores the date and the commits of a known release, and completes the issues for which it is the next one by its date, or
+    /// that are resolved in one of the commits.
     fn set_release(
         &mut self,
         project: u32,
@@ -217,6 +218,11 @@ impl<'a> Issues<'a> {
                    WHERE project = ?1 AND release = ?2";
         self.transaction.prepare_cached(sql)?.execute(params![project, release, released_us.map(signed)])?;
         self.releases.remove(&project);
+        if released_us.is_some() {
+            for issue in self.with_resolution(project, PENDING)? {
+                self.change(project, issue, Happened::ReleaseDated, at)?;
+            }
+        }
         for commit in commits {
             let sql = "INSERT OR IGNORE INTO release_commits VALUES (?1, ?2, ?3)";
             self.transaction.prepare_cached(sql)?.execute(params![project, commit, release])?;

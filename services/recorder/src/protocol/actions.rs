@@ -95,6 +95,28 @@ mod tests {
     }
 
     #[test]
+    fn stored_release_keeps_its_form() {
+        let set = |released_us, commits| Action::SetRelease {
+            project: 3,
+            release: "g@1".to_owned(),
+            released_us,
+            commits,
+        };
+        for (action, more) in [
+            (set(None, Vec::new()), json!({})),
+            (set(Some(7), vec!["abc".to_owned()]), json!({"released_us": 7, "commits": ["abc"]})),
+        ] {
+            let stored = OperatorAction { by: "anna".to_owned(), action };
+            let mut json = json!({"by": "anna", "action": {"set_release": {"project": 3, "release": "g@1"}}});
+            for (name, value) in more.as_object().expect("an object") {
+                json["action"]["set_release"][name] = value.clone();
+            }
+            assert_eq!(serde_json::to_value(&stored).expect("JSON"), json);
+            assert_eq!(OperatorAction::parse(&json.to_string()), Some(stored));
+        }
+    }
+
+    #[test]
     fn only_the_recorder_itself_stores_actions() {
         let action = Action::DeleteRelease { project: 3, release: "g@1".to_owned() };
         let stored = OperatorAction { by: "anna".to_owned(), action };

@@ -83,7 +83,8 @@ impl Crontab {
             needs_both_days: days.starts_with('*') || weekdays.starts_with('*'),
             is_at_fixed_times: !minutes.starts_with('*') && !hours.starts_with('*'),
         };
-        crontab.next_after(0.0, &Zone::UTC).map(|_| crontab)
+        // Without a zone, because a check-in brings its crontab again and again.
+        crontab.next_local(0).map(|_| crontab)
     }
 
     /// Returns the first matching minute after this time. Both are in seconds since the epoch.

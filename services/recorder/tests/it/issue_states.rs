@@ -245,6 +245,22 @@ async fn date_of_a_release_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn date_makes_a_known_release_the_next_one() {
+    let recorder = Recorder::start(&[]).await;
+    recorder.store(GAME, naming("aaaa")).await;
+    recorder.store(GAME, event(Some("bbbb"), -30.0)).await;
+    let in_next = json!({"status": "resolved", "statusDetails": {"inNextRelease": true}});
+    let pending = change(&recorder, in_next).await;
+    assert_eq!(pending["statusDetails"], json!({"inNextRelease": true, "afterRelease": "bbbb"}));
+    let dated = json!({"project": "game", "version": "aaaa", "dateReleased": "2100-01-01T00:00:00Z"});
+    assert_eq!(set_release(&recorder, dated).await, 204);
+    let complete = issue(&recorder).await;
+    assert_eq!(complete["statusDetails"], json!({"inRelease": "aaaa", "afterRelease": "bbbb"}));
+    recorder.store(GAME, event(Some("aaaa"), 0.0)).await;
+    assert_eq!(state(&issue(&recorder).await), ("unresolved", "regressed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deleted_release_is_no_repair_any_more() {
     let recorder = Recorder::start(&[]).await;
     recorder.store(GAME, event(Some("g@1.0.0"), -30.0)).await;

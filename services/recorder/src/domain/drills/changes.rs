@@ -26,6 +26,34 @@ fn date_of_a_release_comes_before_its_arrival() {
     assert_eq!(since.newest().map(|release| release.version.as_str()), Some("aaaa"));
 }
 
+#[test]
+fn date_of_a_known_release_completes_a_pending_resolution() {
+    let hour = 3_600_000_000;
+    let dated =
+        |version: &str, added_us, released_us| Release { released_us, ..Release::added(version, added_us) };
+    let before = releases(&["aaaa", "bbbb"]);
+    let state = resolved(How::InNextRelease, "bbbb", &before).state;
+    assert!(state.is_pending());
+    let decided = |happened: Happened<'_>, known: &Releases| {
+        decide(Some(state.clone()), happened, known, clock(DAY)).expect("an issue").state
+    };
+    assert_eq!(decided(Happened::ReleaseDated, &before), state, "no release is later");
+
+    let known = Releases::new(vec![dated("bbbb", 2 * hour, None), dated("aaaa", hour, Some(3 * hour))]);
+    let complete = decided(Happened::ReleaseDated, &known);
+    assert_eq!(complete.resolution.as_ref().map(|one| one.release.version.as_str()), Some("aaaa"));
+    assert!(!complete.is_pending());
+    assert_eq!(event_of(complete, Some("aaaa"), &known).state.substatus, Some(Substatus::Regressed));
+
+    // The present release is dated anew, so one that arrives is not later.
+    let cccc = Release::added("cccc", 4 * hour);
+    let present = |released_us| {
+        Releases::new(vec![cccc.clone(), dated("bbbb", 2 * hour, released_us), dated("aaaa", hour, None)])
+    };
+    assert_eq!(decided(Happened::ReleaseAdded(&cccc), &present(Some(5 * hour))), state);
+    assert!(!decided(Happened::ReleaseAdded(&cccc), &present(None)).is_pending());
+}
+
 /// Resolves in a commit that this release has.
 fn resolved_in_commit(of_commit: Option<&str>, known: &Releases) -> Decision {
     let command = Command::Resolve(How::InCommit("4b2d423".to_owned()));
