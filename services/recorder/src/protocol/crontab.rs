@@ -418,6 +418,14 @@ mod tests {
         ] {
             assert_eq!(next_in("Europe/Berlin", before, expression, 2), expected, "{expression}");
         }
+        // In Santiago the clock goes from 0 to 1 at 04:00 UTC. A crontab with a star is not due at a midnight that is left out.
+        let before = datetime!(2026-09-05 05:00 UTC);
+        for (expression, expected) in [
+            ("30 0 * * *", ["2026-09-06T04:00", "2026-09-07T03:30"]),
+            ("0 */6 * 9 7#1", ["2026-09-06T09:00", "2026-09-06T15:00"]),
+        ] {
+            assert_eq!(next_in("America/Santiago", before, expression, 2), expected, "{expression}");
+        }
     }
 
     #[test]
