@@ -127,7 +127,7 @@ mod tests {
 
     fn message(kind: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap();
-        [&kind.to_ne_bytes(), &length.to_ne_bytes(), payload].concat()
+        [kind.to_ne_bytes().as_slice(), &length.to_ne_bytes(), payload].concat()
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::process;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crash_context::CrashContext;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::connection::{Connection, Crashed};
 use super::dump;
@@ -14,6 +18,18 @@ use super::event::{self, Crash};
 use super::facts::Facts;
 use super::folder::Folder;
 use super::send::{ATTEMPTS, ONCE, Sent, send};
+
+/// Longest time that a crashed process is held. A dump takes less than a second, and the attempt to send before the death five at most.
+/// After it something hangs (a disk, a thread in the kernel), and a service that starts again is worth more than the report.
+const HELD_MAX: Duration = Duration::from_secs(20);
+/// Pauses between the rounds in which waiting reports are sent. The last one repeats, as long as there are any. In the first one the
+/// report of the previous process settles.
+const ROUNDS: [Duration; 4] = [
+    Duration::from_secs(70),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(3_600),
+];
 
 /// Reason why a reporter ended early. Nobody reads it but the exit code, because a reporter has no output.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +48,16 @@ pub(super) fn run(socket: &str, facts: &str) -> Result<(), ReporterError> {
     let connection = Connection::accept(socket, facts.process_id)?;
     send_waiting(&facts);
     let Some(crashed) = connection.wait()? else { return Ok(()) };
+    let held = hold(facts.process_id);
     let crash = look_at(&crashed, facts.process_id);
     let ends_with_process = ends_with_process(facts.process_id, &crash.status);
     // If it cannot be encoded, the end of the connection lets the process end, too
     let (event_id, envelope) = event::envelope(&facts, crash)?;
-    let stored = Folder::at(facts.folder.clone()).store(event_id, &envelope);
+    let stored = Folder::at(facts.folder.clone(), &facts.service).store(event_id, &envelope);
     // The process ends only when it is released, and it need not wait for Sentry
     let early = if ends_with_process { send(&facts.dsn, &envelope, &ONCE) } else { Sent::Failed };
     let released = connection.release();
+    drop(held);
     let sent = if early == Sent::Failed { send(&facts.dsn, &envelope, &ATTEMPTS) } else { early };
     if let Ok(report) = stored {
         settle(&report, sent);
@@ -77,25 +95,59 @@ fn dump_of(context: &CrashContext) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Begins to hold the process, until the sender is dropped or it takes too long. Then this reporter ends, and the process with it.
+fn hold(process_id: u32) -> SyncSender<()> {
+    let (held, released) = sync_channel(1);
+    let watch = move || {
+        if !is_released(&released, HELD_MAX) {
+            // The writer of the minidump has suspended the process, and can no longer continue it
+            if let Ok(id) = i32::try_from(process_id) {
+                kill(Pid::from_raw(id), Signal::SIGCONT).ok();
+            }
+            process::exit(1);
+        }
+    };
+    // Without the thread the process is held as long as it takes
+    thread::Builder::new().name("held".to_owned()).spawn(watch).ok();
+    held
+}
+
+fn is_released(released: &Receiver<()>, held_max: Duration) -> bool {
+    released.recv_timeout(held_max) != Err(RecvTimeoutError::Timeout)
+}
+
 /// Sends the reports that earlier processes left, beside the waiting for a crash. Usually there are none, and nothing is started.
 fn send_waiting(facts: &Facts) {
-    let waiting = Folder::at(facts.folder.clone()).waiting(SystemTime::now());
-    if waiting.is_empty() {
+    let folder = Folder::at(facts.folder.clone(), &facts.service);
+    if folder.is_empty() {
         return;
     }
     let dsn = facts.dsn.clone();
     let work = move || {
-        for report in waiting {
-            let Ok(envelope) = fs::read(&report) else { continue };
-            let sent = send(&dsn, &envelope, &ATTEMPTS);
-            settle(&report, sent);
-            if sent == Sent::Failed {
+        let [.., last] = ROUNDS;
+        let mut pauses = ROUNDS.into_iter();
+        loop {
+            send_round(&folder, &dsn);
+            if folder.is_empty() {
                 return;
             }
+            thread::sleep(pauses.next().unwrap_or(last));
         }
     };
     // Without the thread they wait for the next process
     thread::Builder::new().name("send-waiting".to_owned()).spawn(work).ok();
+}
+
+/// Sends the reports whose own reporters have given up, until one fails.
+fn send_round(folder: &Folder, dsn: &str) {
+    for report in folder.waiting(SystemTime::now()) {
+        let Ok(envelope) = fs::read(&report) else { continue };
+        let sent = send(dsn, &envelope, &ATTEMPTS);
+        settle(&report, sent);
+        if sent == Sent::Failed {
+            return;
+        }
+    }
 }
 
 /// Deletes a report that need not be sent again.
@@ -116,5 +168,24 @@ mod tests {
         assert!(ends_with_process(7, "Name:\tpayment\nPPid:\t1\n"));
         assert!(!ends_with_process(41, "Name:\tpayment\nPPid:\t11\n"));
         assert!(!ends_with_process(41, ""));
+    }
+
+    #[test]
+    fn process_is_held_for_a_limited_time() {
+        let (held, released) = sync_channel(1);
+        assert!(!is_released(&released, Duration::from_millis(1)), "it hangs");
+        drop(held);
+        assert!(is_released(&released, Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn report_of_the_previous_process_is_settled_in_the_second_round() {
+        let folder = std::env::temp_dir().join(format!("pitboss-rounds-{}", uuid::Uuid::new_v4().simple()));
+        let reports = Folder::at(folder.clone(), "payment");
+        reports.store(uuid::Uuid::new_v4(), b"{}\n").unwrap();
+        let stored_at = SystemTime::now();
+        let (now, next) = (reports.waiting(stored_at).len(), reports.waiting(stored_at + ROUNDS[0]).len());
+        fs::remove_dir_all(folder).unwrap();
+        assert_eq!((now, next), (0, 1));
     }
 }
