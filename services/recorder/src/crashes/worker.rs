@@ -3,12 +3,15 @@
 use std::{
     convert::Infallible,
     io::{self, Read as _},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use flate2::read::MultiGzDecoder;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,25 +32,61 @@ use crate::{
     },
 };
 
-/// Largest number of minidumps that wait. A further one is read after the next start.
+/// Largest number of minidumps that wait in the queue. Further ones are looked up in the index later.
 const WAITING_MAX: usize = 64;
 /// Largest minidump that is read, decompressed. It is in memory as a whole.
 const DUMP_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Largest number of minidumps that are read after a start because the process ended before it had read them.
-const UNREAD_MAX: u32 = 100;
+/// Largest number of minidumps that one look-up in the index returns.
+const FOUND_MAX: u32 = 100;
+/// [`Missed::first`] if none was missed.
+const NONE: u64 = u64::MAX;
 
 /// Hands stored minidumps to the task. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Crashes {
     queue: mpsc::Sender<u64>,
+    missed: Arc<Missed>,
 }
 
 impl Crashes {
     /// Queues a stored envelope with a minidump.
     pub(crate) fn offer(&self, seq: u64) {
-        if self.queue.try_send(seq).is_err() {
-            tracing::warn!(seq, "too many minidumps wait, so this one is read after the next start");
+        // Behind one that was missed, none is queued: the look-up finds all of them, and none is read twice
+        if self.missed.is_none() && self.queue.try_send(seq).is_ok() {
+            return;
         }
+        if self.missed.add(seq) {
+            tracing::warn!(seq, "too many minidumps wait, so they are read later");
+        }
+    }
+}
+
+/// The stored minidumps that are not in the queue: those from one `seq` on.
+#[derive(Debug)]
+struct Missed {
+    first: AtomicU64,
+    more: Notify,
+}
+
+impl Missed {
+    fn new() -> Self {
+        Self { first: AtomicU64::new(NONE), more: Notify::new() }
+    }
+
+    fn is_none(&self) -> bool {
+        self.first.load(Ordering::Acquire) == NONE
+    }
+
+    /// Returns true if none was missed before.
+    fn add(&self, seq: u64) -> bool {
+        let before = self.first.fetch_min(seq, Ordering::AcqRel);
+        self.more.notify_one();
+        before == NONE
+    }
+
+    fn take(&self) -> Option<u64> {
+        let first = self.first.swap(NONE, Ordering::AcqRel);
+        (first != NONE).then_some(first)
     }
 }
 
@@ -65,6 +104,7 @@ pub(crate) struct Sources {
 pub(crate) struct CrashTask {
     sources: Sources,
     queue: mpsc::Receiver<u64>,
+    missed: Arc<Missed>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,30 +135,51 @@ impl CrashTask {
     /// Creates the task and the handle by which ingest reaches it.
     pub(crate) fn new(sources: Sources) -> (Crashes, Self) {
         let (sender, queue) = mpsc::channel(WAITING_MAX);
-        (Crashes { queue: sender }, Self { sources, queue })
+        let missed = Arc::new(Missed::new());
+        (Crashes { queue: sender, missed: Arc::clone(&missed) }, Self { sources, queue, missed })
     }
 
     /// Reads minidumps until `stop` is cancelled, first those that the last process has left.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
-        let left = async {
-            match self.sources.unread().await {
-                Ok(unread) => self.sources.read_all(unread).await,
-                Err(error) => tracing::warn!(error = %error, "cannot look for unread minidumps"),
+        match stop.run_until_cancelled(self.sources.blocking(Sources::last_read)).await {
+            Some(Ok(last)) => {
+                self.missed.add(last.saturating_add(1));
             }
-        };
-        if stop.run_until_cancelled(left).await.is_none() {
-            return Ok(());
+            Some(Err(error)) => tracing::warn!(error = %error, "cannot look for unread minidumps"),
+            None => return Ok(()),
         }
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 Some(seq) = self.queue.recv() => self.sources.read_all(vec![seq]).await,
+                () = self.missed.more.notified() => {
+                    let reading = self.sources.read_missed(&self.missed);
+                    if stop.run_until_cancelled(reading).await.is_none() {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
 }
 
 impl Sources {
+    /// Looks up the minidumps that were missed and reads them, at most [`FOUND_MAX`] at a time.
+    async fn read_missed(&self, missed: &Missed) {
+        let Some(first) = missed.take() else { return };
+        match self.blocking(move |sources| sources.find_from(first)).await {
+            Ok(found) => {
+                if let Some(last) = found.last()
+                    && found.len() >= FOUND_MAX as usize
+                {
+                    missed.add(last.saturating_add(1));
+                }
+                self.read_all(found).await;
+            }
+            Err(error) => tracing::warn!(seq = first, error = %error, "cannot look for unread minidumps"),
+        }
+    }
+
     async fn read_all(&self, minidumps: Vec<u64>) {
         for seq in minidumps {
             if let Err(error) = self.read_one(seq).await {
@@ -127,12 +188,20 @@ impl Sources {
         }
     }
 
-    async fn read_one(&self, seq: u64) -> Result<(), CrashError> {
+    /// Runs blocking work on everything that is stored by now.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, CrashError> + Send + 'static,
+    ) -> Result<T, CrashError> {
         self.index.caught_up().await;
         let sources = self.clone();
-        let made = telemetry::spawn_blocking(move || sources.make(seq)).await;
+        telemetry::spawn_blocking(move || work(&sources)).await.map_err(|_| CrashError::Worker)?
+    }
+
+    async fn read_one(&self, seq: u64) -> Result<(), CrashError> {
+        let made = self.blocking(move |sources| sources.make(seq)).await?;
         // It is not there any more if everything was deleted meanwhile
-        let Some(Made { project, envelope }) = made.map_err(|_| CrashError::Worker)?? else { return Ok(()) };
+        let Some(Made { project, envelope }) = made else { return Ok(()) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let received_at_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         let digest = digest::digest(project, seconds(received_at_us), &Envelope::parse(&envelope)?);
@@ -143,15 +212,8 @@ impl Sources {
         Ok(())
     }
 
-    /// Minidumps behind the last one whose event is stored, oldest first.
-    async fn unread(&self) -> Result<Vec<u64>, CrashError> {
-        self.index.caught_up().await;
-        let sources = self.clone();
-        let unread = telemetry::spawn_blocking(move || sources.find_unread()).await;
-        unread.map_err(|_| CrashError::Worker)?
-    }
-
-    fn find_unread(&self) -> Result<Vec<u64>, CrashError> {
+    /// Returns the last minidump whose event is stored, or 0. They are read in their order, so those behind it are unread.
+    fn last_read(&self) -> Result<u64, CrashError> {
         let events = self.index.read(|connection| {
             read::envelopes_down_from(
                 connection,
@@ -161,16 +223,17 @@ impl Sources {
                 1,
             )
         })?;
-        let mut since = 0;
-        if let Some(row) = events.first()
-            && let Some(stored) = self.journal.reader().read(row.location)?
-        {
-            let opened = body::open(stored.kind, stored.encoding, &stored.body, self.limits.body())?;
-            let read_seq = Fields::parse(opened.envelope()?.headers_raw).number(MINIDUMP_SEQ);
-            // A sender may write the header, too, and cannot point beyond its own envelope
-            since = read_seq.unwrap_or_default().min(row.seq);
-        }
-        let page = Page { since, project: None, limit: UNREAD_MAX };
+        let Some(row) = events.first() else { return Ok(0) };
+        let Some(stored) = self.journal.reader().read(row.location)? else { return Ok(0) };
+        let opened = body::open(stored.kind, stored.encoding, &stored.body, self.limits.body())?;
+        let read_seq = Fields::parse(opened.envelope()?.headers_raw).number(MINIDUMP_SEQ);
+        // A sender may write the header, too, and cannot point beyond its own envelope
+        Ok(read_seq.unwrap_or_default().min(row.seq))
+    }
+
+    /// Returns minidumps from this `seq` on, oldest first.
+    fn find_from(&self, first: u64) -> Result<Vec<u64>, CrashError> {
+        let page = Page { since: first.saturating_sub(1), project: None, limit: FOUND_MAX };
         let rows = self.index.read(|connection| read::envelopes(connection, page, Kinds::of(MINIDUMP)))?;
         Ok(rows.into_iter().map(|row| row.seq).collect())
     }
@@ -259,5 +322,20 @@ mod tests {
         let error = bounded(MultiGzDecoder::new(bomb.as_slice())).expect_err("too large");
         assert!(error.to_string().contains("larger"), "{error}");
         assert_eq!(bounded(&b"MDMP"[..]).expect("small"), b"MDMP");
+    }
+
+    #[test]
+    fn minidumps_that_find_the_queue_full_are_looked_up() {
+        let (sender, mut queue) = mpsc::channel(1);
+        let crashes = Crashes { queue: sender, missed: Arc::new(Missed::new()) };
+        for seq in 1..=3 {
+            crashes.offer(seq);
+        }
+        assert_eq!((queue.try_recv().ok(), queue.try_recv().ok()), (Some(1), None));
+        crashes.offer(4);
+        assert_eq!(queue.try_recv().ok(), None, "the look-up finds it");
+        assert_eq!((crashes.missed.take(), crashes.missed.take()), (Some(2), None));
+        crashes.offer(5);
+        assert_eq!(queue.try_recv().ok(), Some(5));
     }
 }
