@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use flate2::read::MultiGzDecoder;
@@ -38,6 +38,8 @@ const WAITING_MAX: usize = 64;
 const DUMP_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Largest number of minidumps that one look-up in the index returns.
 const FOUND_MAX: u32 = 100;
+/// Pause between two looks at the progress of the index.
+const INDEX_PAUSE: Duration = Duration::from_secs(1);
 /// [`Missed::first`] if none was missed.
 const NONE: u64 = u64::MAX;
 
@@ -151,7 +153,12 @@ impl CrashTask {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(seq) = self.queue.recv() => self.sources.read_all(vec![seq]).await,
+                Some(seq) = self.queue.recv() => {
+                    // What is not finished is read after the next start
+                    if stop.run_until_cancelled(self.sources.read_all(vec![seq])).await.is_none() {
+                        return Ok(());
+                    }
+                }
                 () = self.missed.more.notified() => {
                     let reading = self.sources.read_missed(&self.missed);
                     if stop.run_until_cancelled(reading).await.is_none() {
@@ -188,12 +195,21 @@ impl Sources {
         }
     }
 
+    /// Waits until everything that is stored by now is in the index. While the index is built again, that takes longer than a query
+    /// waits, and a minidump that is not in it yet would seem deleted, or its event unwritten.
+    async fn indexed(&self) {
+        while self.index.caught_up().await > 0 {
+            // At once only if the indexer has ended, and then the recorder ends as well
+            tokio::time::sleep(INDEX_PAUSE).await;
+        }
+    }
+
     /// Runs blocking work on everything that is stored by now.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, CrashError> + Send + 'static,
     ) -> Result<T, CrashError> {
-        self.index.caught_up().await;
+        self.indexed().await;
         let sources = self.clone();
         telemetry::spawn_blocking(move || work(&sources)).await.map_err(|_| CrashError::Worker)?
     }
