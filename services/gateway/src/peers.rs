@@ -273,12 +273,11 @@ impl Peers {
         };
         let url = path(base, &["internal", "v1", "debug", fault.as_str()]);
         let call = self.call(Method::POST, &url, "/internal/v1/debug/{fault}");
-        let response = call.timeout_ms(DEBUG_TIMEOUT_MS).json(body).send().await;
-        let response = response.map_err(|error| match error {
+        send_or(call.timeout_ms(DEBUG_TIMEOUT_MS).json(body), |error| match error {
             ClientError::Broken { .. } if fault.is_deadly() => died(service, fault),
-            error => no_response(&error),
-        })?;
-        read(response).await
+            error => no_response(error),
+        })
+        .await
     }
 
     /// Forwards the card provider's call unchanged, because the payment service checks its signature.
@@ -311,11 +310,15 @@ fn path(base: &Url, segments: &[&str]) -> String {
 
 /// Sends a call and reads the whole answer.
 async fn send(call: RequestBuilder) -> Result<PeerResponse, Problem> {
-    read(call.send().await.map_err(|error| no_response(&error))?).await
+    send_or(call, no_response).await
 }
 
-/// Reads a whole answer.
-async fn read(mut response: telemetry::http::Response) -> Result<PeerResponse, Problem> {
+/// The same, with another problem where there is no answer.
+async fn send_or(
+    call: RequestBuilder,
+    without_answer: impl FnOnce(&ClientError) -> Problem,
+) -> Result<PeerResponse, Problem> {
+    let mut response = call.send().await.map_err(|error| without_answer(&error))?;
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).cloned();
     let mut body = Vec::new();
