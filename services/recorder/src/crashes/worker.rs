@@ -38,6 +38,8 @@ const WAITING_MAX: usize = 64;
 const DUMP_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Largest number of minidumps that one look-up in the index returns.
 const FOUND_MAX: u32 = 100;
+/// Number of last events among which the one of the last minidump is looked for. Senders can write such events, too.
+const EVENTS_MAX: u32 = 16;
 /// Pause between two looks at the progress of the index.
 const INDEX_PAUSE: Duration = Duration::from_secs(1);
 /// [`Missed::first`] if none was missed.
@@ -236,15 +238,21 @@ impl Sources {
                 i64::MAX.cast_unsigned(),
                 None,
                 Kinds::of(MINIDUMP_EVENT),
-                1,
+                EVENTS_MAX,
             )
         })?;
-        let Some(row) = events.first() else { return Ok(0) };
-        let Some(stored) = self.journal.reader().read(row.location)? else { return Ok(0) };
+        // One that cannot be read says nothing
+        let read = events.iter().filter_map(|row| self.minidump_of(row).ok().flatten());
+        Ok(read.max().unwrap_or_default())
+    }
+
+    /// Returns the minidump that an event was made of. A sender may write the header as well, but cannot point beyond its own envelope.
+    fn minidump_of(&self, row: &read::EnvelopeRow) -> Result<Option<u64>, CrashError> {
+        let Some(stored) = self.journal.reader().read(row.location)? else { return Ok(None) };
         let opened = body::open(stored.kind, stored.encoding, &stored.body, self.limits.body())?;
-        let read_seq = Fields::parse(opened.envelope()?.headers_raw).number(MINIDUMP_SEQ);
-        // A sender may write the header, too, and cannot point beyond its own envelope
-        Ok(read_seq.unwrap_or_default().min(row.seq))
+        let envelope = opened.envelope()?;
+        let seq = Fields::parse(envelope.headers_raw).number(MINIDUMP_SEQ);
+        Ok(seq.map(|seq| seq.min(row.seq)))
     }
 
     /// Returns minidumps from this `seq` on, oldest first.

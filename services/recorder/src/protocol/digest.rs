@@ -72,6 +72,15 @@ impl Kinds {
         Self(1 << position)
     }
 
+    /// Returns the bit of an item that was sent. One whose type has the name of a bit for minidumps is an unknown type.
+    fn of_item(item_type: &str) -> Self {
+        if matches!(item_type, MINIDUMP | MINIDUMP_EVENT) {
+            Self(1 << KINDS.len())
+        } else {
+            Self::of(item_type)
+        }
+    }
+
     /// Returns the bits of several item types.
     #[must_use]
     pub fn any_of(item_types: &[&str]) -> Self {
@@ -197,7 +206,7 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
     }
     for item in &envelope.items {
         let item_type = item.item_type();
-        reader.digest.kinds.0 |= Kinds::of(&item_type).0;
+        reader.digest.kinds.0 |= Kinds::of_item(&item_type).0;
         if is_unread && item_type == "event" {
             continue;
         }
@@ -479,4 +488,23 @@ fn label(op: Option<String>, name: Option<String>) -> Option<String> {
 
 fn plain_part(kind: PartKind, trace_id: [u8; 16], start: f64, end: f64) -> Part {
     Part { kind, trace_id, root: false, failed: false, start, end, spans: 0, label: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_attachment_is_a_minidump() {
+        let kinds =
+            |body: &str| digest(1, 0.0, &Envelope::parse(body.as_bytes()).expect("an envelope")).kinds;
+        let named = kinds("{}\n{\"type\":\"minidump\"}\n{}\n{\"type\":\"minidump_event\"}\n{}\n");
+        assert!(!named.has(Kinds::of(MINIDUMP)) && !named.has(Kinds::of(MINIDUMP_EVENT)), "{named:?}");
+        assert!(named.has(Kinds::of("a type that nobody knows")), "{named:?}");
+        let attached = kinds(
+            "{}\n{\"type\":\"attachment\",\"attachment_type\":\"event.minidump\",\"length\":4}\nMDMP\n",
+        );
+        assert!(attached.has(Kinds::of(MINIDUMP)), "{attached:?}");
+        assert!(kinds("{\"pitboss_minidump_seq\":7}\n").has(Kinds::of(MINIDUMP_EVENT)));
+    }
 }
