@@ -7,6 +7,4 @@ mod server;
 
 pub use client::{Client, ClientError, Options, RequestBuilder};
 pub use method::{OTHER_METHOD, known_method};
-/// Answer to a request of a [`Client`].
-pub use reqwest::Response;
 pub use server::{ServerLayer, ServerService, TRACE_ID_HEADER, Unrecorded, server_layer};

@@ -69,11 +69,7 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let ready = lifecycle.readiness().register("journal");
 
-    let file = &config.recorder.projects_file;
-    let projects = Projects::load(file).map_err(|error| {
-        Failure::missing(format!("cannot read {} (recorder.projects_file)", file.display()), error)
-    })?;
-    let projects = Arc::new(projects);
+    let projects = Arc::new(load_projects(&config)?);
     let open_config = config.clone();
     let opened = telemetry::spawn_blocking(move || open(&open_config)).await?;
     let Opened { journal, index, threads } = opened.map_err(|error| {
@@ -92,8 +88,7 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
         forwarder = forwarder.with_witness(address, config.limits.body(), &mut forward_task)?;
     }
     lifecycle.background("forward", |stop| forward_task.run(stop));
-    let folder = Some(config.symbols.folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
-    let symbols = Symbols::open(folder);
+    let symbols = line_tables(&config);
     let folders: Vec<_> = std::env::split_paths(&config.recorder.module_folders).collect();
     let (crashes, crash_task) = CrashTask::new(crashes::Sources {
         index: index.clone(),
@@ -141,6 +136,18 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     lifecycle.serve_on("query", query_listener, routes, config.query.clone());
     lifecycle.on_flush("journal", move |_: Duration| close(closed_journal, threads));
     lifecycle.run().await
+}
+
+fn load_projects(config: &Config) -> Result<Projects, Failure> {
+    let file = &config.recorder.projects_file;
+    Projects::load(file).map_err(|error| {
+        Failure::missing(format!("cannot read {} (recorder.projects_file)", file.display()), error)
+    })
+}
+
+fn line_tables(config: &Config) -> Symbols {
+    let folder = Some(config.symbols.folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
+    Symbols::open(folder)
 }
 
 struct Opened {
