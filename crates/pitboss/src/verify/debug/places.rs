@@ -76,7 +76,7 @@ mod tests {
         let crash = row(DebugFault::Crash);
         let of = |reported: &[ReportedEvent]| Places::of(crash, Some("ab"), reported);
         let whole = reported(crash, true, Some(3));
-        assert_eq!(of(&[whole.clone()]), Places::Located(1));
+        assert_eq!(of(std::slice::from_ref(&whole)), Places::Located(1));
         assert_eq!(of(&[reported(crash, false, None)]), Places::NoTables);
         let cut = of(&[reported(crash, true, None)]);
         assert!(matches!(&cut, Places::Missing(reason) if reason.contains("no line")), "{cut:?}");
