@@ -3,6 +3,8 @@
 //! A minidump has the stacks of all threads, and by default the whole environment with its secrets. The writer replaces each word of the
 //! stacks that points neither into a stack nor into code, so that no player's data is in it. The environment is overwritten here.
 
+mod modules;
+
 use std::io::Cursor;
 
 use crash_context::CrashContext;
@@ -42,6 +44,7 @@ pub(super) fn write(context: &CrashContext) -> Result<Vec<u8>, DumpError> {
         return Err(DumpError::TooLarge(dump.len()));
     }
     remove_environment(&mut dump).ok_or(DumpError::Malformed)?;
+    modules::join(&mut dump);
     Ok(dump)
 }
 
@@ -63,20 +66,37 @@ fn with_address(mut context: CrashContext) -> CrashContext {
 
 /// Overwrites the environment. `None` if the directory of streams cannot be read.
 fn remove_environment(dump: &mut [u8]) -> Option<()> {
+    for entry in entries(dump)? {
+        let stream = stream(dump, entry)?;
+        if u32::try_from(stream.kind) == Ok(ENVIRONMENT) {
+            dump.get_mut(stream.place..stream.place.checked_add(stream.length)?)?.fill(0);
+        }
+    }
+    Some(())
+}
+
+/// A stream of the file.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    kind: usize,
+    length: usize,
+    place: usize,
+}
+
+/// Places of the entries in the directory of streams.
+fn entries(dump: &[u8]) -> Option<impl Iterator<Item = usize> + use<>> {
     let header = dump.get(..HEADER_BYTES)?;
     if !header.starts_with(b"MDMP") {
         return None;
     }
     let (count, directory) = (number(header, 8)?, number(header, 12)?);
-    for entry in 0..count {
-        let at = directory.checked_add(entry.checked_mul(ENTRY_BYTES)?)?;
-        let entry = dump.get(at..at.checked_add(ENTRY_BYTES)?)?;
-        let (kind, length, place) = (number(entry, 0)?, number(entry, 4)?, number(entry, 8)?);
-        if u32::try_from(kind) == Ok(ENVIRONMENT) {
-            dump.get_mut(place..place.checked_add(length)?)?.fill(0);
-        }
-    }
-    Some(())
+    directory.checked_add(count.checked_mul(ENTRY_BYTES)?)?;
+    Some((0..count).map(move |entry| directory + entry * ENTRY_BYTES))
+}
+
+fn stream(dump: &[u8], entry: usize) -> Option<Stream> {
+    let entry = dump.get(entry..entry.checked_add(ENTRY_BYTES)?)?;
+    Some(Stream { kind: number(entry, 0)?, length: number(entry, 4)?, place: number(entry, 8)? })
 }
 
 /// The number at an offset. Minidumps of this machine are little-endian.
@@ -89,7 +109,7 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn dump(streams: &[(u32, &[u8])]) -> Vec<u8> {
+    pub(super) fn dump(streams: &[(u32, &[u8])]) -> Vec<u8> {
         let word = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
         let mut dump = [b"MDMP".to_vec(), vec![0; 4]].concat();
         dump.extend(word(streams.len()));

@@ -7,6 +7,8 @@
 /// Largest numbers of modules and of threads that are read.
 const MODULES_MAX: usize = 2_048;
 const THREADS_MAX: usize = 512;
+/// Largest gap between two parts of one module. Linkers leave at most a page of 64 KiB.
+const GAP_BYTES_MAX: u64 = 64 * 1_024;
 /// Longest name and build id in bytes.
 const NAME_BYTES_MAX: usize = 1_024;
 const BUILD_ID_BYTES_MAX: usize = 64;
@@ -230,6 +232,9 @@ impl<'a> File<'a> {
     }
 
     /// Modules in the order of their addresses. Of two that overlap, the first counts.
+    ///
+    /// A writer lists a program as several modules if its linker left a gap between two segments (`lld` does). Only with all of them in
+    /// one does the distance to its start mean anything.
     fn modules(&self) -> Vec<Module> {
         let entries = self.entries(MODULES, MODULE_BYTES, MODULES_MAX);
         let mut modules: Vec<Module> = entries.into_iter().filter_map(|entry| self.module(entry)).collect();
@@ -241,6 +246,15 @@ impl<'a> File<'a> {
                 end = module.end();
             }
             is_behind
+        });
+        modules.dedup_by(|next, module| {
+            let is_part = !next.build_id.is_empty()
+                && next.build_id == module.build_id
+                && next.start.saturating_sub(module.end()) <= GAP_BYTES_MAX;
+            if is_part {
+                module.bytes = next.end().saturating_sub(module.start);
+            }
+            is_part
         });
         modules
     }
@@ -398,7 +412,7 @@ pub(super) mod tests {
     const REGISTERS: Registers = Registers { instruction: 0x5000, stack: 0x7ff0, frame: 1 };
 
     fn module(start: u64, name: &str) -> Module {
-        Module { start, bytes: 0x1000, name: name.to_owned(), build_id: "ab12".to_owned() }
+        Module { start, bytes: 0x1000, name: name.to_owned(), build_id: hex::encode(name) }
     }
 
     fn example() -> Vec<u8> {
@@ -430,6 +444,16 @@ pub(super) mod tests {
         let names: Vec<String> =
             read(&bytes).expect("a crash").modules.into_iter().map(|module| module.name).collect();
         assert_eq!(names, ["a", "c"]);
+    }
+
+    #[test]
+    fn parts_of_one_module_are_joined() {
+        let part = |start| module(start, "payment");
+        let modules = [part(0x13_000), part(0x11_000), module(0x20_000, "libc.so.6"), part(0x900_000)];
+        let bytes = Writer::crash(REGISTERS, Stack::default(), &modules);
+        let whole = Module { bytes: 0x3000, ..part(0x11_000) };
+        let expected = [whole, module(0x20_000, "libc.so.6"), part(0x900_000)];
+        assert_eq!(read(&bytes).expect("a crash").modules, expected, "the last one is mapped far away");
     }
 
     #[test]
