@@ -280,5 +280,5 @@ fn command_line_lints_without_a_sentry() {
     let text = expect_exit(&output, 69);
     assert!(text.contains("PITBOSS_SENTRY_TOKEN is not set"), "{text}");
     let text = stage.run(&["sentry", "lint", "--files", "/nowhere"], 1);
-    assert!(text.contains("cannot read /nowhere/projects.toml"), "{text}");
+    assert!(text.contains("cannot read /nowhere/monitors.toml"), "{text}");
 }

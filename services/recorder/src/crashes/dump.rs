@@ -233,7 +233,7 @@ impl<'a> File<'a> {
 
     /// Modules in the order of their addresses. Of two that overlap, the first counts.
     ///
-    /// A writer lists a program as several modules if its linker left a gap between two segments (`lld` does). Only with all of them in
+    /// A writer lists a program as several modules if its linker left a gap between two segments. Only with all of them in
     /// one does the distance to its start mean anything.
     fn modules(&self) -> Vec<Module> {
         let entries = self.entries(MODULES, MODULE_BYTES, MODULES_MAX);

@@ -47,7 +47,7 @@ impl Places {
     pub(super) fn text(&self) -> String {
         match self {
             Self::NotDemanded | Self::Missing(_) => String::new(),
-            Self::NoTables => ", without line tables, so file and line were not looked for".to_owned(),
+            Self::NoTables => ", no line tables".to_owned(),
             Self::Located(frames) => format!(", {frames} frames with file and line"),
         }
     }

@@ -1,8 +1,8 @@
 //! Joins the parts of one program in the list of modules.
 //!
-//! `lld` leaves a page between the first two segments of a program. The writer takes mappings with a gap between them for two modules,
-//! and gives both the same build id. Whoever resolves an address subtracts the start of its module, which is wrong for the second one:
-//! Sentry's symbolicator would name other functions.
+//! A linker can leave a page between two segments of a program (`lld` does, if an alignment crosses a page). The writer takes mappings
+//! with a gap between them for two modules, and gives both the same build id. Whoever resolves an address subtracts the start of its
+//! module, which is wrong for the second one: Sentry's symbolicator would name other functions.
 
 use super::{entries, number, stream};
 
