@@ -99,12 +99,13 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     });
     lifecycle.background("crashes", |stop| crash_task.run(stop));
     let spool = Spool::new(&config.recorder.data_dir, config.limits.spool_bytes_max);
+    let admission = Admission::default();
     let ingest = Ingest {
         spool,
         journal: journal.clone(),
         projects: Arc::clone(&projects),
         limits: config.limits,
-        admission: Admission::default(),
+        admission: admission.clone(),
         mode: Arc::clone(&mode),
         forwarder: forwarder.clone(),
         answered: Arc::clone(&answered),
@@ -129,7 +130,8 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
             .with_scorecard_in(&config.recorder.data_dir);
     if config.alerts.enabled {
         let (settings, watched) = (config.alerts, query.clone());
-        lifecycle.background("alerts", move |stop| query::alerts::watch::run(watched, settings, stop));
+        lifecycle
+            .background("alerts", move |stop| query::alerts::watch::run(watched, settings, admission, stop));
     }
     lifecycle.serve(ingest::router(ingest));
     let routes = chassis::http::with_body_limit(query::router(query), config.query.body_bytes_max);

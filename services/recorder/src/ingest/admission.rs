@@ -60,6 +60,12 @@ impl Admission {
         acquire(&self.minidumps, LARGE_PERMIT_DEADLINE).await
     }
 
+    /// Waits for the permit of large bodies, for work beside the requests that opens stored ones. `None` if others hold it for too
+    /// long.
+    pub(crate) async fn large_turn(&self) -> Option<OwnedSemaphorePermit> {
+        acquire(&self.large, LARGE_PERMIT_DEADLINE).await.ok()
+    }
+
     /// Waits for a permit to receive a body from a sender without a key.
     pub(crate) async fn admit_anonymous(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         acquire(&self.anonymous, PERMIT_DEADLINE).await

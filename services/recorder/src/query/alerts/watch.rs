@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::evaluate::Evaluator;
 use crate::{
     config,
+    ingest::Admission,
     protocol::alert_state::ALERT_STATE,
     query::{own_items, state::Query},
 };
@@ -18,18 +19,22 @@ use crate::{
 /// Evaluates the rules until `stop`. What is stored when it is called is known, so it is called before anything is received.
 ///
 /// A round that fails is logged, and the next one continues. The future ends with an error when a round panicked.
+///
+/// A round has the permit of large bodies, because it opens stored ones. So both together need the memory of one.
 pub(crate) fn run(
     query: Query,
     settings: config::Alerts,
+    admission: Admission,
     stop: CancellationToken,
 ) -> impl Future<Output = Result<(), JoinError>> + Send + 'static {
     let known_upto = query.journal.progress().state().durable;
-    rounds(query, settings, known_upto, stop)
+    rounds(query, settings, admission, known_upto, stop)
 }
 
 async fn rounds(
     query: Query,
     settings: config::Alerts,
+    admission: Admission,
     known_upto: u64,
     stop: CancellationToken,
 ) -> Result<(), JoinError> {
@@ -44,9 +49,13 @@ async fn rounds(
         if evaluator.is_none() && query.index.reached().indexed < known_upto {
             continue;
         }
+        let Some(turn) = stop.run_until_cancelled(admission.large_turn()).await else { return Ok(()) };
+        // Others opened large bodies for half a minute. The next round reads what this one leaves.
+        let Some(turn) = turn else { continue };
         let Some(ended) = stop.run_until_cancelled(round(&query, known_upto, evaluator.take())).await else {
             return Ok(());
         };
+        drop(turn);
         evaluator = ended?;
         let Some(evaluator) = &mut evaluator else { continue };
         let Some(unsaved) = evaluator.unsaved() else { continue };
