@@ -237,8 +237,8 @@ fn shares_of_functions_are_those_of_cpu_time() {
     assert_eq!((&document["version"], &document["release"]), (&json!("1"), &json!("game@1.2.3")));
 
     let (most, little) = (samples_with(document, "burns_most"), samples_with(document, "burns_little"));
-    // 1.2 s at 101 Hz, less on a kernel with a coarse clock
-    assert!(most + little >= 40, "{most} and {little} samples");
+    // 1.2 s at 101 Hz, less on a kernel with a coarse clock, and on a machine where they take longer than the 5 s of a profile
+    assert!(most + little >= 20, "{most} and {little} samples");
     let percent = most * 100 / (most + little);
     assert!((55..=92).contains(&percent), "{most} of {} samples, not about three quarters", most + little);
 

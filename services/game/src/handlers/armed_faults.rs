@@ -42,9 +42,9 @@ impl Game {
 
     fn cpu_spike(&self, bet: &BetDocument) -> Option<CpuSpike> {
         let values = self.active(FaultId::GameCpuSpike, bet)?;
-        let number = |name: &str| u64::try_from(values.get(name)).unwrap_or_default();
-        let within = Duration::from_millis(number("duration_ms"));
-        Some(CpuSpike { within, profiled: Duration::from_secs(number("profile_s")) })
+        let number = |value: i64| u64::try_from(value).unwrap_or_default();
+        let within = Duration::from_millis(number(values.get("duration_ms")));
+        Some(CpuSpike { within, profiled: Duration::from_secs(number(values.get("profile_s"))) })
     }
 
     fn active(&self, id: FaultId, bet: &BetDocument) -> Option<Values> {
