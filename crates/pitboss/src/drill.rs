@@ -177,7 +177,8 @@ impl Scenario {
                     left_out.push(broken.fault());
                 }
             }
-            let is_end = matches!(step, Step::Resolved { .. });
+            // What follows the fault is left out with it.
+            let is_end = matches!(step, Step::Resolved { .. } | Step::Letters(LetterAction::Discard));
             let keeps = !(skips || is_end && skips_end);
             if matches!(step, Step::Heal) {
                 skips = false;

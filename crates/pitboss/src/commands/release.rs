@@ -80,7 +80,7 @@ struct DeployArgs {
     #[arg(long, value_name = "FILE", requires = "version")]
     program: Option<PathBuf>,
     /// Version of that program
-    #[arg(long, value_name = "VERSION", requires = "program")]
+    #[arg(long, value_name = "VERSION", requires = "program", conflicts_with = "release")]
     version: Option<String>,
     /// Share of the partitions in percent: the nearest of 50, 33 and 25 is one of two to four instances
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]

@@ -159,7 +159,7 @@ pub(crate) mod tests {
                 "window_ms",
                 vec!["rules.toml", "window_ms", "`window_s`", "`firing`"],
             ),
-            ("folds.toml", "period_min", "period_s", vec!["folds.toml", "period_s", "`period_min`"]),
+            ("folds.toml", "period_min = ", "period_s = ", vec!["folds.toml", "period_s", "`period_min`"]),
             ("alerts.toml", "check_ins", "detectors", vec!["alerts.toml", "detectors", "`check_ins`"]),
             ("monitors.toml", "margin_min", "margin", vec!["monitors.toml", "margin", "`margin_min`"]),
             ("projects.toml", "platform", "plattform", vec!["projects.toml", "plattform", "`platform`"]),
