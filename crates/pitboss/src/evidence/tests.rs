@@ -477,8 +477,7 @@ fn only_the_named_monitor_is_missed() {
 
 #[test]
 fn only_evidence_about_check_ins_reads_monitors() {
-    let missed = Evidence::CheckInMissed { monitor: "consumer-game" };
-    let issue = Evidence::issue("game", "");
+    let (missed, issue) = (Evidence::CheckInMissed { monitor: "consumer-game" }, Evidence::issue("game", ""));
     let both = Evidence::All(vec![issue.clone(), Evidence::absent(missed)]);
     assert!(both.reads_monitors() && !Evidence::Any(vec![issue]).reads_monitors());
 }
@@ -486,9 +485,9 @@ fn only_evidence_about_check_ins_reads_monitors() {
 #[test]
 fn signals_leave_out_what_has_to_be_absent() {
     let issue = Evidence::issue("game", "crash");
-    let unaffected = Evidence::LoadUnaffected { p50_ratio_max: 2.0 };
-    let all = Evidence::All(vec![issue.clone(), Evidence::absent(issue.clone()), unaffected]);
-    assert_eq!(all.signals(), [&issue]);
+    let all =
+        [issue.clone(), Evidence::absent(issue.clone()), Evidence::LoadUnaffected { p50_ratio_max: 2.0 }];
+    assert_eq!(Evidence::All(all.into()).signals(), [&issue]);
 }
 
 #[test]

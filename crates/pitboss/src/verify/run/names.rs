@@ -31,7 +31,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
     ("no row has a request beyond a rate limit", "metrics", "pitboss.requests.refused"),
     ("no row overloads the platform", "metrics", "pitboss.bets.in_flight.limit pitboss.bets.refused"),
-    ("only metrics that are not sent have it", "metric_labels", "pitboss.direction pitboss.project"),
+    (
+        "only metrics that are not sent have it",
+        "metric_labels",
+        "pitboss.collection pitboss.direction pitboss.project",
+    ),
     (
         TROUBLE,
         "metrics",
