@@ -35,7 +35,7 @@ use chassis::{Failure, Lifecycle, Listeners, Shutdown, operator::Operator};
 use crate::{
     config::{Config, QUERY},
     crashes::{CrashTask, ModuleFolders},
-    forward::{Forwarder, NotLoopback},
+    forward::{ForwardTask, Forwarder, NotLoopback},
     index::Index,
     ingest::{Admission, Answered, Ingest, ModeSwitch, Spool},
     journal::Journal,
@@ -80,13 +80,7 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
 
     let mode = Arc::new(ModeSwitch::default());
     let answered = Arc::new(Answered::default());
-    let targets = forward::targets(&config.forward, std::env::vars_os(), &projects)
-        .map_err(Failure::invalid_setting)?;
-    let (mut forwarder, mut forward_task) = Forwarder::new(targets, &projects, config.limits.body())?;
-    if let Some(address) = config.recorder.second_witness {
-        let address = NotLoopback::check(address).map_err(Failure::invalid_setting)?;
-        forwarder = forwarder.with_witness(address, config.limits.body(), &mut forward_task)?;
-    }
+    let (forwarder, forward_task) = forwarding(&config, &projects)?;
     lifecycle.background("forward", |stop| forward_task.run(stop));
     let symbols = line_tables(&config);
     let folders: Vec<_> = std::env::split_paths(&config.recorder.module_folders).collect();
@@ -145,6 +139,17 @@ fn load_projects(config: &Config) -> Result<Projects, Failure> {
     Projects::load(file).map_err(|error| {
         Failure::missing(format!("cannot read {} (recorder.projects_file)", file.display()), error)
     })
+}
+
+/// What sends copies to a real Sentry and to the second witness.
+fn forwarding(config: &Config, projects: &Projects) -> Result<(Forwarder, ForwardTask), Failure> {
+    let targets =
+        forward::targets(&config.forward, std::env::vars_os(), projects).map_err(Failure::invalid_setting)?;
+    let (forwarder, mut task) = Forwarder::new(targets, projects, config.limits.body())?;
+    let Some(address) = config.recorder.second_witness else { return Ok((forwarder, task)) };
+    let address = NotLoopback::check(address).map_err(Failure::invalid_setting)?;
+    let forwarder = forwarder.with_witness(address, config.limits.body(), &mut task)?;
+    Ok((forwarder, task))
 }
 
 fn line_tables(config: &Config) -> Symbols {
