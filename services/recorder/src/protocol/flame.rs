@@ -9,7 +9,7 @@ use std::io;
 use super::{
     event::LABEL_BYTES_MAX,
     fields::{self, Fields},
-    profile::{FunctionShare, positions},
+    profile::{FunctionShare, positions, transaction_of},
 };
 
 /// Largest number of nodes. Further functions are counted at their caller.
@@ -106,7 +106,7 @@ impl Flame {
     pub fn add(&mut self, label: &str, json: &str, select: Select<'_>) {
         let profile = Fields::parse(json);
         let parts = profile.object("profile");
-        let active = profile.object("transaction").text("active_thread_id");
+        let active = transaction_of(&profile).text("active_thread_id");
         let mut samples_of_stack: BTreeMap<u64, u64> = BTreeMap::new();
         for sample in parts.list("samples") {
             let sample = Fields::of(Some(sample));
@@ -374,11 +374,14 @@ mod tests {
 
     #[test]
     fn profile_of_a_transaction_has_its_own_thread() {
-        let mut profile = chunk();
-        profile["transaction"] = json!({"active_thread_id": "8"});
-        let mut flame = Flame::new(None);
-        flame.add("game", &profile.to_string(), Select::ActiveThread);
-        assert_eq!(folded(&flame), "game;main;hunt;hunt 1\n");
+        let own = json!({"active_thread_id": "8"});
+        for (name, value) in [("transaction", own.clone()), ("transactions", json!([own]))] {
+            let mut profile = chunk();
+            profile[name] = value;
+            let mut flame = Flame::new(None);
+            flame.add("game", &profile.to_string(), Select::ActiveThread);
+            assert_eq!(folded(&flame), "game;main;hunt;hunt 1\n", "{name}");
+        }
     }
 
     #[test]

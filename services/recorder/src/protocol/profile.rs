@@ -73,11 +73,7 @@ pub fn summary(json: &str) -> ProfileSummary {
 }
 
 fn summary_of(profile: &Fields<'_>) -> ProfileSummary {
-    let mut transaction = profile.object("transaction");
-    if transaction.iter().next().is_none() {
-        // Python sends a list, with one transaction.
-        transaction = Fields::of(profile.list("transactions").first().copied());
-    }
+    let transaction = transaction_of(profile);
     let samples = profile.object("profile").list("samples");
     ProfileSummary {
         samples: samples.len() as u64,
@@ -86,6 +82,16 @@ fn summary_of(profile: &Fields<'_>) -> ProfileSummary {
         profiler_id: profile.short("profiler_id", LABEL_BYTES_MAX),
         period: period(&samples),
     }
+}
+
+/// Returns the members of the transaction that was profiled. Chunks have none.
+pub(super) fn transaction_of<'a>(profile: &Fields<'a>) -> Fields<'a> {
+    let transaction = profile.object("transaction");
+    if transaction.iter().next().is_some() {
+        return transaction;
+    }
+    // Python sends a list, with one transaction.
+    Fields::of(profile.list("transactions").first().copied())
 }
 
 /// Returns the times of the first and the last sample. Those of a profile of a transaction have none of their own.
