@@ -10,8 +10,9 @@ use super::{
     event::{ErrorEvent, SpanPayload, Transaction},
     fields::{self, Fields},
     grouping,
+    profile::comparable_profiler_id,
     signals::{self, Entry, SpanV2},
-    trace::{LeftOut, Log, Metric, Source, Span, Trace, TraceError},
+    trace::{LeftOut, Log, Metric, Profiled, Source, Span, Trace, TraceError},
 };
 
 /// Approximate cost of a row in addition to its texts.
@@ -132,6 +133,7 @@ impl Assembly {
             length(span.status.as_ref()) + length(span.release.as_ref()),
             // The search for absent parents stores each id a second time.
             (span.span_id.len() + length(span.parent_span_id.as_ref())) * 2,
+            span.profiled.as_ref().map_or(0, |on| on.profiler_id.len() + length(on.thread_id.as_ref())),
         ];
         if self.reserve(&texts) {
             self.spans.push(span);
@@ -150,13 +152,18 @@ impl Assembly {
         root.timestamp = transaction.timestamp;
         root.description = transaction.transaction.or(root.description);
         let release = transaction.release;
-        self.push(span(source, release.as_deref(), root, true));
+        let profiler_id = transaction.profiler_id.map(|id| comparable_profiler_id(&id));
+        let named = profiler_id.map(|profiler_id| Profiled { profiler_id, thread_id: None });
+        let root = span(source, release.as_deref(), root, true, named.as_ref());
+        let profiled = root.profiled.clone();
+        self.push(root);
         let Some(children) = transaction.spans else { return };
         fields::each_object(children.get(), |child| {
             let trace_id = child.text("trace_id");
             // A child without a trace id belongs to its transaction. A child of another trace does not belong here.
             if trace_id.is_none() || self.is_in_trace(trace_id.as_deref()) {
-                self.push(span(source, release.as_deref(), SpanPayload::read(&child), false));
+                let payload = SpanPayload::read(&child);
+                self.push(span(source, release.as_deref(), payload, false, profiled.as_ref()));
             }
         });
     }
@@ -173,7 +180,7 @@ impl Assembly {
         let payload = SpanPayload::read(&Fields::parse(json));
         if self.is_in_trace(payload.trace_id.as_deref()) {
             let release = payload.release.clone();
-            self.push(span(source, release.as_deref(), payload, false));
+            self.push(span(source, release.as_deref(), payload, false, None));
         }
     }
 
@@ -298,8 +305,15 @@ pub fn metrics(source: Source<'_>, item: &Item<'_>, mut each: impl FnMut(Metric)
     });
 }
 
-fn span(source: Source<'_>, release: Option<&str>, payload: SpanPayload, is_transaction: bool) -> Span {
+fn span(
+    source: Source<'_>,
+    release: Option<&str>,
+    payload: SpanPayload,
+    is_transaction: bool,
+    root: Option<&Profiled>,
+) -> Span {
     let end = payload.timestamp.or(source.received_at);
+    let data = shaped(payload.data, '{', "{}");
     Span {
         span_id: payload.span_id.unwrap_or_default(),
         parent_span_id: payload.parent_span_id,
@@ -310,7 +324,8 @@ fn span(source: Source<'_>, release: Option<&str>, payload: SpanPayload, is_tran
         status: payload.status,
         start: payload.start_timestamp.or(end),
         end,
-        data: shaped(payload.data, '{', "{}"),
+        profiled: Profiled::read(&data, root),
+        data,
         links: shaped(payload.links, '[', "[]"),
         is_transaction,
         seq: source.seq,
@@ -319,6 +334,7 @@ fn span(source: Source<'_>, release: Option<&str>, payload: SpanPayload, is_tran
 
 fn span_v2(source: Source<'_>, payload: SpanV2<'_>) -> Span {
     let (end, links) = (payload.end_timestamp.or(source.received_at), payload.links());
+    let data = payload.attributes.flat();
     Span {
         span_id: payload.span_id.unwrap_or_default(),
         parent_span_id: payload.parent_span_id,
@@ -329,7 +345,8 @@ fn span_v2(source: Source<'_>, payload: SpanV2<'_>) -> Span {
         status: payload.status,
         start: payload.start_timestamp.or(end),
         end,
-        data: payload.attributes.flat(),
+        profiled: Profiled::read(&data, None),
+        data,
         links: shaped(links, '[', "[]"),
         is_transaction: payload.is_segment,
         seq: source.seq,
@@ -362,5 +379,41 @@ mod tests {
         let trace = assembly.finish().expect("a trace");
         let ids: Vec<_> = trace.spans.iter().map(|span| span.span_id.as_str()).collect();
         assert_eq!(ids, ["root", "ours", "unnamed"]);
+    }
+
+    #[test]
+    fn child_has_the_profile_of_its_transaction() {
+        let ids = |profile: serde_json::Value, data: serde_json::Value, children: serde_json::Value| {
+            let trace = json!({"trace_id": "ab".repeat(16), "span_id": "root", "data": data});
+            let contexts = json!({"trace": trace, "profile": profile});
+            let transaction = json!({"contexts": contexts, "spans": children});
+            let body = format!("{{}}\n{{\"type\":\"transaction\"}}\n{transaction}\n");
+            let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
+            let mut assembly = Assembly::new([0xab; 16], 1 << 20);
+            assembly.add(Source { seq: 1, received_at: 1.0, project: 1, name: "game" }, &envelope);
+            let spans = assembly.finish().expect("a trace").spans.into_iter();
+            let named = spans.map(|span| span.profiled.map(|on| (on.profiler_id, on.thread_id)));
+            named.collect::<Vec<_>>()
+        };
+        let on =
+            |profiler: &str, thread: Option<&str>| Some((profiler.to_owned(), thread.map(str::to_owned)));
+        let children = json!([{"span_id": "a"}, {"span_id": "b", "data": {"thread.id": 8}},
+            {"span_id": "c", "data": {"sentry.profiler_id": "p2"}}, {"span_id": "d", "data": {"profiler_id": "P-1"}}]);
+        let threaded = ids(json!({"profiler_id": "P-1"}), json!({"thread.id": "7"}), children.clone());
+        let expected = [
+            on("p1", Some("7")),
+            on("p1", Some("7")),
+            on("p1", Some("8")),
+            on("p2", None),
+            on("p1", Some("7")),
+        ];
+        assert_eq!(threaded, expected);
+        assert_eq!(ids(json!({"profiler_id": "p1"}), json!({}), json!([])), [on("p1", None)]);
+        let unnamed = ids(json!({}), json!({"thread.id": "7"}), children);
+        assert_eq!(
+            unnamed,
+            [None, None, None, on("p2", None), on("p1", None)],
+            "a thread alone names no process"
+        );
     }
 }

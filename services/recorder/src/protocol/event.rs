@@ -42,6 +42,8 @@ pub struct Transaction<'a> {
     pub environment: Option<String>,
     /// The root span.
     pub trace: Fields<'a>,
+    /// Continuous profile that ran meanwhile.
+    pub profiler_id: Option<String>,
     /// JSON list of the spans below the root.
     pub spans: Option<&'a RawValue>,
 }
@@ -51,13 +53,15 @@ impl<'a> Transaction<'a> {
     #[must_use]
     pub fn parse(json: &'a str) -> Self {
         let fields = Fields::parse(json);
+        let contexts = fields.object("contexts");
         Self {
             transaction: fields.text("transaction"),
             start_timestamp: fields.time("start_timestamp"),
             timestamp: fields.time("timestamp"),
             release: fields.short("release", LABEL_BYTES_MAX),
             environment: fields.short("environment", LABEL_BYTES_MAX),
-            trace: fields.object("contexts").object("trace"),
+            trace: contexts.object("trace"),
+            profiler_id: contexts.object("profile").short("profiler_id", LABEL_BYTES_MAX),
             spans: fields.get("spans"),
         }
     }

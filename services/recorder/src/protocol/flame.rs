@@ -9,7 +9,7 @@ use std::io;
 use super::{
     event::LABEL_BYTES_MAX,
     fields::{self, Fields},
-    profile::{FunctionShare, positions, transaction_of},
+    profile::{FunctionShare, comparable_profiler_id, positions, transaction_of},
 };
 
 /// Largest number of nodes. Further functions are counted at their caller.
@@ -27,8 +27,11 @@ const FOLDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest number of functions in [`Flame::functions`].
 const FUNCTIONS_MAX: usize = 200;
 
-/// Periods of each thread, in seconds since the epoch.
-pub type Threads = HashMap<String, Vec<(f64, f64)>>;
+/// Periods of each thread, in seconds since the epoch. Those of `None` are of any thread.
+pub type Threads = HashMap<Option<String>, Vec<(f64, f64)>>;
+
+/// Threads of each continuous profile, by its id ([`comparable_profiler_id`]). Two processes can have threads of the same id.
+pub type Profilers = HashMap<String, Threads>;
 
 /// Selection of the samples of one profile.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +42,8 @@ pub enum Select<'a> {
     ActiveThread,
     /// Those from the first moment to the second, in seconds since the epoch.
     Period(f64, f64),
-    /// Those of these threads in these periods.
-    Threads(&'a Threads),
+    /// Those of these threads of these continuous profiles in these periods.
+    Profilers(&'a Profilers),
 }
 
 /// One function in one place of the tree.
@@ -107,10 +110,14 @@ impl Flame {
         let profile = Fields::parse(json);
         let parts = profile.object("profile");
         let active = transaction_of(&profile).text("active_thread_id");
+        let threads = match select {
+            Select::Profilers(profilers) => threads_of(&profile, profilers),
+            Select::All | Select::ActiveThread | Select::Period(..) => None,
+        };
         let mut samples_of_stack: BTreeMap<u64, u64> = BTreeMap::new();
         for sample in parts.list("samples") {
             let sample = Fields::of(Some(sample));
-            if is_selected(&sample, select, active.as_deref())
+            if is_selected(&sample, select, active.as_deref(), threads)
                 && let Some(stack) = sample.number("stack_id")
             {
                 *samples_of_stack.entry(stack).or_default() += 1;
@@ -307,19 +314,31 @@ impl Flame {
     }
 }
 
-fn is_selected(sample: &Fields<'_>, select: Select<'_>, active: Option<&str>) -> bool {
+/// Returns the wanted threads of the continuous profile that a chunk is a part of.
+fn threads_of<'p>(profile: &Fields<'_>, profilers: &'p Profilers) -> Option<&'p Threads> {
+    profilers.get(&comparable_profiler_id(&profile.text("profiler_id")?))
+}
+
+fn is_selected(
+    sample: &Fields<'_>,
+    select: Select<'_>,
+    active: Option<&str>,
+    threads: Option<&Threads>,
+) -> bool {
     match select {
         Select::All => true,
         Select::ActiveThread => active.is_none() || sample.text("thread_id").as_deref() == active,
         Select::Period(from, to) => sample.time("timestamp").0.is_some_and(|at| (from..=to).contains(&at)),
-        Select::Threads(threads) => {
-            let thread = sample.text("thread_id");
-            let periods = thread.and_then(|thread| threads.get(&thread));
-            let at = sample.time("timestamp").0;
-            at.zip(periods)
-                .is_some_and(|(at, periods)| periods.iter().any(|(from, to)| (*from..=*to).contains(&at)))
-        }
+        Select::Profilers(_) => threads.is_some_and(|threads| is_within(sample, threads)),
     }
+}
+
+/// Returns true when a sample is in a period of its own thread, or of any.
+fn is_within(sample: &Fields<'_>, threads: &Threads) -> bool {
+    let Some(at) = sample.time("timestamp").0 else { return false };
+    let keys = [sample.text("thread_id"), None];
+    let mut periods = keys.iter().filter_map(|key| threads.get(key)).flatten();
+    periods.any(|(from, to)| (*from..=*to).contains(&at))
 }
 
 #[cfg(test)]
@@ -331,6 +350,7 @@ mod tests {
     fn chunk() -> Value {
         json!({
             "version": "2",
+            "profiler_id": "p1",
             "profile": {
                 "frames": [{"function": "hunt", "in_app": true}, {"function": "spin;"}, {"function": "main"}],
                 "stacks": [[0, 1, 2], [2], [0, 0, 2]],
@@ -366,10 +386,28 @@ mod tests {
     #[test]
     fn threads_and_times_select_samples() {
         assert_eq!(folded(&flame(Select::Period(10.9, 12.0), None)), "game;main 1\ngame;main;spin_;hunt 1\n");
-        let threads = Threads::from([("7".to_owned(), vec![(9.0, 10.0), (12.0, 13.0)])]);
-        let flame = flame(Select::Threads(&threads), None);
-        assert_eq!(folded(&flame), "game;main 1\ngame;main;spin_;hunt 1\n");
+        let periods = vec![(9.0, 10.0), (12.0, 13.0)];
+        let of = |profiler: &str, thread: Option<&str>| {
+            let threads = Threads::from([(thread.map(str::to_owned), periods.clone())]);
+            let profilers = Profilers::from([(profiler.to_owned(), threads)]);
+            folded(&flame(Select::Profilers(&profilers), None))
+        };
+        assert_eq!(of("p1", Some("7")), "game;main 1\ngame;main;spin_;hunt 1\n");
+        assert_eq!(of("p2", Some("7")), "", "the thread of another process");
+        assert_eq!(of("p1", None), of("p1", Some("7")), "thread 8 has no sample in these periods");
+        assert_eq!(of("p1", Some("8")), "");
         assert_eq!(super::Flame::new(None).samples(), 0);
+    }
+
+    #[test]
+    fn ids_of_profiles_are_compared_without_hyphens() {
+        let mut chunk = chunk();
+        chunk["profiler_id"] = json!("0AF76519-16CD43DD8448EB211C80319C");
+        let threads = Threads::from([(None, vec![(10.0, 10.5)])]);
+        let profilers = Profilers::from([("0af7651916cd43dd8448eb211c80319c".to_owned(), threads)]);
+        let mut flame = Flame::new(None);
+        flame.add("game", &chunk.to_string(), Select::Profilers(&profilers));
+        assert_eq!(flame.samples(), 2, "of both threads");
     }
 
     #[test]

@@ -84,6 +84,12 @@ fn summary_of(profile: &Fields<'_>) -> ProfileSummary {
     }
 }
 
+/// Returns the id of a continuous profile in the form in which ids are compared, because SDKs write hyphens and capitals or do not.
+#[must_use]
+pub fn comparable_profiler_id(id: &str) -> String {
+    id.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect()
+}
+
 /// Returns the members of the transaction that was profiled. Chunks have none.
 pub(super) fn transaction_of<'a>(profile: &Fields<'a>) -> Fields<'a> {
     let transaction = profile.object("transaction");

@@ -7,6 +7,14 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::{
+    fields::{Fields, LABEL_BYTES_MAX},
+    profile::comparable_profiler_id,
+};
+
+/// Attributes of a span with the id of its continuous profile, as the protocol has it and as the SDK for Python sends it.
+const PROFILER_ATTRIBUTES: [&str; 2] = ["sentry.profiler_id", "profiler_id"];
+
 /// A trace as queries return it.
 #[derive(Debug, Serialize)]
 pub struct Trace {
@@ -79,6 +87,36 @@ pub struct Span {
     pub is_transaction: bool,
     /// The envelope that carried it.
     pub seq: u64,
+    /// Where the samples of a continuous profile are that it has.
+    #[serde(skip)]
+    pub profiled: Option<Profiled>,
+}
+
+/// The continuous profile that ran during a span, and the span's thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profiled {
+    /// Id of the profile ([`comparable_profiler_id`]).
+    pub profiler_id: String,
+    /// Thread that the span began on. `None` when nobody said it.
+    pub thread_id: Option<String>,
+}
+
+impl Profiled {
+    /// Reads the attributes of a span. What they do not name is that of the transaction's root.
+    ///
+    /// Ids of threads are those of one process, and a service has several. So a span without a profile has no samples, as in Sentry.
+    #[must_use]
+    pub fn read(data: &RawValue, root: Option<&Self>) -> Option<Self> {
+        let data = Fields::of(Some(data));
+        let own = PROFILER_ATTRIBUTES.iter().find_map(|name| data.short(name, LABEL_BYTES_MAX));
+        let own = own.map(|id| comparable_profiler_id(&id));
+        let root = root.filter(|root| own.as_ref().is_none_or(|id| *id == root.profiler_id));
+        let thread_id = data.short("thread.id", LABEL_BYTES_MAX);
+        Some(Self {
+            thread_id: thread_id.or_else(|| root.and_then(|root| root.thread_id.clone())),
+            profiler_id: own.or_else(|| root.map(|root| root.profiler_id.clone()))?,
+        })
+    }
 }
 
 /// One error event.

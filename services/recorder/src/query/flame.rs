@@ -1,8 +1,9 @@
 //! Queries for flame graphs: of the profiles of one envelope, of the chunks of a period, and of all spans of a trace.
 //!
-//! Of a trace, the profiles of its transactions count with the thread that each ran on. The chunks of its services count with the
-//! samples that each span's own thread has between the span's start and end. A worker thread serves other work while a span waits, so
-//! some of these samples can be of that.
+//! Of a trace, the profiles of its transactions count with the thread that each ran on. The chunks of the continuous profiles that its
+//! spans name count with the samples that each span's own thread has between the span's start and end, and with those of all threads
+//! where nobody says the thread. A span that names no profile has no samples in chunks. A worker thread serves other work while a span
+//! waits, so some of these samples can be of that.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,8 +30,8 @@ use crate::{
         digest::{self, Kinds},
         envelope::{Envelope, Item},
         fields::Fields,
-        flame::{Flame, Select, Threads},
-        profile::FunctionShare,
+        flame::{Flame, Profilers, Select},
+        profile::{FunctionShare, comparable_profiler_id},
         trace::Trace,
     },
 };
@@ -224,15 +225,15 @@ impl Reading<'_> {
         self.rows(rows, &[PROFILE], Select::ActiveThread)?;
         let Some(trace) = traces::assemble(query, id, TRACE_BYTES_MAX)? else { return Ok(()) };
         self.found.truncated |= trace.truncated;
-        for (name, threads) in threads_of(&trace) {
-            let moments = threads.values().flatten();
+        for (name, profilers) in profilers_of(&trace) {
+            let moments = profilers.values().flat_map(|threads| threads.values()).flatten();
             let (from, to) = moments.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), period| {
                 (from.min(period.0), to.max(period.1))
             });
             let project = query.projects.find(&name);
             if project.is_some() && from <= to {
                 let chunks = Chunks { project, profiler: None, from, to };
-                self.chunks(&chunks, Select::Threads(&threads))?;
+                self.chunks(&chunks, Select::Profilers(&profilers))?;
             }
         }
         Ok(())
@@ -290,7 +291,7 @@ impl Reading<'_> {
                 self.found.unread += 1;
                 continue;
             };
-            if profiler.is_some() && Fields::parse(json).text("profiler_id").as_deref() != profiler {
+            if profiler.is_some_and(|wanted| !is_of_profiler(json, wanted)) {
                 continue;
             }
             let before = self.found.flame.samples();
@@ -306,13 +307,18 @@ impl Reading<'_> {
     }
 }
 
-/// Returns the threads of each service with the periods of the spans that began on them.
-fn threads_of(trace: &Trace) -> BTreeMap<String, Threads> {
-    let mut services: BTreeMap<String, Threads> = BTreeMap::new();
+fn is_of_profiler(json: &str, wanted: &str) -> bool {
+    let id = Fields::parse(json).text("profiler_id");
+    id.is_some_and(|id| comparable_profiler_id(&id) == comparable_profiler_id(wanted))
+}
+
+/// Returns the continuous profiles of each service with the periods of the spans that name them, by thread.
+fn profilers_of(trace: &Trace) -> BTreeMap<String, Profilers> {
+    let mut services: BTreeMap<String, Profilers> = BTreeMap::new();
     for span in &trace.spans {
-        let thread = Fields::of(Some(&span.data)).text("thread.id");
-        let Some(thread) = thread.filter(|_| span.start <= span.end) else { continue };
-        let periods = services.entry(span.project.clone()).or_default().entry(thread).or_default();
+        let Some(on) = span.profiled.clone().filter(|_| span.start <= span.end) else { continue };
+        let profilers = services.entry(span.project.clone()).or_default();
+        let periods = profilers.entry(on.profiler_id).or_default().entry(on.thread_id).or_default();
         // Spans come in order of their start, and a child is mostly within its parent
         if let Some((_, to)) = periods.last_mut()
             && span.start <= *to
@@ -381,7 +387,7 @@ mod tests {
     use serde_json::value::to_raw_value;
 
     use super::*;
-    use crate::protocol::trace::{LeftOut, Span};
+    use crate::protocol::trace::{LeftOut, Profiled, Span};
 
     fn span(project: &str, data: &serde_json::Value, start: f64, end: f64) -> Span {
         Span {
@@ -398,6 +404,7 @@ mod tests {
             links: to_raw_value(&serde_json::json!([])).expect("JSON"),
             is_transaction: false,
             seq: 1,
+            profiled: Profiled::read(&to_raw_value(data).expect("JSON"), None),
         }
     }
 
@@ -419,18 +426,25 @@ mod tests {
 
     #[test]
     fn spans_within_others_of_a_thread_count_once() {
-        let on = |id: u64| serde_json::json!({"thread.id": id});
+        let on = |id: u64| serde_json::json!({"thread.id": id, "sentry.profiler_id": "p1"});
         let trace = trace(vec![
             span("game", &on(7), 10.0, 12.0),
             span("game", &on(7), 11.0, 11.5),
             span("game", &on(8), 11.2, 11.3),
             span("game", &on(7), 13.0, 14.0),
-            span("user", &serde_json::json!({}), 10.0, 20.0),
+            span("game", &serde_json::json!({"thread.id": 7, "sentry.profiler_id": "p2"}), 13.5, 15.0),
+            span("game", &serde_json::json!({"sentry.profiler_id": "p2"}), 14.0, 16.0),
+            span("user", &serde_json::json!({"thread.id": 7}), 10.0, 20.0),
         ]);
-        let services = threads_of(&trace);
-        assert_eq!(services.len(), 1, "user is not profiled");
-        assert_eq!(services["game"]["7"], [(10.0, 12.0), (13.0, 14.0)]);
-        assert_eq!(services["game"]["8"], [(11.2, 11.3)]);
+        let services = profilers_of(&trace);
+        assert_eq!(services.len(), 1, "user names no profile");
+        let game = &services["game"];
+        let seven = Some("7".to_owned());
+        assert_eq!(game["p1"][&seven], [(10.0, 12.0), (13.0, 14.0)]);
+        assert_eq!(game["p1"][&Some("8".to_owned())], [(11.2, 11.3)]);
+        assert_eq!(game["p2"][&seven], [(13.5, 15.0)], "another process");
+        let any_thread: Option<String> = None;
+        assert_eq!(game["p2"][&any_thread], [(14.0, 16.0)]);
     }
 
     #[test]

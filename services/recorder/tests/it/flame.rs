@@ -31,14 +31,32 @@ fn chunk(profiler: &str, began: f64) -> String {
     item(&json!({"type": "profile_chunk", "platform": "native"}), &payload)
 }
 
-/// A streamed span of thread 7.
-fn span(start: f64, end: f64) -> String {
+/// A streamed span of thread 7, which names a continuous profile or none.
+fn span(trace: &str, profiler: Option<&str>, start: f64, end: f64) -> String {
+    let mut attributes = json!({
+        "sentry.op": {"type": "string", "value": "function"},
+        "thread.id": {"type": "integer", "value": 7},
+    });
+    if let Some(profiler) = profiler {
+        attributes["sentry.profiler_id"] = json!({"type": "string", "value": profiler});
+    }
     let span = json!({
-        "trace_id": TRACE, "span_id": "aaaaaaaaaaaaaaaa", "name": "spin", "is_segment": true,
-        "start_timestamp": start, "end_timestamp": end,
-        "attributes": {"sentry.op": {"type": "string", "value": "function"}, "thread.id": {"type": "integer", "value": 7}},
+        "trace_id": trace, "span_id": "aaaaaaaaaaaaaaaa", "name": "spin", "is_segment": true,
+        "start_timestamp": start, "end_timestamp": end, "attributes": attributes,
     });
     item(&json!({"type": "span"}), &json!({ "items": [span] }))
+}
+
+/// A transaction that names a continuous profile and no thread.
+fn transaction(trace: &str, profiler: &str, start: f64, end: f64) -> String {
+    let contexts = json!({
+        "trace": {"trace_id": trace, "span_id": "bbbbbbbbbbbbbbbb", "op": "function"},
+        "profile": {"profiler_id": profiler},
+    });
+    let payload = json!({
+        "type": "transaction", "transaction": "spin", "start_timestamp": start, "timestamp": end, "contexts": contexts,
+    });
+    item(&json!({"type": "transaction"}), &payload)
 }
 
 async fn answer(recorder: &Recorder, parameters: &str) -> Value {
@@ -87,15 +105,33 @@ async fn chunks_of_a_period_are_joined() {
 async fn trace_has_the_samples_of_its_threads() {
     let recorder = Recorder::start(&[]).await;
     let began = now() - 10.0;
-    recorder.store(GAME, span(began + 0.9, began + 2.1)).await;
+    recorder.store(GAME, span(TRACE, Some("p1"), began + 0.9, began + 2.1)).await;
     recorder.store(GAME, chunk("p1", began)).await;
+    recorder.store(GAME, chunk("p4", began)).await;
     recorder.store(1, chunk("p2", began)).await;
     let found = answer(&recorder, &format!("trace={TRACE}")).await;
-    assert_eq!((&found["samples"], &found["chunks"]), (&json!(2), &json!(1)), "of game's thread 7 only");
+    assert_eq!((&found["samples"], &found["chunks"]), (&json!(2), &json!(1)), "of p1's thread 7 only");
     assert_eq!(found["functions"][0]["function"], "hunt_primes");
     let html = text(&recorder, &format!("/traces/{TRACE}"), "text/html; charset=utf-8").await;
     assert!(html.contains(&format!("href=\"/flame?trace={TRACE}\"")), "{html}");
     assert_eq!(recorder.get(&format!("/flame?trace={}", "0".repeat(32))).await.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trace_has_the_samples_of_the_profiles_it_names() {
+    let (unnamed, threadless) = ("1".repeat(32), "2".repeat(32));
+    let recorder = Recorder::start(&[]).await;
+    let began = now() - 10.0;
+    recorder.store(GAME, chunk("p1", began)).await;
+    recorder.store(GAME, chunk("p2", began)).await;
+    recorder.store(GAME, span(&unnamed, None, began, began + 3.0)).await;
+    recorder.store(GAME, transaction(&threadless, "p2", began + 0.4, began + 1.5)).await;
+    let of_none = answer(&recorder, &format!("trace={unnamed}")).await;
+    assert_eq!(of_none["samples"], 0, "a thread alone is that of any process");
+    let html = text(&recorder, &format!("/flame?trace={unnamed}"), "text/html; charset=utf-8").await;
+    assert!(html.contains("profiler_id"), "the page says what a span lacks: {html}");
+    let of_all_threads = answer(&recorder, &format!("trace={threadless}")).await;
+    assert_eq!((&of_all_threads["samples"], &of_all_threads["chunks"]), (&json!(2), &json!(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
