@@ -97,6 +97,8 @@ struct FlameFile {
 
 struct FunctionLine {
     share: FunctionShare,
+    /// The function with its module.
+    name: String,
     own: String,
     total: String,
     link: String,
@@ -126,7 +128,8 @@ impl FlamePage {
         let line = |share: FunctionShare| FunctionLine {
             own: percent(share.self_share),
             total: percent(share.total_share),
-            link: link(&share.function),
+            link: link(&share.label()),
+            name: share.label(),
             share,
         };
         let functions = found.flame.functions().into_iter().filter(|share| share.self_samples > 0);

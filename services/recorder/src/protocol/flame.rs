@@ -1,26 +1,25 @@
 //! A tree of the functions of several profiles: what a flame graph draws.
 //!
-//! Each sample adds one to every function of its stack, from the outermost to the innermost. The tree is bounded in nodes. What does
-//! not fit is counted at the last function that did, so no sample is lost.
+//! Each sample adds one to every function of its stack, from the outermost to the innermost. Functions of one name in two modules are
+//! two. The tree is bounded in nodes. What does not fit is counted at the last function that did, so no sample is lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use super::{
-    event::LABEL_BYTES_MAX,
     fields::{self, Fields},
-    profile::{FunctionShare, comparable_profiler_id, positions, transaction_of},
+    profile::{
+        FunctionShare, UNKNOWN, comparable_profiler_id, function_of, label, positions, transaction_of,
+    },
 };
 
 /// Largest number of nodes. Further functions are counted at their caller.
 const NODES_MAX: usize = 10_000;
 /// Largest number of different names. Functions with further ones are counted as [`UNKNOWN`].
-const NAMES_MAX: usize = 40_000;
-/// Name of a function without one.
-const UNKNOWN: &str = "?";
+const NAMES_MAX: usize = 20_000;
 /// Position of [`UNKNOWN`] in the names.
 const UNKNOWN_AT: usize = 1;
-/// Longest name of a function in the tree.
+/// Longest name of a function in the tree, and of its module.
 const NAME_BYTES_MAX: usize = 256;
 /// Limit of the lines of [`Flame::write_folded`].
 const FOLDED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -46,6 +45,28 @@ pub enum Select<'a> {
     Profilers(&'a Profilers),
 }
 
+/// A function, or the label of a profile.
+#[derive(Debug)]
+struct Name {
+    /// The function with its module, as it is drawn.
+    label: String,
+    function: String,
+    module: Option<String>,
+    /// True for a function of the program itself.
+    in_app: bool,
+}
+
+impl Name {
+    fn plain(text: &str) -> Self {
+        Self { label: text.to_owned(), function: text.to_owned(), module: None, in_app: false }
+    }
+
+    /// Returns true for the label, and for the function alone, which can be in several modules.
+    fn is_called(&self, name: &str) -> bool {
+        self.label == name || self.function == name
+    }
+}
+
 /// One function in one place of the tree.
 #[derive(Debug)]
 struct Node {
@@ -60,7 +81,7 @@ struct Node {
 /// A box of the drawing.
 #[derive(Debug, PartialEq)]
 pub struct Cell<'a> {
-    /// Name of the function.
+    /// Name of the function, with its module.
     pub name: &'a str,
     /// True for a function of the profiled program itself, as its SDK marked it.
     pub in_app: bool,
@@ -75,9 +96,9 @@ pub struct Cell<'a> {
 /// The tree.
 #[derive(Debug)]
 pub struct Flame {
-    /// Name of each function, and whether it is of the program itself.
-    names: Vec<(String, bool)>,
-    by_name: HashMap<String, usize>,
+    names: Vec<Name>,
+    /// Positions in `names`.
+    by_label: HashMap<String, usize>,
     nodes: Vec<Node>,
     focus: Option<String>,
     cut: u64,
@@ -88,9 +109,9 @@ impl Flame {
     #[must_use]
     pub fn new(focus: Option<String>) -> Self {
         let root = Node { name: 0, own: 0, total: 0, children: BTreeMap::new() };
-        let names = vec![("all".to_owned(), false), (UNKNOWN.to_owned(), false)];
-        let by_name = HashMap::from([(UNKNOWN.to_owned(), UNKNOWN_AT)]);
-        Self { names, by_name, nodes: vec![root], focus, cut: 0 }
+        let names = vec![Name::plain("all"), Name::plain(UNKNOWN)];
+        let by_label = HashMap::from([(UNKNOWN.to_owned(), UNKNOWN_AT)]);
+        Self { names, by_label, nodes: vec![root], focus, cut: 0 }
     }
 
     /// Number of samples.
@@ -126,7 +147,7 @@ impl Flame {
         if samples_of_stack.is_empty() {
             return;
         }
-        let label = self.name(label, false);
+        let label = self.name(label, None, false);
         let frames: Vec<usize> = parts.list("frames").into_iter().map(|frame| self.frame(frame)).collect();
         let stacks = parts.list("stacks");
         for (stack, samples) in samples_of_stack {
@@ -138,23 +159,24 @@ impl Flame {
     }
 
     fn frame(&mut self, frame: &serde_json::value::RawValue) -> usize {
-        let fields = Fields::of(Some(frame));
-        let name =
-            ["function", "instruction_addr"].iter().find_map(|name| fields.short(name, LABEL_BYTES_MAX));
-        self.name(name.as_deref().unwrap_or(UNKNOWN), fields.boolean("in_app") == Some(true))
+        let (function, module) = function_of(frame);
+        let in_app = Fields::of(Some(frame)).boolean("in_app") == Some(true);
+        self.name(&function, module.as_deref(), in_app)
     }
 
-    fn name(&mut self, name: &str, in_app: bool) -> usize {
-        let name = fields::cut(name.to_owned(), NAME_BYTES_MAX);
-        if let Some(known) = self.by_name.get(&name) {
+    fn name(&mut self, function: &str, module: Option<&str>, in_app: bool) -> usize {
+        let function = fields::cut(function.to_owned(), NAME_BYTES_MAX);
+        let module = module.map(|module| fields::cut(module.to_owned(), NAME_BYTES_MAX));
+        let label = label(&function, module.as_deref());
+        if let Some(known) = self.by_label.get(&label) {
             return *known;
         }
         let position = self.names.len();
         if position >= NAMES_MAX {
             return UNKNOWN_AT;
         }
-        self.by_name.insert(name.clone(), position);
-        self.names.push((name, in_app));
+        self.by_label.insert(label.clone(), position);
+        self.names.push(Name { label, function, module, in_app });
         position
     }
 
@@ -163,7 +185,8 @@ impl Flame {
         let begin = match &self.focus {
             None => 0,
             Some(focus) => {
-                let is_focus = |name: &usize| self.names.get(*name).is_some_and(|(known, _)| known == focus);
+                let is_focus =
+                    |name: &usize| self.names.get(*name).is_some_and(|known| known.is_called(focus));
                 let Some(begin) = stack.iter().position(is_focus) else { return };
                 begin
             }
@@ -202,7 +225,7 @@ impl Flame {
     }
 
     fn name_of(&self, node: &Node) -> (&str, bool) {
-        self.names.get(node.name).map_or((UNKNOWN, false), |(name, in_app)| (name.as_str(), *in_app))
+        self.names.get(node.name).map_or((UNKNOWN, false), |name| (name.label.as_str(), name.in_app))
     }
 
     /// Calls `each` with every box of at least this share of all samples, from the outermost on, each before its callees.
@@ -281,18 +304,21 @@ impl Flame {
         let all = self.samples().max(1) as f64;
         let mut functions: Vec<FunctionShare> = sums
             .into_iter()
-            .map(|(name, (self_samples, total_samples))| FunctionShare {
-                function: self.names.get(name).map(|(name, _)| name.clone()).unwrap_or_default(),
-                module: None,
-                self_samples,
-                total_samples,
-                self_share: self_samples as f64 / all,
-                total_share: total_samples as f64 / all,
+            .map(|(name, (self_samples, total_samples))| {
+                let name = self.names.get(name);
+                FunctionShare {
+                    function: name.map(|name| name.function.clone()).unwrap_or_default(),
+                    module: name.and_then(|name| name.module.clone()),
+                    self_samples,
+                    total_samples,
+                    self_share: self_samples as f64 / all,
+                    total_share: total_samples as f64 / all,
+                }
             })
             .collect();
         functions.sort_by(|a, b| {
             let by_samples = b.self_samples.cmp(&a.self_samples).then(b.total_samples.cmp(&a.total_samples));
-            by_samples.then_with(|| a.function.cmp(&b.function))
+            by_samples.then_with(|| a.function.cmp(&b.function)).then_with(|| a.module.cmp(&b.module))
         });
         functions.truncate(FUNCTIONS_MAX);
         functions
@@ -422,6 +448,52 @@ mod tests {
         }
     }
 
+    /// Two functions `handle` of two modules, and two functions of one file without a name.
+    fn of_modules(focus: Option<&str>) -> Flame {
+        let profile = json!({"profile": {
+            "frames": [
+                {"function": "handle", "module": "mod_a"}, {"function": "handle", "module": "mod_b"},
+                {"function": "", "filename": "app.js", "lineno": 3}, {"function": "", "filename": "app.js", "lineno": 9},
+            ],
+            "stacks": [[0], [1], [2, 1], [3, 1]],
+            "samples": [{"stack_id": 0}, {"stack_id": 0}, {"stack_id": 1}, {"stack_id": 2}, {"stack_id": 3}],
+        }});
+        let mut flame = Flame::new(focus.map(str::to_owned));
+        flame.add("web", &profile.to_string(), Select::All);
+        flame
+    }
+
+    #[test]
+    fn functions_of_one_name_stay_apart_by_module() {
+        let flame = of_modules(None);
+        let expected = "web;handle (mod_a) 2\nweb;handle (mod_b) 1\n\
+            web;handle (mod_b);<anonymous> (app.js:3) 1\nweb;handle (mod_b);<anonymous> (app.js:9) 1\n";
+        assert_eq!(folded(&flame), expected);
+        let functions = flame.functions();
+        let rows: Vec<_> = functions
+            .iter()
+            .filter(|share| share.function != "web")
+            .map(|share| {
+                (share.function.as_str(), share.module.as_deref(), share.self_samples, share.total_samples)
+            })
+            .collect();
+        let expected = [
+            ("handle", Some("mod_a"), 2, 2),
+            ("handle", Some("mod_b"), 1, 3),
+            ("<anonymous>", Some("app.js:3"), 1, 1),
+            ("<anonymous>", Some("app.js:9"), 1, 1),
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!(functions[0].label(), "handle (mod_a)");
+    }
+
+    #[test]
+    fn focus_is_a_function_of_one_module_or_of_all() {
+        let of_one = "handle (mod_b) 1\nhandle (mod_b);<anonymous> (app.js:3) 1\nhandle (mod_b);<anonymous> (app.js:9) 1\n";
+        assert_eq!(folded(&of_modules(Some("handle (mod_b)"))), of_one);
+        assert_eq!(folded(&of_modules(Some("handle"))), format!("handle (mod_a) 2\n{of_one}"));
+    }
+
     #[test]
     fn focus_begins_at_its_function() {
         let flame = flame(Select::All, Some("hunt"));
@@ -475,10 +547,10 @@ mod tests {
     fn names_are_bounded() {
         let mut flame = Flame::new(None);
         for number in 0..NAMES_MAX {
-            flame.name(&format!("f{number}"), true);
+            flame.name(&format!("f{number}"), None, true);
         }
         assert_eq!(flame.names.len(), NAMES_MAX);
-        assert_eq!((flame.name("f0", true), flame.name("one more", true)), (2, UNKNOWN_AT));
+        assert_eq!((flame.name("f0", None, true), flame.name("one more", None, true)), (2, UNKNOWN_AT));
         flame.add("game", &chunk().to_string(), Select::All);
         assert_eq!((flame.samples(), flame.names.len()), (4, NAMES_MAX), "no sample is lost");
     }

@@ -15,6 +15,10 @@ use super::{
 
 /// Item types with a profile.
 pub const PROFILE_TYPES: [&str; 2] = ["profile", "profile_chunk"];
+/// Name of a function of which nothing is known.
+pub(super) const UNKNOWN: &str = "?";
+/// Name of a function that has none, which JavaScript and other languages allow.
+const ANONYMOUS: &str = "<anonymous>";
 /// Largest number of functions that are listed of one profile.
 const FUNCTIONS_MAX: usize = 200;
 /// Largest number of frames that are read of one stack. Of a longer one the innermost are read.
@@ -38,9 +42,9 @@ pub struct ProfileSummary {
 /// Share of one function.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct FunctionShare {
-    /// Name of the function, otherwise its address.
+    /// Name of the function, otherwise its address. `<anonymous>` for a function without a name, and `?` if nothing is known of it.
     pub function: String,
-    /// Module of the function, if the profile names it.
+    /// Module of the function, otherwise its file. With its line and column if the function has no name.
     pub module: Option<String>,
     /// Samples in which it was the innermost function.
     pub self_samples: u64,
@@ -50,6 +54,14 @@ pub struct FunctionShare {
     pub self_share: f64,
     /// `total_samples` divided by all samples.
     pub total_share: f64,
+}
+
+impl FunctionShare {
+    /// Returns the name that tells the function from others of the same name.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(&self.function, self.module.as_deref())
+    }
 }
 
 /// One profile with the shares of its functions, the largest total first.
@@ -115,7 +127,7 @@ pub fn shares(json: &str) -> ProfileShares {
     let profile = Fields::parse(json);
     let summary = summary_of(&profile);
     let parts = profile.object("profile");
-    let frames: Vec<(String, Option<String>)> = parts.list("frames").into_iter().map(frame).collect();
+    let frames: Vec<(String, Option<String>)> = parts.list("frames").into_iter().map(function_of).collect();
     let stacks = parts.list("stacks");
 
     // Equal stacks are many, so each is read once.
@@ -160,10 +172,39 @@ pub fn shares(json: &str) -> ProfileShares {
     ProfileShares { summary, samples_without_stack, functions, functions_left_out }
 }
 
-fn frame(frame: &RawValue) -> (String, Option<String>) {
+/// Returns the function and the module of a frame, as [`FunctionShare`] has them.
+pub(super) fn function_of(frame: &RawValue) -> (String, Option<String>) {
     let fields = Fields::of(Some(frame));
-    let name = ["function", "instruction_addr"].iter().find_map(|name| fields.short(name, LABEL_BYTES_MAX));
-    (name.unwrap_or_else(|| "?".to_owned()), fields.short("module", LABEL_BYTES_MAX))
+    let first = |names: &[&str]| {
+        let mut texts = names.iter().filter_map(|name| fields.short(name, LABEL_BYTES_MAX));
+        texts.find(|text| !text.is_empty())
+    };
+    let place = first(&["module", "filename", "abs_path"]);
+    if let Some(name) = first(&["function", "instruction_addr"]) {
+        return (name, place);
+    }
+    let Some(mut place) = place else {
+        let name = if fields.get("function").is_some() { ANONYMOUS } else { UNKNOWN };
+        return (name.to_owned(), None);
+    };
+    for number in ["lineno", "colno"].iter().map_while(|name| fields.number(name)) {
+        place = format!("{place}:{number}");
+    }
+    (ANONYMOUS.to_owned(), Some(place))
+}
+
+/// Returns a function with its module. A name that begins with its module says it already.
+pub(super) fn label(function: &str, module: Option<&str>) -> String {
+    // Such as `<game::Spin as bus::Handle>::hunt`
+    let path = function.trim_start_matches(['<', '&', '*']);
+    let says = |module: &str| {
+        let rest = path.strip_prefix(module);
+        rest.is_some_and(|rest| rest.starts_with("::") || rest.starts_with('.'))
+    };
+    match module {
+        Some(module) if !says(module) => format!("{function} ({module})"),
+        _ => function.to_owned(),
+    }
 }
 
 /// Returns the positions of a stack's frames, the innermost first.
@@ -212,6 +253,38 @@ mod tests {
             .collect();
         assert_eq!(rows, [("main", 1, 4, 0.5), ("hunt", 2, 2, 0.25), ("0x1", 1, 1, 0.125)]);
         assert_eq!(shares.samples_without_stack, 4);
+    }
+
+    #[test]
+    fn function_has_its_module_or_its_file() {
+        for (frame, name, module, shown) in [
+            (json!({"function": "handle", "module": "mod_a"}), "handle", Some("mod_a"), "handle (mod_a)"),
+            (json!({"function": "f", "module": "", "filename": "a.js"}), "f", Some("a.js"), "f (a.js)"),
+            (json!({"function": "f", "abs_path": "/a.js", "lineno": 3}), "f", Some("/a.js"), "f (/a.js)"),
+            (
+                json!({"function": "", "module": "server", "lineno": 7, "colno": 2}),
+                "<anonymous>",
+                Some("server:7:2"),
+                "<anonymous> (server:7:2)",
+            ),
+            (json!({"filename": "a.js"}), "<anonymous>", Some("a.js"), "<anonymous> (a.js)"),
+            (json!({"function": ""}), "<anonymous>", None, "<anonymous>"),
+            (json!({"function": "", "instruction_addr": "0x1"}), "0x1", None, "0x1"),
+            (json!({}), "?", None, "?"),
+            (json!({"function": "game::hunt", "module": "game"}), "game::hunt", Some("game"), "game::hunt"),
+            (
+                json!({"function": "<game::A as B>::f", "module": "game"}),
+                "<game::A as B>::f",
+                Some("game"),
+                "<game::A as B>::f",
+            ),
+            (json!({"function": "games", "module": "game"}), "games", Some("game"), "games (game)"),
+        ] {
+            let frame = serde_json::value::to_raw_value(&frame).expect("JSON");
+            let (function, place) = function_of(&frame);
+            assert_eq!((function.as_str(), place.as_deref()), (name, module), "{frame}");
+            assert_eq!(label(&function, place.as_deref()), shown, "{frame}");
+        }
     }
 
     #[test]
