@@ -135,6 +135,16 @@ pub(super) mod tests {
         Some((Module { start, bytes, name, build_id }, ModuleFolders::new(&[folder])))
     }
 
+    /// The address at which the kernel has loaded this test program.
+    pub(in crate::crashes) fn own_start() -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("a list of mappings");
+        let own = std::env::current_exe().expect("a path");
+        let line =
+            maps.lines().find(|line| line.ends_with(&own.display().to_string())).expect("this program");
+        let start = line.split('-').next().and_then(|text| u64::from_str_radix(text, 16).ok());
+        start.expect("an address")
+    }
+
     #[test]
     fn only_a_file_with_the_build_id_counts() {
         let Some((module, folders)) = own_module(0x1000) else { return };

@@ -100,7 +100,7 @@ mod tests {
     use crate::crashes::{
         ModuleFolders,
         dump::{self, Module, Registers, Stack, tests::Writer},
-        modules::tests::own_module,
+        modules::tests::{own_module, own_start},
     };
     use crate::symbols::Symbols;
 
@@ -171,13 +171,7 @@ mod tests {
     fn symbol_table_names_a_function_of_this_program() {
         assert_eq!(named_by_the_symbol_table(), 7);
         let function = named_by_the_symbol_table as fn() -> u32 as usize as u64;
-        // The place of this program in memory, from the kernel
-        let maps = std::fs::read_to_string("/proc/self/maps").expect("a list of mappings");
-        let own = std::env::current_exe().expect("a path");
-        let line =
-            maps.lines().find(|line| line.ends_with(&own.display().to_string())).expect("this program");
-        let start = line.split('-').next().and_then(|text| u64::from_str_radix(text, 16).ok());
-        let Some((module, folders)) = own_module(start.expect("an address")) else { return };
+        let Some((module, folders)) = own_module(own_start()) else { return };
         let frames = frames(&module, function, &folders, &Symbols::default());
         let name = frames[0].location.as_ref().map(|location| location.function.as_str());
         assert!(name.is_some_and(|name| name.ends_with("named_by_the_symbol_table")), "{name:?}");

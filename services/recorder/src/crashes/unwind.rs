@@ -137,7 +137,7 @@ pub(super) fn walk(crash: &Crash<'_>, files: &mut Files<'_>) -> Walk {
     let mut frames = vec![frame(crash, address, Trust::Context)];
     let mut scanned = 0;
     while frames.len() < STEPS_MAX {
-        let stack_before = regs.sp();
+        let (stack_before, frame_before) = (regs.sp(), regs.bp());
         let by_table = match frames.last().and_then(|frame| frame.module) {
             Some(module) if files.has_tables(module) => {
                 let mut read = |address: u64| crash.stack.word(address).ok_or(());
@@ -148,11 +148,12 @@ pub(super) fn walk(crash: &Crash<'_>, files: &mut Files<'_>) -> Walk {
         let (found, trust) = match by_table {
             // The outermost frame
             Some(None) => break,
-            Some(Some(found)) if regs.sp() > stack_before => (found, Trust::Cfi),
+            // In no module, the table does not fit the stack: the address is that of data
+            Some(Some(found)) if regs.sp() > stack_before && is_code(crash, found) => (found, Trust::Cfi),
             _ if scanned >= SCANNED_FRAMES_MAX => break,
             _ => {
                 let Some((found, stack)) = scan(crash, stack_before) else { break };
-                regs = UnwindRegsX86_64::new(found, stack, regs.bp());
+                regs = UnwindRegsX86_64::new(found, stack, frame_before);
                 (found, Trust::Scan)
             }
         };
@@ -169,6 +170,11 @@ fn frame(crash: &Crash<'_>, address: FrameAddress, trust: Trust) -> RawFrame {
     RawFrame { address, trust, module: crash.module_at(address) }
 }
 
+/// Returns true for a return address behind an instruction of a module.
+fn is_code(crash: &Crash<'_>, return_address: u64) -> bool {
+    return_address.checked_sub(1).and_then(|address| crash.module_at(address)).is_some()
+}
+
 /// Returns the next word of the stack that points into a module, and the address behind it.
 fn scan(crash: &Crash<'_>, from: u64) -> Option<(u64, u64)> {
     // Of an overflowed stack, the pointer may be below what could be read
@@ -176,7 +182,7 @@ fn scan(crash: &Crash<'_>, from: u64) -> Option<(u64, u64)> {
     for word in 0..SCANNED_WORDS_MAX {
         let at = from.checked_add(word * 8)?;
         let found = crash.stack.word(at)?;
-        if found.checked_sub(1).and_then(|address| crash.module_at(address)).is_some() {
+        if is_code(crash, found) {
             return Some((found, at.checked_add(8)?));
         }
     }
@@ -195,26 +201,57 @@ fn ends(mut frames: Vec<RawFrame>) -> Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crashes::dump::{Module as Loaded, Registers, Stack};
+    use crate::crashes::{
+        dump::{Module as Loaded, Registers, Stack, tests::Writer},
+        modules::tests::{own_module, own_start},
+    };
+
+    fn crash_in(modules: &[Loaded], words: &[u64], instruction: u64) -> Vec<u8> {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let registers = Registers { instruction, stack: 0x8000, frame: 0 };
+        Writer::crash(registers, Stack { start: 0x8000, bytes: &bytes }, modules)
+    }
 
     fn crash(words: &[u64], instruction: u64) -> Vec<u8> {
-        use crate::crashes::dump::tests::Writer;
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let module = |start, name: &str| Loaded {
             start,
             bytes: 0x1000,
             name: name.to_owned(),
             build_id: "ab".to_owned(),
         };
-        let registers = Registers { instruction, stack: 0x8000, frame: 0 };
-        let stack = Stack { start: 0x8000, bytes: &bytes };
-        Writer::crash(registers, stack, &[module(0x1000, "payment"), module(0x4000, "libc.so.6")])
+        crash_in(&[module(0x1000, "payment"), module(0x4000, "libc.so.6")], words, instruction)
+    }
+
+    fn walked_with(bytes: &[u8], folders: &ModuleFolders) -> Walk {
+        let crash = crate::crashes::dump::read(bytes).expect("a crash");
+        walk(&crash, &mut Files::new(&crash, folders))
     }
 
     fn walked(bytes: &[u8]) -> Walk {
-        let crash = crate::crashes::dump::read(bytes).expect("a crash");
-        let folders = ModuleFolders::default();
-        walk(&crash, &mut Files::new(&crash, &folders))
+        walked_with(bytes, &ModuleFolders::default())
+    }
+
+    #[inline(never)]
+    fn function_with_a_table() -> u32 {
+        std::hint::black_box(9)
+    }
+
+    #[test]
+    fn table_that_leads_out_of_all_modules_is_not_followed() {
+        assert_eq!(function_with_a_table(), 9);
+        let Some((module, folders)) = own_module(own_start()) else { return };
+        // At its first instruction, the return address of a function is the uppermost word of the stack
+        let function = function_with_a_table as fn() -> u32 as usize as u64;
+        let walked = |words: &[u64]| {
+            walked_with(&crash_in(std::slice::from_ref(&module), words, function), &folders).frames
+        };
+        let frame = |trust| RawFrame { address: function, trust, module: Some(0) };
+        let caller = function + 1;
+        assert_eq!(walked(&[caller]), [frame(Trust::Context), frame(Trust::Cfi)]);
+        for nowhere in [1, 0x6, 0x16, 0x0def_aced_0def_acec] {
+            let expected = [frame(Trust::Context), frame(Trust::Scan)];
+            assert_eq!(walked(&[nowhere, caller]), expected, "{nowhere:#x}");
+        }
     }
 
     #[test]

@@ -179,7 +179,7 @@ pub(super) fn exception_parts(exception: &Exception, by_line: bool, parts: &mut 
 /// depth counts once.
 pub(super) fn stack_parts(stack: &Stacktrace, by_line: bool, parts: &mut Vec<String>) -> bool {
     let before = parts.len();
-    let mut frames: Vec<&Frame> = stack.frames.iter().collect();
+    let mut frames: Vec<&Frame> = known_frames(stack).iter().collect();
     frames.dedup_by(|one, other| {
         (one.place(), &one.function, one.lineno) == (other.place(), &other.function, other.lineno)
     });
@@ -190,6 +190,15 @@ pub(super) fn stack_parts(stack: &Stacktrace, by_line: bool, parts: &mut Vec<Str
         parts.extend(frames.iter().map(|frame| frame_part(frame, by_line)));
     }
     parts.len() > before
+}
+
+/// The frames inside of the innermost guessed one, if any of them is in-app, otherwise all. A guessed frame and its callers may be
+/// left-overs, which are others in the next crash at the same place.
+fn known_frames(stack: &Stacktrace) -> &[Frame] {
+    let all = stack.frames.as_slice();
+    let guessed = all.iter().rposition(|frame| frame.is_scanned);
+    let known = guessed.and_then(|position| all.get(position + 1..)).unwrap_or(all);
+    if known.iter().any(|frame| frame.in_app == Some(true)) { known } else { all }
 }
 
 fn frame_part(frame: &Frame, by_line: bool) -> String {

@@ -154,6 +154,22 @@ mod tests {
     }
 
     #[test]
+    fn guessed_frames_do_not_split_issues() {
+        let with = |outer: &str, trust: &str, inner_in_app: bool| {
+            let frames = format!(
+                r#"[{{"function":"payment::{outer}","in_app":true,"trust":"cfi"}},
+                {{"function":"payment::left_over","in_app":true,"trust":"{trust}"}},
+                {{"function":"payment::post","in_app":{inner_in_app},"trust":"cfi"}},
+                {{"function":"abort","in_app":false,"trust":"context"}}]"#
+            );
+            id(&format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":{frames}}}}}]}}"#))
+        };
+        assert_eq!(with("a", "scan", true), with("b", "scan", true));
+        assert_ne!(with("a", "cfi", true), with("b", "cfi", true), "without a guess all count");
+        assert_ne!(with("a", "scan", false), with("b", "scan", false), "nothing else is known");
+    }
+
+    #[test]
     fn exception_group_is_named_as_its_only_child() {
         let group = |children: &[(&str, &str)]| {
             let mut list: Vec<String> = (1..)
