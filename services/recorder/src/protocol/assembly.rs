@@ -46,6 +46,7 @@ impl Assembly {
 
     /// Adds the parts of the trace that one envelope contains.
     pub fn add(&mut self, source: Source<'_>, envelope: &Envelope<'_>) {
+        let is_unread = digest::has_minidump(envelope);
         for item in &envelope.items {
             let item_type = item.item_type();
             if !matches!(item_type.as_ref(), "transaction" | "event" | "span" | "log" | "trace_metric") {
@@ -54,6 +55,7 @@ impl Assembly {
             let Some(json) = item.json() else { continue };
             match item_type.as_ref() {
                 "transaction" => self.transaction(source, json),
+                "event" if is_unread => {}
                 "event" => self.event(source, envelope, json),
                 "span" => self.span_item(source, json),
                 "log" => logs(source, item, |log| self.log(log)),

@@ -197,7 +197,7 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
     let event_id = envelope.headers.event_id.as_deref().and_then(uuid);
     let mut reader = DigestReader { project, received_at, event_id, digest: Digest::default() };
     // The event of a minidump says nothing of the crash. It counts when the dump has been read, in an envelope of its own.
-    let is_unread = envelope.items.iter().any(is_minidump);
+    let is_unread = has_minidump(envelope);
     if is_unread {
         reader.digest.kinds.0 |= Kinds::of(MINIDUMP).0;
     }
@@ -224,6 +224,12 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
         }
     }
     reader.digest
+}
+
+/// Returns true for an envelope with a minidump. Its event is unfinished: it counts in the envelope that the recorder makes of it.
+#[must_use]
+pub fn has_minidump(envelope: &Envelope<'_>) -> bool {
+    envelope.items.iter().any(is_minidump)
 }
 
 /// Returns true for an attachment that is a minidump.

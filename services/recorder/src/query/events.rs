@@ -11,7 +11,13 @@ use super::{
     state::{ListParams, Query, page},
 };
 use crate::{
-    protocol::{assembly::trace_error, digest::Kinds, envelope::Item, event::ErrorEvent, trace::TraceError},
+    protocol::{
+        assembly::trace_error,
+        digest::{Kinds, has_minidump},
+        envelope::Item,
+        event::ErrorEvent,
+        trace::TraceError,
+    },
     symbols::stack,
 };
 
@@ -40,6 +46,10 @@ pub(super) async fn list(
     stream(&query, NDJSON, move |query, out| {
         let mut left = page.limit;
         each_envelope(query, page, Kinds::any_of(&[EVENT]), |opened| {
+            // The event of a minidump follows in an envelope of its own, finished
+            if has_minidump(opened.envelope) {
+                return Ok(false);
+            }
             let events = opened.envelope.items.iter().filter(|item| item.item_type() == EVENT);
             for json in events.filter_map(Item::json) {
                 if let Some(event) = listed(query, &opened, json) {

@@ -72,6 +72,9 @@ async fn minidump_of_an_envelope_is_one_issue_in_its_trace() {
     let detail: Value = recorder.get(&format!("/api/v1/issues/{id}")).await.json().await.expect("JSON");
     let event = &detail["events"][0];
     assert_eq!((&event["event_id"], &event["handled"]), (&json!(EVENT), &json!(false)));
+    let listed = recorder.lines("/api/v1/events").await;
+    let ids: Vec<_> = listed.iter().map(|event| (&event["event_id"], &event["issue_id"])).collect();
+    assert_eq!(ids, [(&json!(EVENT), &issue["id"])], "only the finished event is listed");
     let crash = &event["crash"];
     assert_eq!((&crash["thread_id"], &crash["envelope_seq"]), (&json!(7), &json!(seq)));
     let html = recorder.get(&format!("/issues/{id}")).await.text().await.expect("text");
