@@ -50,6 +50,8 @@ pub(crate) enum DumpError {
 pub(crate) struct Crash<'a> {
     /// True for Linux, whose numbers of signals are known here.
     pub(crate) is_linux: bool,
+    /// Time at which the file was written, in seconds since the epoch. 0 if it does not say that.
+    pub(crate) written_s: u32,
     pub(crate) thread_id: u32,
     /// Number of the signal or of the exception, and its code.
     pub(crate) signal: u32,
@@ -133,6 +135,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Crash<'_>, DumpError> {
     let (threads, stack) = file.threads(thread_id);
     Ok(Crash {
         is_linux: u32_at(system, 20) == Some(LINUX),
+        written_s: u32_at(bytes, 20).unwrap_or_default(),
         thread_id,
         signal: record.signal,
         code: record.code,
@@ -327,6 +330,8 @@ pub(super) mod tests {
 
     /// Offset of the data in each file that [`Writer`] writes.
     const DATA: usize = 4_096;
+    /// Time in the header of each of these files.
+    pub(in crate::crashes) const WRITTEN_S: u32 = 1_700_000_000;
 
     impl Writer {
         /// Adds data, and returns its location descriptor.
@@ -397,6 +402,8 @@ pub(super) mod tests {
             let count = u32::try_from(streams.len()).expect("few streams");
             let mut file =
                 [b"MDMP".as_slice(), &[0; 4], &count.to_le_bytes(), &32_u32.to_le_bytes()].concat();
+            file.resize(20, 0);
+            file.extend(WRITTEN_S.to_le_bytes());
             file.resize(32, 0);
             for (kind, content) in streams {
                 let place = self.add(&content);
@@ -426,6 +433,7 @@ pub(super) mod tests {
         let crash = read(&bytes).expect("a crash");
         assert_eq!((crash.is_linux, crash.thread_id, crash.signal, crash.code), (true, 7, 11, 2));
         assert_eq!((crash.address, crash.registers), (0xdead, Some(REGISTERS)));
+        assert_eq!(crash.written_s, WRITTEN_S);
         assert_eq!((crash.stack.word(0x7ff0), crash.stack.word(0x7ff1)), (Some(1), Some(9 << 56)));
         assert_eq!((crash.stack.word(0x7ff2), crash.stack.word(0)), (None, None));
         assert_eq!(crash.threads, [Thread { id: 7, name: Some("worker".to_owned()) }]);

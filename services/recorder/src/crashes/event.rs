@@ -13,6 +13,9 @@ pub(crate) const CONTEXT: &str = "minidump";
 /// Largest number of threads and of modules in an event.
 const THREADS_MAX: usize = 128;
 const IMAGES_MAX: usize = 128;
+/// Times of events that Sentry accepts: at most 30 days before and a minute after the receipt.
+const AGE_S_MAX: f64 = 30.0 * 24.0 * 3_600.0;
+const AHEAD_S_MAX: f64 = 60.0;
 
 /// What was found in a minidump.
 pub(super) struct Found<'a> {
@@ -41,7 +44,8 @@ pub(super) fn finished(source: &Source<'_>, found: Result<&Found<'_>, &str>) -> 
     event.insert("event_id".to_owned(), source.event_id.into());
     event.entry("platform").or_insert_with(|| "native".into());
     event.entry("level").or_insert_with(|| "fatal".into());
-    event.entry("timestamp").or_insert_with(|| source.received_at.into());
+    let crashed_at = found.ok().and_then(|found| written_at(found.crash, source.received_at));
+    event.entry("timestamp").or_insert_with(|| crashed_at.unwrap_or(source.received_at).into());
     let mut context = match found {
         Ok(found) => {
             event.insert("exception".to_owned(), json!({ "values": [exception(found)] }));
@@ -65,6 +69,13 @@ pub(super) fn finished(source: &Source<'_>, found: Result<&Found<'_>, &str>) -> 
     }
     contexts[CONTEXT] = context;
     Value::Object(event)
+}
+
+/// The time in the header of the minidump, unless Sentry refuses such a time of an event: of the future, or too old.
+fn written_at(crash: &Crash<'_>, received_at: f64) -> Option<f64> {
+    let written_at = f64::from(crash.written_s);
+    let age_s = received_at - written_at;
+    (crash.written_s > 0 && (-AHEAD_S_MAX..=AGE_S_MAX).contains(&age_s)).then_some(written_at)
 }
 
 fn exception(found: &Found<'_>) -> Value {
@@ -184,7 +195,10 @@ mod tests {
     use super::*;
     use crate::{
         crashes::{
-            dump::{self, Module, Registers, Stack, tests::Writer},
+            dump::{
+                self, Module, Registers, Stack,
+                tests::{WRITTEN_S, Writer},
+            },
             locate::Location,
         },
         protocol::{event::ErrorEvent, grouping},
@@ -243,6 +257,29 @@ mod tests {
         assert!(!read.handled() && read.level.as_deref() == Some("fatal"));
         let innermost = read.main_stack().innermost_in_app().expect("a frame of ours");
         assert_eq!((innermost.function.as_deref(), innermost.lineno), (Some("payment::recurse"), Some(7)));
+    }
+
+    #[test]
+    fn time_of_a_crash_is_that_of_its_minidump() {
+        let bytes = dump();
+        let crash = dump::read(&bytes).expect("a crash");
+        let written = f64::from(WRITTEN_S);
+        let at = |sent: Option<&str>, received_at: f64, crash: &dump::Crash<'_>| {
+            let source = Source { received_at, ..source(sent) };
+            let event = finished(&source, Ok(&Found { crash, frames: Vec::new(), omitted: 0 }));
+            event["timestamp"].as_f64()
+        };
+        assert_eq!(at(None, written + 3_600.5, &crash), Some(written));
+        assert_eq!(
+            at(Some(r#"{"timestamp":7.5}"#), written + 9.0, &crash),
+            Some(7.5),
+            "the sender knows better"
+        );
+        for received_at in [written + AGE_S_MAX + 1.0, written - AHEAD_S_MAX - 1.0] {
+            assert_eq!(at(None, received_at, &crash), Some(received_at), "Sentry refuses that time");
+        }
+        let silent = dump::Crash { written_s: 0, ..crash };
+        assert_eq!(at(None, 5.0, &silent), Some(5.0));
     }
 
     #[test]
