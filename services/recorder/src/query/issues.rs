@@ -26,6 +26,7 @@ use crate::{
     },
     protocol::{
         assembly::trace_error,
+        digest::has_minidump,
         envelope::Item,
         event::{ErrorEvent, Stacktrace},
         grouping, seconds,
@@ -97,7 +98,7 @@ pub(crate) struct IssueEvent {
     pub(crate) trace_id: Option<String>,
     pub(crate) environment: Option<String>,
     pub(crate) user: Option<String>,
-    /// Of the first event of an envelope, as an SDK sends one in each.
+    /// Of the first event of an envelope, as an SDK sends one in each. Those of a native crash came with its minidump.
     pub(crate) attachments: Vec<Attachment>,
     /// Frames of the main stack, the outermost first. Only of the newest event.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +148,9 @@ pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issu
 /// Returns one issue with its last events, newest first.
 pub(crate) fn detail(query: &Query, id: Uuid) -> Result<Option<IssueDetail>, IndexError> {
     let Some(row) = query.index.read(|connection| read::issue(connection, id))? else { return Ok(None) };
-    let events = events(query, id, EVENTS_SHOWN, &mut ReadLimit::default())?;
+    let mut limit = ReadLimit::default();
+    let mut events = events(query, id, EVENTS_SHOWN, &mut limit)?;
+    add_files_of_crashes(query, row.project, &mut events.read, &mut limit)?;
     let KnownIssue { project, state, activity } = state_now(query, &row)?;
     let releases = query.index.read(|connection| read_issues::releases(connection, project))?;
     let issue = issue(query, row, &state, &events);
@@ -208,6 +211,31 @@ fn events(query: &Query, id: Uuid, envelopes_max: u32, limit: &mut ReadLimit) ->
         known.extend(ids);
     }
     Ok(events)
+}
+
+/// Adds the attachments of native crashes. They are in the envelope with the minidump, of which the event was made.
+fn add_files_of_crashes(
+    query: &Query,
+    project: u32,
+    events: &mut [IssueEvent],
+    limit: &mut ReadLimit,
+) -> Result<(), WriteError> {
+    let mut reader = query.journal.reader();
+    for event in events {
+        let Some(seq) = event.crash.as_ref().and_then(|crash| crash.envelope_seq) else { continue };
+        if limit.is_reached() {
+            break;
+        }
+        let Some(row) = query.index.read(|connection| read::envelope(connection, seq))? else { continue };
+        let files = with_envelope(query, &mut reader, row, |opened| {
+            limit.count(&opened);
+            // A sender can write the number, too
+            let is_of_crash = opened.source.project == project && has_minidump(opened.envelope);
+            Ok(if is_of_crash { attachments(opened.envelope) } else { Vec::new() })
+        })?;
+        event.attachments.extend(files.unwrap_or_default());
+    }
+    Ok(())
 }
 
 fn issue(query: &Query, row: IssueRow, state: &domain::State, events: &Events) -> Issue {

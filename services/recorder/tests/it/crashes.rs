@@ -77,8 +77,11 @@ async fn minidump_of_an_envelope_is_one_issue_in_its_trace() {
     assert_eq!(ids, [(&json!(EVENT), &issue["id"])], "only the finished event is listed");
     let crash = &event["crash"];
     assert_eq!((&crash["thread_id"], &crash["envelope_seq"]), (&json!(7), &json!(seq)));
+    let file = json!({"filename": "a.dmp", "content_type": null, "bytes": minidump().len()});
+    assert_eq!(event["attachments"], json!([file]));
     let html = recorder.get(&format!("/issues/{id}")).await.text().await.expect("text");
     assert!(html.contains("Native crash") && html.contains("SIGABRT at 0x0 in thread"), "{html}");
+    assert!(html.contains("a.dmp"), "{html}");
 
     // The same report again, and an index that is built again, change nothing
     recorder.store(4, report(&minidump())).await;
