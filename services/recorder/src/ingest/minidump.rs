@@ -217,31 +217,39 @@ fn add(envelope: &mut Vec<u8>, head: &Value, payload: &[u8]) {
     }
 }
 
-/// The event that the fields describe: `sentry` as JSON, `sentry__1` and so on as pieces of that JSON, `sentry[a][b]` as single members.
-/// All others are extra data, as in Sentry.
+/// The event that the fields describe: `sentry` and `sentry___<any name>` as JSON, `sentry[a][b]` as single members, and `sentry__1` and
+/// so on as pieces of one JSON, which comes last. All others are extra data. As in Sentry, objects are merged, and of two values for one
+/// member the first stays.
 fn event_of(parts: &[Part<'_>]) -> Map<String, Value> {
     let mut event = Map::new();
-    let (mut pieces, mut extra) = (BTreeMap::new(), Map::new());
+    let mut pieces = BTreeMap::new();
     for part in parts.iter().filter(|part| part.file.is_none() && part.name != FILE) {
         let text = String::from_utf8_lossy(part.content);
-        if part.name == "sentry" {
-            event.extend(object(&text));
+        if part.name == "sentry" || part.name.starts_with("sentry___") {
+            merge(&mut event, object(&text));
         } else if let Some(number) = piece(&part.name) {
             pieces.insert(number, text);
         } else if let Some(path) = path(&part.name) {
             set(&mut event, &path, text.into_owned());
         } else if text.len() <= EXTRA_BYTES_MAX {
-            extra.insert(part.name.clone(), text.into_owned().into());
+            set(&mut event, &["extra", part.name.as_str()], text.into_owned());
         }
     }
-    if !pieces.is_empty() {
-        let whole: String = pieces.into_values().collect();
-        event.extend(object(&whole));
-    }
-    if !extra.is_empty() && !event.contains_key("extra") {
-        event.insert("extra".to_owned(), extra.into());
-    }
+    let whole: String = pieces.into_values().collect();
+    merge(&mut event, object(&whole));
     event
+}
+
+/// Adds members to an object and to the objects in it. Values that are there stay.
+fn merge(target: &mut Map<String, Value>, source: Map<String, Value>) {
+    for (name, value) in source {
+        let present = target.entry(name).or_insert(Value::Null);
+        if present.is_null() {
+            *present = value;
+        } else if let (Value::Object(inner), Value::Object(more)) = (present, value) {
+            merge(inner, more);
+        }
+    }
 }
 
 /// The members of a JSON object. Anything else has none.
@@ -251,7 +259,7 @@ fn object(text: &str) -> Map<String, Value> {
 
 /// The number of a piece: 2 of `sentry__2`.
 fn piece(name: &str) -> Option<u32> {
-    name.strip_prefix("sentry__")?.trim_start_matches('_').parse().ok()
+    name.strip_prefix("sentry__")?.parse().ok()
 }
 
 /// The members of `sentry[a][b]`, outermost first.
@@ -267,7 +275,7 @@ fn set(event: &mut Map<String, Value>, path: &[&str], value: String) {
     match path {
         [] => {}
         [last] => {
-            event.insert((*last).to_owned(), value.into());
+            event.entry(*last).or_insert_with(|| value.into());
         }
         [first, rest @ ..] => {
             if let Value::Object(inner) = event.entry(*first).or_insert_with(|| json!({})) {
@@ -332,7 +340,34 @@ mod tests {
     fn pieces_are_joined_in_their_order() {
         let pieces = [("name=sentry__2", r#"":"shop@2"}"#), ("name=sentry__1", r#"{"release"#), DUMP];
         assert_eq!(made(&pieces).expect("an envelope").0["release"], "shop@2");
-        assert_eq!((piece("sentry__10"), piece("sentry___3"), piece("sentry__x")), (Some(10), Some(3), None));
+        assert_eq!((piece("sentry__10"), piece("sentry___3"), piece("sentry__x")), (Some(10), None, None));
+    }
+
+    #[test]
+    fn fields_are_merged_in_their_order() {
+        let tags = |parts: &[(&str, &str)]| made(parts).expect("an envelope").0["tags"].clone();
+        let member = ("name=\"sentry[tags][b]\"", "1");
+        let whole = ("name=sentry", r#"{"tags":{"a":"x","b":"2"}}"#);
+        let piece = ("name=sentry__1", r#"{"tags":{"a":"y","d":"z"}}"#);
+        assert_eq!(tags(&[member, whole, DUMP]), json!({ "a": "x", "b": "1" }), "the first stays");
+        assert_eq!(tags(&[whole, member, DUMP]), json!({ "a": "x", "b": "2" }));
+        let other = ("name=sentry", r#"{"tags":{"c":"3"}}"#);
+        assert_eq!(tags(&[whole, other, DUMP]), json!({ "a": "x", "b": "2", "c": "3" }));
+        assert_eq!(tags(&[piece, whole, DUMP]), json!({ "a": "x", "b": "2", "d": "z" }), "pieces are last");
+    }
+
+    #[test]
+    fn named_events_and_extra_data_are_merged() {
+        let (event, _) = made(&[
+            ("name=sentry", r#"{"extra":{"a":1},"release":null}"#),
+            ("name=sentry___global", r#"{"release":"shop@3"}"#),
+            ("name=prod", "Electron"),
+            ("name=a", "2"),
+            DUMP,
+        ])
+        .expect("an envelope");
+        assert_eq!(event["release"], "shop@3");
+        assert_eq!(event["extra"], json!({ "a": 1, "prod": "Electron" }));
     }
 
     #[test]
