@@ -151,6 +151,8 @@ fn without_event(fault: DebugFault, is_release: bool) -> &'static str {
         "none, the trace shows the fault"
     } else if is_release && fault == DebugFault::MemoryLeak {
         "none, because nothing failed"
+    } else if fault.is_deadly() {
+        "not known yet: another process reports the crash, and the trace shows it within seconds"
     } else {
         "not known, look for it in the trace"
     }
@@ -202,6 +204,7 @@ mod tests {
         for (fault, is_release) in [(DebugFault::MemoryLeak, false), (DebugFault::TaskPanic, true)] {
             assert!(without_event(fault, is_release).contains("look for it"), "{fault}");
         }
+        assert!(without_event(DebugFault::Abort, false).contains("within seconds"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Draws a trace as a tree, one line a span: start, duration, service, op and object, and a bar if the terminal is wide.
+//! Draws a trace as a tree, one line a span: start, duration, service, op and object, and a bar if the terminal is wide. Its errors
+//! follow.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -14,6 +15,9 @@ const BAR_FROM_COLUMNS: usize = 110;
 const BAR_COLUMNS: usize = 30;
 /// Width of the two numbers at the left: start and duration.
 const TIMES_COLUMNS: usize = 22;
+
+/// Largest number of errors that are listed.
+const ERRORS_MAX: usize = 20;
 
 /// The tree as text, at most `columns` wide, with colours if `colours` is set.
 #[must_use]
@@ -53,7 +57,20 @@ pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
             page.span(&mut out, span, "", "");
         }
     }
+    add_errors(&mut out, trace);
     out
+}
+
+/// Adds a line for each error of the trace. The one of a native crash is in no transaction, because the process died before it ended.
+fn add_errors(out: &mut String, trace: &Trace) {
+    for error in trace.errors.iter().take(ERRORS_MAX) {
+        let text = |field: &str| plain(error[field].as_str().unwrap_or_default());
+        out.push_str(&format!("  {} error: {}\n", text("project"), text("title")));
+    }
+    let left_out = trace.errors.len().saturating_sub(ERRORS_MAX);
+    if left_out > 0 {
+        out.push_str(&format!("  and {left_out} more, which --json lists\n"));
+    }
 }
 
 /// Renders a trace for which only errors or logs were recorded.
@@ -64,10 +81,7 @@ fn without_spans(trace: &Trace) -> String {
         counted(trace.errors.len(), "error"),
         counted(trace.logs.len(), "log")
     );
-    for error in &trace.errors {
-        let text = |field: &str| plain(error[field].as_str().unwrap_or_default());
-        out.push_str(&format!("  {} error: {}\n", text("project"), text("title")));
-    }
+    add_errors(&mut out, trace);
     out
 }
 
@@ -211,6 +225,16 @@ mod tests {
         trace.errors.push(serde_json::json!({ "project": "game", "title": "Refused: no" }));
         let text = render(&trace, 80, false);
         assert!(text.contains("no span was recorded") && text.contains("game error: Refused: no"), "{text}");
+    }
+
+    #[test]
+    fn errors_follow_the_spans() {
+        let mut trace = trace();
+        trace.errors = vec![serde_json::json!({ "project": "payment", "title": "SIGABRT" }); ERRORS_MAX + 1];
+        let text = render(&trace, 80, false);
+        assert_eq!(text.lines().count(), 2 + 3 + ERRORS_MAX + 1, "{text}");
+        assert!(text.lines().nth(5).is_some_and(|line| line.trim() == "payment error: SIGABRT"), "{text}");
+        assert!(text.ends_with("and 1 more, which --json lists\n"), "{text}");
     }
 
     #[test]
