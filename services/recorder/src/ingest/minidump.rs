@@ -127,11 +127,29 @@ fn boundary(headers: &HeaderMap) -> Result<String, Refusal> {
     found.ok_or(Refusal::Minidump("the content type has no boundary"))
 }
 
-/// A parameter of a header such as `form-data; name="a"`.
+/// A parameter of a header such as `form-data; name="a;b"`.
 fn parameter(text: &str, name: &str) -> Option<String> {
-    let mut parameters = text.split(';').skip(1).filter_map(|parameter| parameter.trim().split_once('='));
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let is_end = |character: char| {
+        let is_literal = std::mem::take(&mut is_escaped);
+        match character {
+            '\\' => is_escaped = is_quoted && !is_literal,
+            '"' if !is_literal => is_quoted = !is_quoted,
+            _ => {}
+        }
+        character == ';' && !is_quoted
+    };
+    let mut parameters = text.split(is_end).skip(1).filter_map(|parameter| parameter.trim().split_once('='));
     let (_, value) = parameters.find(|(found, _)| found.trim().eq_ignore_ascii_case(name))?;
-    Some(value.trim().trim_matches('"').to_owned())
+    Some(unquoted(value.trim()))
+}
+
+/// The text between quotes, in which some senders write a backslash before a quote and before another backslash.
+fn unquoted(value: &str) -> String {
+    match value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) => text.replace("\\\"", "\"").replace("\\\\", "\\"),
+        None => value.to_owned(),
+    }
 }
 
 /// One part of a form.
@@ -341,6 +359,20 @@ mod tests {
         let pieces = [("name=sentry__2", r#"":"shop@2"}"#), ("name=sentry__1", r#"{"release"#), DUMP];
         assert_eq!(made(&pieces).expect("an envelope").0["release"], "shop@2");
         assert_eq!((piece("sentry__10"), piece("sentry___3"), piece("sentry__x")), (Some(10), None, None));
+    }
+
+    #[test]
+    fn quoted_parameters_may_have_semicolons_and_quotes() {
+        let of = |text: &str| (parameter(text, "name"), parameter(text, "filename"));
+        let both = |name: &str, file: &str| (Some(name.to_owned()), Some(file.to_owned()));
+        assert_eq!(of(r#"form-data; name="a=b"; filename="a;b.txt""#), both("a=b", "a;b.txt"));
+        assert_eq!(of(r#"form-data; filename="a;name=x\";.txt"; Name = c"#), both("c", r#"a;name=x";.txt"#));
+        assert_eq!(of(r#"form-data; name="\\"; filename=" a\\b ""#), both(r"\", r" a\b "));
+        assert_eq!(of(r#"form-data; name="""#), (Some(String::new()), None));
+        assert_eq!(parameter(r#"multipart/form-data; boundary="a;b""#, "boundary").as_deref(), Some("a;b"));
+        for open in [r#"form-data; name="a; filename=b"#, r#"form-data; name=""#] {
+            assert_eq!(of(open).1, None, "{open}");
+        }
     }
 
     #[test]
