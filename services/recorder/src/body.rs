@@ -171,6 +171,11 @@ pub fn decompressing(encoding: Encoding, body: &Body) -> io::Result<Box<dyn Read
     decoder(Decoding::Named(encoding), body.reader())
 }
 
+/// Returns a reader that decompresses a part of a body that its sender has compressed by itself.
+pub fn decompressing_part(encoding: Encoding, part: &[u8]) -> io::Result<Box<dyn Read + '_>> {
+    decoder(Decoding::Named(encoding), part)
+}
+
 /// Decompresses a body in memory and returns its envelope.
 ///
 /// A [`BodyKind::Store`] event is wrapped in an envelope, as a current SDK would send it, and an export of OpenTelemetry becomes

@@ -18,6 +18,7 @@ mod names;
 mod unwind;
 mod worker;
 
+pub(crate) use dump::encoding as encoding_of_minidump;
 pub(crate) use event::CONTEXT;
 pub(crate) use locate::Locate;
 pub(crate) use modules::ModuleFolders;

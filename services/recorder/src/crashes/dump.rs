@@ -4,6 +4,8 @@
 //! nothing is copied but short texts. So the cost is that of the file's size. (The crate `minidump` copies each module's name from
 //! wherever the file says, so that a small file can name thousands of modules by the same megabytes.)
 
+use crate::journal::Encoding;
+
 /// Largest numbers of modules and of threads that are read.
 const MODULES_MAX: usize = 2_048;
 const THREADS_MAX: usize = 512;
@@ -122,6 +124,16 @@ impl Crash<'_> {
         let position = after.checked_sub(1)?;
         (address < self.modules.get(position)?.end()).then_some(position)
     }
+}
+
+/// Returns how a minidump is compressed, by its first bytes. `None` for a file that is no minidump, or compressed otherwise.
+pub(crate) fn encoding(file: &[u8]) -> Option<Encoding> {
+    let beginnings: [(&[u8], Encoding); 3] = [
+        (b"MDMP", Encoding::Identity),
+        (&[0x1f, 0x8b], Encoding::Gzip),
+        (&[0x28, 0xb5, 0x2f, 0xfd], Encoding::Zstd),
+    ];
+    beginnings.into_iter().find(|(beginning, _)| file.starts_with(beginning)).map(|(_, encoding)| encoding)
 }
 
 /// Reads a minidump.

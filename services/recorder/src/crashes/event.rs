@@ -42,7 +42,11 @@ pub(super) fn finished(source: &Source<'_>, found: Result<&Found<'_>, &str>) -> 
     let sent = source.event.and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
     let mut event = sent.unwrap_or_default();
     event.insert("event_id".to_owned(), source.event_id.into());
-    event.entry("platform").or_insert_with(|| "native".into());
+    // As in Sentry, which takes both from the minidump
+    event.insert("platform".to_owned(), "native".into());
+    if found.is_ok() {
+        event.insert("level".to_owned(), "fatal".into());
+    }
     event.entry("level").or_insert_with(|| "fatal".into());
     let crashed_at = found.ok().and_then(|found| written_at(found.crash, source.received_at));
     event.entry("timestamp").or_insert_with(|| crashed_at.unwrap_or(source.received_at).into());
@@ -234,7 +238,7 @@ mod tests {
     fn event_of_the_sender_is_completed() {
         let trace_id = "c".repeat(32);
         let sent = format!(
-            r#"{{"release":"pitboss@1","exception":{{"values":[{{"type":"SIGSEGV"}}]}},"contexts":{{"trace":{{"trace_id":"{trace_id}"}}}}}}"#
+            r#"{{"release":"pitboss@1","level":"error","platform":"javascript","exception":{{"values":[{{"type":"SIGSEGV"}}]}},"contexts":{{"trace":{{"trace_id":"{trace_id}"}}}}}}"#
         );
         let event = with(Some(&sent), &["payment::recurse", "std::rt::begin"]);
         assert_eq!(event["release"], "pitboss@1");
@@ -255,6 +259,7 @@ mod tests {
         let read = ErrorEvent::parse(&event.to_string());
         assert_eq!(read.title(), "SIGSEGV / SEGV_ACCERR: Fatal Error: SIGSEGV / SEGV_ACCERR");
         assert!(!read.handled() && read.level.as_deref() == Some("fatal"));
+        assert_eq!(read.platform.as_deref(), Some("native"));
         let innermost = read.main_stack().innermost_in_app().expect("a frame of ours");
         assert_eq!((innermost.function.as_deref(), innermost.lineno), (Some("payment::recurse"), Some(7)));
     }
@@ -295,10 +300,11 @@ mod tests {
 
     #[test]
     fn unreadable_minidump_leaves_what_the_sender_knew() {
-        let sent = r#"{"exception":{"values":[{"type":"SIGABRT"}]},"contexts":3}"#;
+        let sent = r#"{"exception":{"values":[{"type":"SIGABRT"}]},"contexts":3,"level":"error"}"#;
         let event = finished(&source(Some(sent)), Err("it is no minidump"));
         assert_eq!(event["exception"]["values"][0]["type"], "SIGABRT");
         assert_eq!(event["contexts"]["minidump"]["problem"], "it is no minidump");
+        assert_eq!(event["level"], "error", "nothing says that it crashed");
         let alone = finished(&source(Some("nonsense")), Err("it is no minidump"));
         assert_eq!(alone["exception"]["values"][0]["value"], "Invalid Minidump");
         assert_eq!((alone["level"].as_str(), alone["timestamp"].as_f64()), (Some("fatal"), Some(3.5)));

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use flate2::read::MultiGzDecoder;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -314,7 +313,10 @@ fn minidump(stored: &Stored, opened: &Opened<'_>, position: usize) -> io::Result
             bounded(reader.take(end.saturating_sub(begin)))?
         }
     };
-    if bytes.starts_with(&[0x1f, 0x8b]) { bounded(MultiGzDecoder::new(bytes.as_slice())) } else { Ok(bytes) }
+    match dump::encoding(&bytes) {
+        None | Some(Encoding::Identity) => Ok(bytes),
+        Some(encoding) => bounded(body::decompressing_part(encoding, &bytes)?),
+    }
 }
 
 /// Reads to the end, unless that is too far.
@@ -331,7 +333,7 @@ fn bounded(reader: impl io::Read) -> io::Result<Vec<u8>> {
 mod tests {
     use std::io::Write as _;
 
-    use flate2::{Compression, write::GzEncoder};
+    use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 
     use super::*;
 

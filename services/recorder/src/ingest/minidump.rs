@@ -21,7 +21,7 @@ use super::{
     receive::{authorise, drain_body, encoding, key_of_request, receive_as, receive_from, with_seq},
     refusal::{Accepted, Refusal},
 };
-use crate::{body, journal::BodyKind, protocol::envelope};
+use crate::{body, crashes::encoding_of_minidump, journal::BodyKind, protocol::envelope};
 
 /// Largest form, decompressed. It is in memory as a whole, one at a time.
 const BYTES_MAX: usize = 17 * 1024 * 1024;
@@ -207,7 +207,7 @@ fn disposition(head: &str) -> Option<(String, Option<String>)> {
 fn envelope_of(parts: &[Part<'_>]) -> Result<Vec<u8>, Refusal> {
     let minidump = parts.iter().find(|part| part.name == FILE);
     let minidump = minidump.ok_or(Refusal::Minidump("the form has no file upload_file_minidump"))?;
-    if ![b"MDMP".as_slice(), &[0x1f, 0x8b]].iter().any(|magic| minidump.content.starts_with(magic)) {
+    if encoding_of_minidump(minidump.content).is_none() {
         return Err(Refusal::Minidump("the file is no minidump"));
     }
     let mut event = event_of(parts);

@@ -128,10 +128,10 @@ async fn uploaded_form_is_answered_as_by_sentry() {
     let upload = |key: &str, body: Vec<u8>| {
         recorder.client.post(url(key)).header("content-type", "multipart/form-data; boundary=xyz").body(body)
     };
-    let dump = minidump();
+    let compressed = zstd::encode_all(minidump().as_slice(), 3).expect("memory");
     let parts: [(&str, &[u8]); 2] = [
         ("name=\"sentry[release]\"", b"shop@7".as_slice()),
-        ("name=\"upload_file_minidump\"; filename=\"b.dmp\"", dump.as_slice()),
+        ("name=\"upload_file_minidump\"; filename=\"b.dmp\"", compressed.as_slice()),
     ];
     let whole = form(&parts);
     assert_eq!(fetch(upload("", whole.clone())).await.status(), 401);
@@ -146,6 +146,7 @@ async fn uploaded_form_is_answered_as_by_sentry() {
     let issue = only_issue(&recorder).await;
     assert_eq!(issue["last_event_id"], id.simple().to_string());
     assert_eq!(issue["releases"], json!(["shop@7"]));
+    assert_eq!(issue["title"], "SIGABRT: Fatal Error: SIGABRT", "a minidump in zstd is read");
 }
 
 #[tokio::test(flavor = "multi_thread")]
