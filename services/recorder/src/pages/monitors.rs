@@ -34,6 +34,7 @@ struct MonitorsPage {
     lines: Vec<MonitorLine>,
     left_out: u64,
     invalid: u64,
+    refused: u64,
     truncated: bool,
 }
 
@@ -52,6 +53,7 @@ impl MonitorsPage {
             lines: found.monitors.into_iter().map(line).collect(),
             left_out: found.left_out,
             invalid: found.invalid,
+            refused: found.refused,
             truncated: found.scanned.truncated,
         }
     }

@@ -3,6 +3,7 @@
 //! Nothing is stored. A monitor whose check-ins stay away becomes missed only because time passes. Intervals and crontabs are
 //! evaluated in the monitor's time zone. A monitor whose schedule is not understood is never missed here, and its row says why.
 
+mod runs;
 mod schedule;
 
 use std::{
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::protocol::{digest::Kinds, event::LABEL_BYTES_MAX, fields::Fields};
 
+use runs::{Part, Runs, run_id};
 use schedule::{Due, Interval, MINUTE_S, Schedule};
 
 /// Item type of a check-in.
@@ -30,8 +32,6 @@ const CHECK_IN: &str = "check_in";
 pub(crate) const PERIOD_S: u64 = 24 * 60 * 60;
 /// Largest number of monitors of one answer. Check-ins of further ones are counted.
 const MONITORS_MAX: usize = 1_000;
-/// Largest number of runs of one monitor that are remembered. The oldest is forgotten first.
-const RUNS_MAX: usize = 100;
 /// Environment of a check-in that names none, as in Sentry.
 const ENVIRONMENT: &str = "production";
 /// Status of a run that has not ended.
@@ -65,6 +65,8 @@ pub(crate) struct Monitors {
     pub(crate) left_out: u64,
     /// Number of check-ins with a status that Sentry does not know. They change no monitor.
     pub(crate) invalid: u64,
+    /// Number of check-ins of a run that has ended, or that belongs to another environment. They change no state.
+    pub(crate) refused: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,8 +104,7 @@ struct Known {
     at: f64,
     late: u64,
     schedule: Schedule,
-    /// Ids of the runs that have not ended, with their last check-ins, in their order.
-    runs: Vec<(String, f64)>,
+    runs: Runs,
 }
 
 /// Project, slug and environment.
@@ -174,8 +175,8 @@ pub(crate) fn monitors(query: &Query, window: Window, at: f64) -> Result<Monitor
         }
     })?;
     let monitors = all.into_iter().map(|(key, known)| known.monitor(key, at)).collect();
-    let NotCounted { left_out, invalid } = not_counted;
-    Ok(Monitors { scanned, monitors, left_out, invalid })
+    let NotCounted { left_out, invalid, refused } = not_counted;
+    Ok(Monitors { scanned, monitors, left_out, invalid, refused })
 }
 
 /// Numbers of check-ins that change no monitor.
@@ -183,6 +184,7 @@ pub(crate) fn monitors(query: &Query, window: Window, at: f64) -> Result<Monitor
 struct NotCounted {
     left_out: u64,
     invalid: u64,
+    refused: u64,
 }
 
 /// Adds the check-ins of an envelope.
@@ -198,19 +200,31 @@ fn add(all: &mut BTreeMap<Key, Known>, not_counted: &mut NotCounted, opened: &Li
         let environment = Some(short("environment")).filter(|name| !name.is_empty());
         let environment = environment.unwrap_or_else(|| ENVIRONMENT.to_owned());
         let key = (opened.source.name.to_owned(), short("monitor_slug"), environment);
-        let Some(known) = known_or_new(all, &key) else {
+        let id = run_id(&short("check_in_id"));
+        // It is judged by the settings of before. Without settings of its own it keeps them.
+        if is_of_another_environment(all, &key, &id) {
+            not_counted.refused += 1;
+        } else if let Some(known) = known_or_new(all, &key) {
+            let part = known.check_in(&id, status, opened.source.received_at);
+            not_counted.refused += u64::from(part == Part::Refused);
+        } else {
             not_counted.left_out += 1;
             continue;
-        };
-        // It is judged by the settings of before. Without settings of its own it keeps them.
-        known.check_in(&short("check_in_id"), status, opened.source.received_at);
+        }
+        // Sentry takes the settings of a refused one, too.
         if check_in.get("monitor_config").is_some() {
             let schedule = Schedule::read(&check_in.object("monitor_config"));
-            if known.schedule != schedule {
-                environments(all, &key).for_each(|known| known.schedule = schedule.clone());
+            for known in environments(all, &key).filter(|known| known.schedule != schedule) {
+                known.schedule = schedule.clone();
             }
         }
     }
+}
+
+/// Returns true if a run with this id began in another environment of the monitor. As in Sentry, it cannot end in this one.
+fn is_of_another_environment(all: &mut BTreeMap<Key, Known>, key: &Key, id: &str) -> bool {
+    let is_of_this_one = all.get(key).is_some_and(|known| known.runs.has(id));
+    !is_of_this_one && environments(all, key).any(|known| known.runs.has(id))
 }
 
 /// Returns a monitor in an environment. A new one begins with the settings of the others. `None` if there are too many.
@@ -236,27 +250,16 @@ fn environments<'a>(all: &'a mut BTreeMap<Key, Known>, key: &'a Key) -> impl Ite
 }
 
 impl Known {
-    /// Adds a check-in.
-    fn check_in(&mut self, id: &str, status: String, at: f64) {
-        let id = id.replace('-', "").to_ascii_lowercase();
-        let known = match id.bytes().all(|digit| digit == b'0') {
-            // The id of zeros, or none, means the newest run.
-            true => self.runs.len().checked_sub(1),
-            false => self.runs.iter().position(|(run, _)| *run == id),
-        };
-        match known {
-            Some(index) => drop(self.runs.remove(index)),
-            None => self.late += u64::from(self.missed_from().is_some_and(|from| at >= from)),
+    /// Adds a check-in with the id of its run.
+    fn check_in(&mut self, id: &str, status: String, at: f64) -> Part {
+        let part = self.runs.add(id, &status, at, &self.schedule);
+        if part == Part::First && self.missed_from().is_some_and(|from| at >= from) {
+            self.late += 1;
         }
-        if status == IN_PROGRESS {
-            if self.runs.len() >= RUNS_MAX {
-                self.runs.remove(0);
-            }
-            self.runs.push((id, at));
-        } else if status == "ok" {
-            self.runs.retain(|(_, since)| !self.schedule.is_late(*since, at));
+        if part != Part::Refused {
+            (self.status, self.at) = (status, at);
         }
-        (self.status, self.at) = (status, at);
+        part
     }
 
     /// Returns the time from which it is missed. None before its first check-in.
@@ -266,7 +269,7 @@ impl Known {
 
     fn state(&self, now: f64) -> &str {
         let is_missed = self.missed_from().is_some_and(|from| now >= from);
-        let is_any_late = self.runs.iter().any(|(_, since)| self.schedule.is_late(*since, now));
+        let is_any_late = self.runs.is_any_late(now, &self.schedule);
         match (is_missed, is_any_late) {
             (true, _) => "missed",
             (false, true) => "timeout",
@@ -359,14 +362,19 @@ mod tests {
         monitor.check_in("b", "ok".to_owned(), 1_020.0);
         assert_eq!([1_259.0, 1_260.0].map(|at| monitor.state(at)), ["ok", "timeout"]);
         let mut ended = known("in_progress", hourly);
-        ended.check_in("00000000-0000-0000-0000-000000000000", "ok".to_owned(), 1_100.0);
+        ended.check_in(&run_id("00000000-0000-0000-0000-000000000000"), "ok".to_owned(), 1_100.0);
         assert_eq!(ended.state(1_300.0), "ok", "zeros name the newest run");
         monitor.check_in("c", "ok".to_owned(), 1_300.0);
         assert_eq!(monitor.state(1_301.0), "ok", "it went on after the time-out");
-        for run in 0..2 * RUNS_MAX {
-            monitor.check_in(&format!("run{run}"), "in_progress".to_owned(), 1_300.0);
+    }
+
+    #[test]
+    fn refused_check_in_changes_no_state() {
+        let mut monitor = known("error", EVERY_MINUTE);
+        for status in ["ok", "in_progress"] {
+            assert_eq!(monitor.check_in("a", status.to_owned(), 1_030.0), Part::Refused, "{status}");
         }
-        assert_eq!(monitor.runs.len(), RUNS_MAX);
+        assert_eq!((monitor.at, monitor.state(1_079.9)), (1_000.0, "error"), "and no run times out");
     }
 
     #[test]

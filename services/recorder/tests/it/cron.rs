@@ -162,6 +162,33 @@ async fn unknown_status_is_accepted_and_changes_no_monitor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn check_in_of_an_ended_or_foreign_run_changes_no_monitor() {
+    let recorder = Recorder::start(&[]).await;
+    let [early, failed, foreign] = ["1", "2", "3"].map(|digit| digit.repeat(32));
+    for (slug, status, id, environment) in [
+        ("early", "ok", &early, "production"),
+        ("early", "in_progress", &early, "production"),
+        ("failed", "error", &failed, "production"),
+        ("failed", "ok", &failed, "production"),
+        ("foreign", "in_progress", &foreign, "production"),
+        ("foreign", "ok", &foreign, "staging"),
+    ] {
+        let path = format!("{slug}/{}/?status={status}&check_in_id={id}&environment={environment}", key(3));
+        let response = fetch(check_in(&recorder, Method::GET, &path)).await;
+        assert_eq!(response.status(), 202, "as Sentry, which drops it later: {slug} {status}");
+    }
+    let answer: Value = recorder.get("/api/v1/monitors").await.json().await.expect("JSON");
+    assert_eq!(answer["refused"], 3);
+    let rows = answer["monitors"].as_array().expect("monitors");
+    let states: Vec<_> = rows.iter().map(|row| (&row["monitor"], &row["state"])).collect();
+    let expected = [("early", "ok"), ("failed", "error"), ("foreign", "in_progress")];
+    let expected = expected.map(|(monitor, state)| (json!(monitor), json!(state)));
+    assert_eq!(states, expected.each_ref().map(|(monitor, state)| (monitor, state)), "and none is new");
+    let html = recorder.get("/monitors").await.text().await.expect("text");
+    assert!(html.contains("3 check-ins are of a run that has ended"), "{html}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refused_check_ins_have_sentrys_form() {
     let recorder = Recorder::start(&[]).await;
     let with_key =
