@@ -135,8 +135,8 @@ pub(crate) struct Tracker {
 pub(crate) struct Tracked {
     pub(crate) project: String,
     pub(crate) monitor: String,
-    /// `missed`, `timeout`, or the status of the last check-in, in one environment.
-    pub(crate) state: String,
+    /// What is bad about it: `missed`, `timeout`, or `error` if so many runs in a row failed as its settings say.
+    pub(crate) bad: Option<&'static str>,
 }
 
 impl Tracker {
@@ -160,7 +160,7 @@ impl Tracker {
         let tracked = |((project, monitor, _), known): (&Key, &Known)| Tracked {
             project: project.clone(),
             monitor: monitor.clone(),
-            state: known.state(now).to_owned(),
+            bad: known.bad(now),
         };
         self.all.iter().map(tracked).collect()
     }
@@ -268,13 +268,20 @@ impl Known {
     }
 
     fn state(&self, now: f64) -> &str {
-        let is_missed = self.missed_from().is_some_and(|from| now >= from);
-        let is_any_late = self.runs.is_any_late(now, &self.schedule);
-        match (is_missed, is_any_late) {
-            (true, _) => "missed",
-            (false, true) => "timeout",
-            (false, false) => self.status.as_str(),
+        self.overdue(now).unwrap_or(self.status.as_str())
+    }
+
+    /// Returns what is bad about it. One failed run is not, unless its settings say so.
+    fn bad(&self, now: f64) -> Option<&'static str> {
+        self.overdue(now).or_else(|| self.runs.is_failing().then_some("error"))
+    }
+
+    /// Returns `missed` or `timeout` if a check-in did not come in time.
+    fn overdue(&self, now: f64) -> Option<&'static str> {
+        if self.missed_from().is_some_and(|from| now >= from) {
+            return Some("missed");
         }
+        self.runs.is_any_late(now, &self.schedule).then_some("timeout")
     }
 
     fn monitor(self, (project, monitor, environment): Key, now: f64) -> Monitor {

@@ -234,12 +234,10 @@ impl Evaluator {
 
     /// Takes the states of the monitors. One with several environments is bad if it is in any of them.
     fn check_ins(&mut self, states: Vec<Tracked>, now: f64) {
-        let mut monitors: BTreeMap<(String, String), Option<String>> = BTreeMap::new();
-        for Tracked { project, monitor, state } in states {
-            let bad = monitors.entry((project, monitor)).or_default();
-            if matches!(state.as_str(), "missed" | "timeout") {
-                *bad = Some(state);
-            }
+        let mut monitors: BTreeMap<(String, String), Option<&'static str>> = BTreeMap::new();
+        for Tracked { project, monitor, bad } in states {
+            let of_all = monitors.entry((project, monitor)).or_default();
+            *of_all = bad.or(*of_all);
         }
         self.end_check_ins(now, |project, monitor| {
             monitors.contains_key(&(project.to_owned(), monitor.to_owned()))
@@ -252,7 +250,7 @@ impl Evaluator {
             let change = self.condition(&origin, &project).step_plain(bad.is_some(), now);
             let finding = Finding {
                 at: now,
-                what: format!("{origin}: {}", bad.as_deref().unwrap_or("ok")),
+                what: format!("{origin}: {}", bad.unwrap_or("ok")),
                 origin,
                 project,
                 severity: Severity::Medium,

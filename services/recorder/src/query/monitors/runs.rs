@@ -15,6 +15,12 @@ pub(super) struct Runs {
     going: Vec<(String, f64)>,
     /// Ids of those that have ended, in the order of their ends.
     ended: Vec<String>,
+    /// Number of the newest ones that ended alike.
+    in_a_row: u64,
+    /// Those failed.
+    has_failed: bool,
+    /// So many failed in a row that the monitor is failing, and it has not recovered yet.
+    is_failing: bool,
 }
 
 /// What a check-in is to the runs.
@@ -55,6 +61,7 @@ impl Runs {
             push(&mut self.going, (id, at));
             return part;
         }
+        self.count_end(status == "error", schedule);
         if status == "ok" {
             self.going.retain(|(_, since)| !schedule.is_late(*since, at));
         }
@@ -67,6 +74,20 @@ impl Runs {
     /// Returns true if a run has taken longer than it may.
     pub(super) fn is_any_late(&self, now: f64, schedule: &Schedule) -> bool {
         self.going.iter().any(|(_, since)| schedule.is_late(*since, now))
+    }
+
+    /// Returns true if so many runs failed in a row as the settings say, and not so many were good since.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing
+    }
+
+    fn count_end(&mut self, has_failed: bool, schedule: &Schedule) {
+        self.in_a_row = if has_failed == self.has_failed { self.in_a_row.saturating_add(1) } else { 1 };
+        self.has_failed = has_failed;
+        let enough = if has_failed { schedule.failures_min } else { schedule.recoveries_min };
+        if self.in_a_row >= enough {
+            self.is_failing = has_failed;
+        }
     }
 
     fn position(&self, id: &str) -> Option<usize> {
@@ -110,6 +131,24 @@ mod tests {
         assert_eq!([add("", "ok"), add(zeros, "ok")], [Part::First; 2], "each is a run of its own");
         assert_eq!([add("A-1", IN_PROGRESS), add(zeros, IN_PROGRESS)], [Part::First, Part::Further]);
         assert_eq!([add("a1", "ok"), add("a-1", "error")], [Part::Further, Part::Refused]);
+    }
+
+    #[test]
+    fn monitor_fails_and_recovers_by_its_thresholds() {
+        let schedule = Schedule { failures_min: 2, recoveries_min: 3, ..Schedule::default() };
+        let mut runs = Runs::default();
+        let is_failing = |status: &str| {
+            runs.add(NEWEST, status, 1_000.0, &schedule);
+            runs.is_failing()
+        };
+        let ends = ["error", "ok", "error", IN_PROGRESS, "error", "ok", "ok", "error", "ok", "ok", "ok"];
+        let expected = [false, false, false, false, true, true, true, true, true, true, false];
+        assert_eq!(ends.map(is_failing), expected);
+        let mut once = Runs::default();
+        once.add("a", "error", 1_000.0, &Schedule::default());
+        assert!(once.is_failing(), "one failure is enough without settings");
+        once.add("a", "ok", 1_000.0, &Schedule::default());
+        assert!(once.is_failing(), "a refused check-in is no recovery");
     }
 
     #[test]

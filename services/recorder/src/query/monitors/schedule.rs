@@ -9,6 +9,8 @@ pub(super) const MINUTE_S: f64 = 60.0;
 /// What Sentry assumes for a monitor that does not say it, or says 0.
 const MARGIN_MINUTES_DEFAULT: u64 = 1;
 const RUNTIME_MINUTES_DEFAULT: u64 = 30;
+/// Number of ends in a row that decide in Sentry, unless the settings say another.
+const THRESHOLD_DEFAULT: u64 = 1;
 /// Zone of a monitor that names none.
 const UTC: &str = "UTC";
 /// Largest number of intervals of months or years that are tried, until one ends on a day that exists: the 29th of February, and
@@ -22,6 +24,10 @@ pub(super) struct Schedule {
     pub(super) timezone: String,
     pub(super) margin_s: u64,
     pub(super) runtime_s: u64,
+    /// Number of failed runs in a row from which a monitor is failing.
+    pub(super) failures_min: u64,
+    /// Number of good runs in a row after which it is not failing any more.
+    pub(super) recoveries_min: u64,
 }
 
 /// When the next check-in is due.
@@ -59,6 +65,8 @@ impl Default for Schedule {
             timezone: UTC.to_owned(),
             margin_s: MARGIN_MINUTES_DEFAULT * 60,
             runtime_s: RUNTIME_MINUTES_DEFAULT * 60,
+            failures_min: THRESHOLD_DEFAULT,
+            recoveries_min: THRESHOLD_DEFAULT,
         }
     }
 }
@@ -66,9 +74,9 @@ impl Default for Schedule {
 impl Schedule {
     /// Reads a monitor's settings.
     pub(super) fn read(config: &Fields<'_>) -> Self {
-        let minutes_in_s = |name: &str, default: u64| {
-            config.number(name).filter(|minutes| *minutes > 0).unwrap_or(default).saturating_mul(60)
-        };
+        let positive =
+            |name: &str, default: u64| config.number(name).filter(|number| *number > 0).unwrap_or(default);
+        let minutes_in_s = |name: &str, default: u64| positive(name, default).saturating_mul(60);
         let timezone = config.short("timezone", LABEL_BYTES_MAX).filter(|name| !name.is_empty());
         let timezone = timezone.unwrap_or_else(|| UTC.to_owned());
         Self {
@@ -76,6 +84,8 @@ impl Schedule {
             timezone,
             margin_s: minutes_in_s("checkin_margin", MARGIN_MINUTES_DEFAULT),
             runtime_s: minutes_in_s("max_runtime", RUNTIME_MINUTES_DEFAULT),
+            failures_min: positive("failure_issue_threshold", THRESHOLD_DEFAULT),
+            recoveries_min: positive("recovery_threshold", THRESHOLD_DEFAULT),
         }
     }
 
@@ -229,10 +239,11 @@ mod tests {
             timezone: "UTC".to_owned(),
             margin_s: 60,
             runtime_s: 1_800,
+            failures_min: 1,
+            recoveries_min: 1,
         };
         assert_eq!(hourly, defaults);
-        let zeros =
-            r#"{"schedule":{"type":"interval","value":2,"unit":"hour"},"checkin_margin":0,"max_runtime":0}"#;
+        let zeros = r#"{"schedule":{"type":"interval","value":2,"unit":"hour"},"checkin_margin":0,"max_runtime":0,"failure_issue_threshold":0}"#;
         assert_eq!(read(zeros), defaults);
         for unit in ["year", "week", "day"] {
             let endless = format!(

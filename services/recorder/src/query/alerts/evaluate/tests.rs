@@ -148,6 +148,33 @@ async fn missed_check_in_fires_and_ends_with_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn job_that_always_fails_fires_by_its_thresholds() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let (query, threads) = open(directory.path());
+    let begin = now();
+    let ended = |status: &str| {
+        json!({"check_in_id": "0".repeat(32), "monitor_slug": "nightly", "status": status,
+            "monitor_config": {"schedule": {"type": "interval", "value": 1, "unit": "hour"},
+                "failure_issue_threshold": 2, "recovery_threshold": 1}})
+        .to_string()
+    };
+    let mut evaluator = Evaluator::restore(&query, 0, begin).expect("nothing stored");
+    rounds(&mut evaluator, &query, begin - 200.0, 1);
+    test_query::store_item(&query, GAME, begin, "check_in", &ended("error")).await;
+    rounds(&mut evaluator, &query, begin + 10.0, 2);
+    assert_eq!(evaluator.unsaved(), None, "one failure is not enough");
+    test_query::store_item(&query, GAME, begin + 35.0, "check_in", &ended("error")).await;
+    rounds(&mut evaluator, &query, begin + 40.0, 2);
+    let alerts = evaluator.unsaved().expect("an alert").alerts;
+    let finding = &alerts[0].entries[0].finding;
+    assert_eq!((finding.what.as_str(), alerts[0].state()), ("check-in nightly: error", AlertState::Firing));
+    test_query::store_item(&query, GAME, begin + 65.0, "check_in", &ended("ok")).await;
+    rounds(&mut evaluator, &query, begin + 70.0, 1);
+    assert_eq!(evaluator.unsaved().expect("a change").alerts[0].state(), AlertState::Resolved);
+    test_query::close(&query, threads).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn issues_from_before_the_last_hour_are_no_news() {
     let directory = tempfile::tempdir().expect("a folder");
     let (query, threads) = open(directory.path());
