@@ -31,6 +31,25 @@ pub struct RuleState {
     pub since: f64,
     /// The measured value.
     pub value: Option<f64>,
+    /// State of a monitor, which has no value: `missed`, `timeout`, `error` or `ok`. `None` if it was not judged since the
+    /// recorder's start.
+    #[serde(default)]
+    pub what: Option<String>,
+}
+
+impl RuleState {
+    /// Returns the measured value or the state of a monitor, in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match (&self.what, self.value) {
+            (Some(what), _) => what.clone(),
+            (None, Some(value)) => format!("{value:.3}"),
+            (None, None) if self.rule.starts_with("check-in ") => {
+                "not judged since the recorder's start".to_owned()
+            }
+            (None, None) => "no data".to_owned(),
+        }
+    }
 }
 
 /// One alert. Times are in seconds since the epoch.
@@ -130,7 +149,10 @@ pub(crate) mod tests {
                 {"rule": "lag-seconds", "name": "Consumer lag above 30 s", "project": "lagwatch", "phase": "firing",
                  "since": 90.0, "value": 31.0, "above": 30.0, "below": null, "window_s": 300, "fires_within_s": 35},
                 {"rule": "dead-letters", "name": "Dead letters", "project": "game", "phase": "no_data", "since": 1.0,
-                 "value": null, "above": 0.0, "below": null, "window_s": 300, "fires_within_s": 35}],
+                 "value": null, "above": 0.0, "below": null, "window_s": 300, "fires_within_s": 35},
+                {"rule": "check-in nightly", "name": "Check-ins of nightly", "project": "wire", "phase": "firing",
+                 "since": 95.0, "value": null, "what": "timeout", "above": null, "below": null, "window_s": null,
+                 "fires_within_s": null}],
             "alerts": [{"state": "firing", "id": 1, "fold": "backlog", "name": "Records are late", "severity": "high",
                 "opened_at": 50.0, "last_at": 90.0, "resolved_at": null, "is_first_of_day": true, "count": 2,
                 "folded": {"first": 1, "cause": 1}, "keys": {"dead-letters in game": 1, "lag-seconds in lagwatch": 1},
@@ -150,6 +172,10 @@ pub(crate) mod tests {
         let alerts = answer();
         assert!(alerts.is_any_firing() && !Alerts::default().is_any_firing());
         assert!(alerts.firing("lag-seconds").is_some() && alerts.firing("dead-letters").is_none());
+        let texts: Vec<String> = alerts.rules.iter().map(RuleState::text).collect();
+        assert_eq!(texts, ["31.000", "no data", "timeout"]);
+        let unknown = RuleState { what: None, ..alerts.rules[2].clone() };
+        assert_eq!(unknown.text(), "not judged since the recorder's start");
         let after = |at| alerts.since(at).map(|(id, entry)| (id, entry.what.as_str())).collect::<Vec<_>>();
         assert_eq!(after(0.0), [(1, "Dead letters"), (1, "Consumer lag above 30 s")]);
         assert_eq!(after(50.0), [(1, "Consumer lag above 30 s")]);

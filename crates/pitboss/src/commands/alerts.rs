@@ -102,8 +102,8 @@ fn list(alerts: &Alerts, output: &Output) -> String {
         lines.push(table.to_string());
     }
     for state in alerts.rules.iter().filter(|state| matches!(state.phase.as_str(), "firing" | "pending")) {
-        let value = state.value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.3}"));
-        lines.push(format!("{} {} in {}: {value}", state.phase, plain(&state.rule), plain(&state.project)));
+        let (rule, project, text) = (plain(&state.rule), plain(&state.project), plain(&state.text()));
+        lines.push(format!("{} {rule} in {project}: {text}", state.phase));
     }
     lines.push(match alerts.evaluated_at {
         Some(at) => format!("{} evaluated at {}", counted(alerts.rules.len() as u64, "rule"), clock(at)),
@@ -180,9 +180,12 @@ mod tests {
     #[test]
     fn list_shows_alerts_and_what_fires() {
         let text = list(&answer(), &output());
-        for expected in
-            ["firing", "Records are late", "firing lag-seconds in lagwatch: 31.000", "2 rules evaluated"]
-        {
+        for expected in [
+            "Records are late",
+            "firing lag-seconds in lagwatch: 31.000",
+            "firing check-in nightly in wire: timeout",
+            "3 rules evaluated",
+        ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
         assert!(!text.contains("dead-letters"), "it does not fire: {text}");

@@ -107,7 +107,7 @@ impl RuleLine {
             service: Service::new(&query.projects, &rule.project),
             phase: phase(rule.condition.phase),
             is_firing: rule.condition.phase == Phase::Firing,
-            value: optional(rule.condition.value, number),
+            value: rule.what.map_or_else(|| optional(rule.condition.value, number), str::to_owned),
             bad,
             since: if rule.condition.since > 0.0 { clock(rule.condition.since) } else { "–".to_owned() },
             rule,

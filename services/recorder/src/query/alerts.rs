@@ -30,7 +30,7 @@ pub(crate) struct AlertParams {
     limit: Option<u32>,
 }
 
-/// State of one rule in one project, or of a monitor of check-ins that is or was missed.
+/// State of one rule in one project, or of a monitor of check-ins that is or was bad.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RuleState {
     /// Slug of the rule, or `check-in` with that of the monitor.
@@ -39,6 +39,9 @@ pub(crate) struct RuleState {
     pub(crate) project: String,
     #[serde(flatten)]
     pub(crate) condition: Condition,
+    /// State of a monitor, which has no value: `missed`, `timeout`, `error` or `ok`. `None` for a rule, and for a monitor that was not
+    /// judged since the start.
+    pub(crate) what: Option<&'static str>,
     /// Values above it are bad.
     pub(crate) above: Option<f64>,
     /// Values below it are bad.
@@ -97,6 +100,7 @@ impl RuleState {
             name: rule.name.clone(),
             project: project.to_owned(),
             condition,
+            what: None,
             above,
             below,
             window_s: Some(rule.window_s),
@@ -104,12 +108,13 @@ impl RuleState {
         }
     }
 
-    fn of_monitor(monitor: &str, project: &str, condition: Condition) -> Self {
+    fn of_monitor(monitor: &str, project: &str, condition: Condition, what: Option<&'static str>) -> Self {
         Self {
             rule: format!("check-in {monitor}"),
-            name: format!("Check-in of {monitor} is missed"),
+            name: format!("Check-ins of {monitor}"),
             project: project.to_owned(),
             condition,
+            what,
             above: None,
             below: None,
             window_s: None,

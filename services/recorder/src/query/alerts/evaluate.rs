@@ -42,6 +42,8 @@ pub(super) struct Evaluator {
     declared: &'static Declared,
     collector: Collector,
     conditions: BTreeMap<String, (Origin, String, Condition)>,
+    /// States of the monitors of check-ins among them, by the same keys.
+    monitors: BTreeMap<String, &'static str>,
     book: Book,
     /// Time of the first round.
     began: Option<f64>,
@@ -75,6 +77,7 @@ impl Evaluator {
             declared,
             collector: Collector::new(&declared.rules),
             conditions: BTreeMap::new(),
+            monitors: BTreeMap::new(),
             book,
             began: None,
             rounds: 0,
@@ -193,6 +196,7 @@ impl Evaluator {
         if self.upto.is_some_and(|upto| upto > 0 && purged > upto) {
             self.book = Book::default();
             self.conditions.clear();
+            self.monitors.clear();
             self.changed.clear();
             self.reported.clear();
             self.collector = Collector::new(&self.declared.rules);
@@ -248,9 +252,11 @@ impl Evaluator {
                 continue;
             }
             let change = self.condition(&origin, &project).step_plain(bad.is_some(), now);
+            let state = bad.unwrap_or("ok");
+            self.monitors.insert(key(&origin, &project), state);
             let finding = Finding {
                 at: now,
-                what: format!("{origin}: {}", bad.unwrap_or("ok")),
+                what: format!("{origin}: {state}"),
                 origin,
                 project,
                 severity: Severity::Medium,
@@ -281,7 +287,9 @@ impl Evaluator {
             .collect();
         for (origin, project) in over {
             self.changed.extend(self.book.end(&origin, &project, now));
-            self.conditions.remove(&key(&origin, &project));
+            let key = key(&origin, &project);
+            self.conditions.remove(&key);
+            self.monitors.remove(&key);
         }
     }
 
@@ -345,15 +353,21 @@ impl Evaluator {
     }
 
     fn rule_states(&self) -> Vec<RuleState> {
-        let state = |(origin, project, condition): &(Origin, String, Condition)| match origin {
-            Origin::Rule(slug) => {
-                let rule = self.declared.rules.iter().find(|rule| rule.slug == *slug)?;
-                Some(RuleState::of(rule, project, *condition))
+        let state = |(key, known): (&String, &(Origin, String, Condition))| {
+            let (origin, project, condition) = known;
+            match origin {
+                Origin::Rule(slug) => {
+                    let rule = self.declared.rules.iter().find(|rule| rule.slug == *slug)?;
+                    Some(RuleState::of(rule, project, *condition))
+                }
+                Origin::CheckIn(monitor) => {
+                    let what = self.monitors.get(key).copied();
+                    Some(RuleState::of_monitor(monitor, project, *condition, what))
+                }
+                Origin::Issue(_) => None,
             }
-            Origin::CheckIn(monitor) => Some(RuleState::of_monitor(monitor, project, *condition)),
-            Origin::Issue(_) => None,
         };
-        self.conditions.values().filter_map(state).collect()
+        self.conditions.iter().filter_map(state).collect()
     }
 }
 

@@ -165,6 +165,9 @@ async fn job_that_always_fails_fires_by_its_thresholds() {
     assert_eq!(evaluator.unsaved(), None, "one failure is not enough");
     test_query::store_item(&query, GAME, begin + 35.0, "check_in", &ended("error")).await;
     rounds(&mut evaluator, &query, begin + 40.0, 2);
+    let states = evaluator.rule_states();
+    let state = states.iter().find(|state| state.rule == "check-in nightly").expect("a state");
+    assert_eq!((state.condition.phase, state.what), (Phase::Firing, Some("error")));
     let alerts = evaluator.unsaved().expect("an alert").alerts;
     let finding = &alerts[0].entries[0].finding;
     assert_eq!((finding.what.as_str(), alerts[0].state()), ("check-in nightly: error", AlertState::Firing));
