@@ -8,6 +8,9 @@ use uuid::Uuid;
 const STATUSES: [&str; 3] = ["in_progress", "ok", "error"];
 const UNKNOWN: &str = "unknown";
 
+/// Largest number of characters of a monitor's slug. Sentry cuts a longer one.
+const SLUG_CHARS_MAX: usize = 50;
+
 /// Reason why a request is not a check-in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckInError {
@@ -27,6 +30,25 @@ struct Header {
     #[serde(rename = "type")]
     item_type: &'static str,
     length: usize,
+}
+
+/// Returns the slug under which Sentry keeps the monitor that a check-in names.
+///
+/// It is cut, in lower case, with one hyphen for spaces and hyphens, and without other characters than letters, digits, `_` and `-`.
+/// If nothing is left, it is empty. Unlike here, Sentry replaces a letter with an accent by the one without.
+#[must_use]
+pub fn slug(name: &str) -> String {
+    let mut slug = String::new();
+    for character in name.chars().take(SLUG_CHARS_MAX) {
+        if character == '-' || character.is_whitespace() {
+            if !slug.ends_with('-') {
+                slug.push('-');
+            }
+        } else if character.is_ascii_alphanumeric() || character == '_' {
+            slug.push(character.to_ascii_lowercase());
+        }
+    }
+    slug.trim_matches(['-', '_']).to_owned()
 }
 
 /// Returns the envelope of a check-in in the query of a URL: `status`, and `check_in_id`, `environment` and `duration` if wanted.
@@ -114,6 +136,19 @@ mod tests {
         let check_in = payload(envelope_of_json("nightly", body.to_string().as_bytes()));
         assert_eq!(check_in["monitor_slug"], "nightly");
         assert_eq!((&check_in["monitor_config"], &check_in["status"]), (&config, &json!("in_progress")));
+    }
+
+    #[test]
+    fn names_of_one_slug_are_one_monitor() {
+        for name in ["my-job", "My-Job", "My Job", " my  job ", "my - job!", "-my-job_", "my-j\u{fc}ob"] {
+            assert_eq!(slug(name), "my-job", "{name}");
+        }
+        assert_eq!(slug("consumer-game_2"), "consumer-game_2");
+        assert_eq!(slug(&"a".repeat(60)), "a".repeat(50));
+        assert_eq!(slug(&format!("{} b", "a".repeat(49))), "a".repeat(49), "it does not end with the cut");
+        for name in ["", "--", "!", "\u{591c}"] {
+            assert_eq!(slug(name), "", "{name}");
+        }
     }
 
     #[test]

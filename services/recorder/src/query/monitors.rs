@@ -21,7 +21,7 @@ use super::{
     scan::{Scanned, Window, WindowParams, scan, window},
     state::Query,
 };
-use crate::protocol::{digest::Kinds, event::LABEL_BYTES_MAX, fields::Fields};
+use crate::protocol::{check_in, digest::Kinds, event::LABEL_BYTES_MAX, fields::Fields};
 
 use runs::{Part, Runs, run_id};
 use schedule::{Due, Interval, MINUTE_S, Schedule};
@@ -63,7 +63,7 @@ pub(crate) struct Monitors {
     pub(crate) monitors: Vec<Monitor>,
     /// Number of check-ins of monitors that are not listed, because there are too many.
     pub(crate) left_out: u64,
-    /// Number of check-ins with a status that Sentry does not know. They change no monitor.
+    /// Number of check-ins with a status that Sentry does not know, or without a slug. They change no monitor.
     pub(crate) invalid: u64,
     /// Number of check-ins of a run that has ended, or that belongs to another environment. They change no state.
     pub(crate) refused: u64,
@@ -192,14 +192,14 @@ fn add(all: &mut BTreeMap<Key, Known>, not_counted: &mut NotCounted, opened: &Li
     for item in opened.envelope.items.iter().filter(|item| item.item_type() == CHECK_IN) {
         let Some(check_in) = item.json().map(Fields::parse) else { continue };
         let short = |name: &str| check_in.short(name, LABEL_BYTES_MAX).unwrap_or_default();
-        let status = short("status");
-        if !STATUSES.contains(&status.as_str()) {
+        let (status, slug) = (short("status"), check_in::slug(&short("monitor_slug")));
+        if !STATUSES.contains(&status.as_str()) || slug.is_empty() {
             not_counted.invalid += 1;
             continue;
         }
         let environment = Some(short("environment")).filter(|name| !name.is_empty());
         let environment = environment.unwrap_or_else(|| ENVIRONMENT.to_owned());
-        let key = (opened.source.name.to_owned(), short("monitor_slug"), environment);
+        let key = (opened.source.name.to_owned(), slug, environment);
         let id = run_id(&short("check_in_id"));
         // It is judged by the settings of before. Without settings of its own it keeps them.
         if is_of_another_environment(all, &key, &id) {

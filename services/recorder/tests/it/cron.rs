@@ -63,6 +63,17 @@ async fn head_is_a_check_in_as_with_sentry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_of_one_slug_are_one_monitor() {
+    let recorder = Recorder::start(&[]).await;
+    for name in ["my-job", "My-Job", "My%20Job"] {
+        let path = format!("{name}/{}/?status=ok", key(3));
+        assert_eq!(fetch(check_in(&recorder, Method::GET, &path)).await.status(), 202, "{name}");
+    }
+    let rows = monitors(&recorder, "").await;
+    assert_eq!((rows.len(), &rows[0]["monitor"]), (1, &json!("my-job")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn environments_of_a_monitor_share_its_settings() {
     let recorder = Recorder::start(&[]).await;
     let with_config = |minutes: u32| {
