@@ -3,7 +3,7 @@
 //! The forms are those of Sentry, which uses `cronsim`: a field is `*` or a list of numbers, names and ranges, each with a step if
 //! wanted. A day may be `L` or `LW`, the last of the month or the last from Monday to Friday, and a weekday `5#2` or `5L`, the second or
 //! the last Friday of the month.
-//! `@hourly` and the like stand for an expression.
+//! `@hourly` and the like, in lower case, stand for an expression.
 //!
 //! When clocks change, the rule is that of Debian's cron, too. If neither minute nor hour begins with `*`, a time that is left
 //! out is due at the first minute after the gap, and a time that comes twice is due once. Otherwise the clock on the wall
@@ -26,13 +26,13 @@ const NTH: RangeInclusive<u32> = 1..=5;
 const MONTH_NAMES: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAY_NAMES: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-const SHORT_FORMS: [(&str, &str); 7] = [
+/// Those of Sentry, which knows neither `@midnight` nor `@reboot`.
+const SHORT_FORMS: [(&str, &str); 6] = [
     ("@yearly", "0 0 1 1 *"),
     ("@annually", "0 0 1 1 *"),
     ("@monthly", "0 0 1 * *"),
     ("@weekly", "0 0 * * 0"),
     ("@daily", "0 0 * * *"),
-    ("@midnight", "0 0 * * *"),
     ("@hourly", "0 * * * *"),
 ];
 /// Bit of the last day in a set of days, and place of the last weekday in a set of weekdays of a month.
@@ -68,7 +68,7 @@ impl Crontab {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let short = SHORT_FORMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let short = SHORT_FORMS.iter().find(|(name, _)| *name == text);
         let text = short.map_or(text, |(_, expression)| *expression);
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
         let [minutes, hours, days, months, weekdays] = <[&str; 5]>::try_from(fields).ok()?;
@@ -343,7 +343,7 @@ mod tests {
             ("0 0 1 JAN,Jul *", ["2027-01-01T00:00", "2027-07-01T00:00"]),
             ("0 0 29 2 *", ["2028-02-29T00:00", "2032-02-29T00:00"]),
             ("@hourly", ["2026-11-30T11:00", "2026-11-30T12:00"]),
-            ("@Daily", ["2026-12-01T00:00", "2026-12-02T00:00"]),
+            ("@daily", ["2026-12-01T00:00", "2026-12-02T00:00"]),
             ("@weekly", ["2026-12-06T00:00", "2026-12-13T00:00"]),
             ("@monthly", ["2026-12-01T00:00", "2027-01-01T00:00"]),
             ("@yearly", ["2027-01-01T00:00", "2028-01-01T00:00"]),
@@ -493,6 +493,8 @@ mod tests {
             "* * * jan#1 *",
             "0 0 30 2 *",
             "@reboot",
+            "@midnight",
+            "@Daily",
             "1-2-3 * * * *",
             "99999999999 * * * *",
         ] {

@@ -368,16 +368,21 @@ impl DigestReader {
         // All sums without a user share one row. Single sessions, and sums with a user, have their own rows.
         let mut sum: Option<Session> = None;
         let rows = &mut self.digest.sessions;
-        sessions::each(json, |session| match (&session.sid, &session.did, &mut sum) {
-            (None, None, Some(sum)) => sum.counts.add(session.counts),
-            (None, None, none) => *none = Some(session),
-            _ if rows.len() < ROWS_MAX - 1 => rows.push(session),
-            _ => {}
+        let mut is_any = false;
+        sessions::each(json, |session| {
+            is_any = true;
+            match (&session.sid, &session.did, &mut sum) {
+                (None, None, Some(sum)) => sum.counts.add(session.counts),
+                (None, None, none) => *none = Some(session),
+                _ if rows.len() < ROWS_MAX - 1 => rows.push(session),
+                _ => {}
+            }
         });
         if rows.len() < ROWS_MAX {
             rows.extend(sum);
         }
-        if let Some(Session { release, environment, .. }) = rows.last().cloned() {
+        // The last row may be that of another item.
+        if is_any && let Some(Session { release, environment, .. }) = rows.last().cloned() {
             self.release(Some(release), Some(environment), ReleaseSent::Session, 1);
         }
     }

@@ -7,6 +7,9 @@ use super::{
     fields::{Fields, each_entry},
 };
 
+/// Largest length of the name of a release in bytes, as in Sentry.
+const RELEASE_BYTES_MAX: usize = 200;
+
 /// Sessions by outcome. An update of a single session sets exactly one of the counts to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -48,11 +51,13 @@ pub struct Session {
     pub counts: Counts,
 }
 
-/// Calls `each` with the sessions of a `session` or `sessions` item. Sentry accepts none without a release.
+/// Calls `each` with the sessions of a `session` or `sessions` item. Sentry accepts none without a release, and none whose release has
+/// a name that it refuses.
 pub fn each(json: &str, mut each: impl FnMut(Session)) {
     let fields = Fields::parse(json);
     let attributes = fields.object("attrs");
-    let Some(release) = attributes.short("release", LABEL_BYTES_MAX) else { return };
+    let release = attributes.short("release", LABEL_BYTES_MAX);
+    let Some(release) = release.filter(|name| is_release(name)) else { return };
     let environment = attributes.short("environment", LABEL_BYTES_MAX).unwrap_or_default();
     let mut emit = |sid, did, counts| {
         each(Session { release: release.clone(), environment: environment.clone(), sid, did, counts });
@@ -67,6 +72,13 @@ pub fn each(json: &str, mut each: impl FnMut(Session)) {
             emit(sid, fields.short("did", LABEL_BYTES_MAX), update(&fields));
         }
     }
+}
+
+/// Returns true for the name of a release that Sentry accepts.
+fn is_release(name: &str) -> bool {
+    let is_reserved = matches!(name, "." | "..") || name.eq_ignore_ascii_case("latest");
+    let is_plain = name.bytes().all(|byte| !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\'));
+    name.len() <= RELEASE_BYTES_MAX && !is_reserved && is_plain
 }
 
 /// Writes an id in one form. SDKs send it with hyphens or without.
@@ -123,6 +135,23 @@ mod tests {
         assert_eq!(sums[0].counts, Counts { healthy: 1000, ..Counts::default() });
         assert_eq!((sums[1].did.as_deref(), sums[1].counts.crashed), (Some("d"), 3));
         assert!(read(r#"{"sid":"s"}"#).is_empty() && read("[]").is_empty());
+    }
+
+    #[test]
+    fn session_of_a_release_that_sentry_refuses_is_none() {
+        let count = |release: &str| {
+            let session = serde_json::json!({"sid": "s", "attrs": {"release": release}});
+            read(&session.to_string()).len()
+        };
+        let (longest, too_long) = ("r".repeat(200), "r".repeat(201));
+        for release in
+            [".", "..", "latest", "Latest", "a/b", "a\\b", "a\nb", "a\tb", "\u{7f}", too_long.as_str()]
+        {
+            assert_eq!(count(release), 0, "{release}");
+        }
+        for release in ["game@1.0.0+abc", "latest-1", "...", "r\u{e9}l", longest.as_str()] {
+            assert_eq!(count(release), 1, "{release}");
+        }
     }
 
     #[test]

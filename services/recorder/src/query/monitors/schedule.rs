@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn crontab_is_due_at_its_next_time() {
-        for zone in [r#","timezone":"Etc/UTC""#, r#","timezone":"utc""#, r#","timezone":null"#, ""] {
+        for zone in [r#","timezone":"Etc/UTC""#, r#","timezone":"UTC""#, r#","timezone":null"#, ""] {
             let config = format!(
                 r#"{{"schedule":{{"type":"crontab","value":"0 * * * *"}},"checkin_margin":5{zone}}}"#
             );
@@ -323,6 +323,7 @@ mod tests {
                 r#"{"schedule":{"type":"crontab","value":"0 3 * * *"},"timezone":"Mars/Olympus"}"#,
                 "Mars/Olympus",
             ),
+            (r#"{"schedule":{"type":"interval","value":1,"unit":"day"},"timezone":"utc"}"#, "\"utc\""),
         ] {
             let schedule = read(config);
             let Due::Unknown(why) = &schedule.due else { panic!("{schedule:?}") };
