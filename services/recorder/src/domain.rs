@@ -25,3 +25,4 @@ pub use releases::{RELEASES_MAX, Release, Releases};
 pub use resolution::{Outlook, Resolution, outlook};
 pub(crate) use state::further_events;
 pub use state::{Snooze, State, Status, Substatus};
+pub use version::is_release_name;

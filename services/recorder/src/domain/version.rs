@@ -36,6 +36,15 @@ struct Version<'a> {
     build: &'a str,
 }
 
+/// Returns true for the name of a release that Sentry accepts: of at most 200 bytes, without slashes, backslashes and control
+/// characters, and none of `latest`, `.` and `..`.
+#[must_use]
+pub fn is_release_name(name: &str) -> bool {
+    let is_reserved = matches!(name, "." | "..") || name.eq_ignore_ascii_case("latest");
+    let is_plain = name.bytes().all(|byte| !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\'));
+    name.len() <= NAME_BYTES_MAX && !is_reserved && is_plain
+}
+
 /// Returns true for `package@version` with a version that has an order.
 pub(super) fn is_semver(release: &str) -> bool {
     let Some(Name { has_package: true, version }) = Name::of(release) else { return false };
@@ -52,9 +61,7 @@ impl<'a> Name<'a> {
     /// Returns `None` for a name that Sentry refuses.
     fn of(release: &'a str) -> Option<Self> {
         let release = release.trim();
-        let is_reserved = matches!(release, "." | "..") || release.eq_ignore_ascii_case("latest");
-        let has_bad_characters = release.contains(['/', '\r', '\n', '\t', '\u{c}']);
-        if is_reserved || has_bad_characters || release.len() > NAME_BYTES_MAX {
+        if !is_release_name(release) {
             return None;
         }
         // The package may begin with an `@` of its own.
@@ -187,6 +194,19 @@ mod tests {
             &too_large,
         ] {
             assert!(!is_semver(release), "{release}");
+        }
+    }
+
+    #[test]
+    fn names_of_releases_are_those_of_sentry() {
+        let (longest, too_long) = ("r".repeat(200), "r".repeat(201));
+        for name in
+            [".", "..", "latest", "Latest", "a/b", "a\\b", "a\nb", "a\tb", "\u{7f}", too_long.as_str()]
+        {
+            assert!(!is_release_name(name), "{name}");
+        }
+        for name in ["game@1.0.0+abc", "latest-1", "...", "r\u{e9}l", longest.as_str()] {
+            assert!(is_release_name(name), "{name}");
         }
     }
 

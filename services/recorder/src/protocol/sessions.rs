@@ -6,9 +6,7 @@ use super::{
     event::LABEL_BYTES_MAX,
     fields::{Fields, each_entry},
 };
-
-/// Largest length of the name of a release in bytes, as in Sentry.
-const RELEASE_BYTES_MAX: usize = 200;
+use crate::domain::is_release_name;
 
 /// Sessions by outcome. An update of a single session sets exactly one of the counts to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +55,7 @@ pub fn each(json: &str, mut each: impl FnMut(Session)) {
     let fields = Fields::parse(json);
     let attributes = fields.object("attrs");
     let release = attributes.short("release", LABEL_BYTES_MAX);
-    let Some(release) = release.filter(|name| is_release(name)) else { return };
+    let Some(release) = release.filter(|name| is_release_name(name)) else { return };
     let environment = attributes.short("environment", LABEL_BYTES_MAX).unwrap_or_default();
     let mut emit = |sid, did, counts| {
         each(Session { release: release.clone(), environment: environment.clone(), sid, did, counts });
@@ -72,13 +70,6 @@ pub fn each(json: &str, mut each: impl FnMut(Session)) {
             emit(sid, fields.short("did", LABEL_BYTES_MAX), update(&fields));
         }
     }
-}
-
-/// Returns true for the name of a release that Sentry accepts.
-fn is_release(name: &str) -> bool {
-    let is_reserved = matches!(name, "." | "..") || name.eq_ignore_ascii_case("latest");
-    let is_plain = name.bytes().all(|byte| !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\'));
-    name.len() <= RELEASE_BYTES_MAX && !is_reserved && is_plain
 }
 
 /// Writes an id in one form. SDKs send it with hyphens or without.
@@ -143,15 +134,10 @@ mod tests {
             let session = serde_json::json!({"sid": "s", "attrs": {"release": release}});
             read(&session.to_string()).len()
         };
-        let (longest, too_long) = ("r".repeat(200), "r".repeat(201));
-        for release in
-            [".", "..", "latest", "Latest", "a/b", "a\\b", "a\nb", "a\tb", "\u{7f}", too_long.as_str()]
-        {
+        for release in ["..", "Latest", "a/b", "a\nb"] {
             assert_eq!(count(release), 0, "{release}");
         }
-        for release in ["game@1.0.0+abc", "latest-1", "...", "r\u{e9}l", longest.as_str()] {
-            assert_eq!(count(release), 1, "{release}");
-        }
+        assert_eq!(count("game@1.0.0+abc"), 1);
     }
 
     #[test]

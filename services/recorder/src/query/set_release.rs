@@ -13,11 +13,11 @@ use super::{
     admin::authorise,
     own_items,
     state::{Query, unknown_project},
-    triage::{LATEST, check_author, commit_id, operator},
+    triage::{check_author, commit_id, operator},
 };
-use crate::protocol::{
-    actions::{Action, OPERATOR_ACTION, OperatorAction},
-    fields::LABEL_BYTES_MAX,
+use crate::{
+    domain::is_release_name,
+    protocol::actions::{Action, OPERATOR_ACTION, OperatorAction},
 };
 
 /// Largest number of commits of one request.
@@ -67,13 +67,10 @@ pub(super) async fn set_release(
 impl Body {
     fn check_version(&self) -> Result<(), String> {
         let version = self.version.as_str();
-        let is_valid = (1..=LABEL_BYTES_MAX).contains(&version.len())
-            && version.trim() == version
-            && version != LATEST
-            && !version.chars().any(char::is_control);
-        is_valid
-            .then_some(())
-            .ok_or_else(|| format!("version must be a name of at most {LABEL_BYTES_MAX} bytes"))
+        let is_valid = !version.is_empty() && version.trim() == version && is_release_name(version);
+        let refusal =
+            "version must be a name of at most 200 bytes without slashes, and none of latest, . and ..";
+        is_valid.then_some(()).ok_or_else(|| refusal.to_owned())
     }
 
     fn released_us(&self) -> Result<Option<u64>, String> {
@@ -123,6 +120,7 @@ mod tests {
             (json!({"dateReleased": "1969-12-31T00:00:00Z"}), "since 1970"),
             (json!({"version": ""}), "version"),
             (json!({"version": "latest"}), "version"),
+            (json!({"version": "a/b"}), "version"),
             (json!({"version": "a\nb"}), "version"),
             (json!({"commits": [{"id": "HEAD"}]}), "hexadecimal"),
             (json!({"commits": vec![json!({"id": "423d6be"}); COMMITS_MAX + 1]}), "1000 commits"),
