@@ -133,6 +133,33 @@ async fn json_brings_a_crontab_that_is_evaluated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn body_without_the_type_of_json_is_ignored_and_the_answer_says_so() {
+    let recorder = Recorder::start(&[]).await;
+    let body =
+        json!({"status": "error", "monitor_config": {"schedule": {"type": "crontab", "value": "* * * * *"}}});
+    let path = format!("nightly/{}/?status=ok", key(3));
+    // The type that curl sends by itself, and none.
+    for content_type in [Some("application/x-www-form-urlencoded"), None] {
+        let mut request = check_in(&recorder, Method::POST, &path).body(body.to_string());
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let response = fetch(request).await;
+        assert_eq!(response.status(), 202, "{content_type:?}");
+        let text = response.text().await.expect("text");
+        assert!(text.contains("monitor_config") && text.contains("application/json"), "{text}");
+    }
+    let row = monitors(&recorder, "").await.remove(0);
+    assert_eq!((&row["state"], &row["crontab"]), (&json!("ok"), &Value::Null), "as the query says");
+    let json =
+        check_in(&recorder, Method::POST, &path).header("content-type", "application/json; charset=utf-8");
+    let response = fetch(json.body(body.to_string())).await;
+    assert!(response.text().await.expect("text").is_empty());
+    let row = monitors(&recorder, "").await.remove(0);
+    assert_eq!((&row["state"], &row["crontab"]), (&json!("error"), &json!("* * * * *")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nightly_crontab_is_due_by_the_clock_of_its_zone() {
     let recorder = Recorder::start(&[]).await;
     for (slug, zone) in [("berlin", "Europe/Berlin"), ("kolkata", "Asia/Kolkata"), ("utc", "UTC")] {
