@@ -39,7 +39,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A rule that fires, a missed check-in, or an issue that is new or came back.
+/// A rule that fires, a check-in that is missed or fails, or an issue that is new or came back.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Finding {
     /// Time, in seconds since the epoch.
