@@ -171,6 +171,8 @@ mod tests {
             ("pan=5555555555554444.", "pan=[Filtered]."),
             (r#"{"password":"hunter 2","game":"slots"}"#, r#"{"password":"[Filtered]","game":"slots"}"#),
             (r#"{\"api_key\": \"k-1\"}"#, r#"{\"api_key\": \"[Filtered]\"}"#),
+            ("key token::4711", "key token:[Filtered]"),
+            ("auth::token::issue: token: k-1", "auth::token::issue: token: [Filtered]"),
             ("login password=hunter2&next=/", "login password=[Filtered]&next=/"),
         ] {
             assert_eq!(text(dirty), clean, "of {dirty:?}");
@@ -194,6 +196,9 @@ mod tests {
             "version 0.1.0+20261130T142858.94bcff4",
             "the session: expired, sessions 12, session:?",
             "/internal/v1/sessions/{session_id}",
+            "chassis::http::layers::require_internal_token::{{closure}}",
+            "user::passwords::password::hash",
+            "user::secret::<impl core::fmt::Debug for user::secret::Secret>::fmt",
         ] {
             assert!(matches!(text(same), Cow::Borrowed(_)), "{same:?} became {:?}", text(same));
         }

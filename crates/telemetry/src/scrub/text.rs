@@ -149,7 +149,8 @@ fn find_assignments(text: &str) -> Vec<(usize, usize)> {
     let mut found: Vec<(usize, usize)> = Vec::new();
     for (sign, byte) in bytes.iter().enumerate() {
         let inside_last = found.last().is_some_and(|(_, end)| sign < *end);
-        if !matches!(byte, b'=' | b':') || inside_last || !is_secret_word_before(bytes, sign) {
+        let is_sign = matches!(byte, b'=' | b':') && !is_path_separator(&bytes[sign..]);
+        if !is_sign || inside_last || !is_secret_word_before(bytes, sign) {
             continue;
         }
         let skipped = bytes[sign + 1..]
@@ -170,6 +171,12 @@ fn find_assignments(text: &str) -> Vec<(usize, usize)> {
         }
     }
     found
+}
+
+/// Returns true at the `::` of a path, as in `require_token::{{closure}}`: a name of code follows, not a value.
+fn is_path_separator(from_sign: &[u8]) -> bool {
+    let starts_a_name = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'{' | b'<');
+    from_sign.starts_with(b"::") && from_sign.get(2).is_some_and(starts_a_name)
 }
 
 /// Returns true if the word before `sign` (with quotes and spaces between them allowed) is the name of a secret.
