@@ -50,7 +50,8 @@ pub struct Config {
     pub problems: Vec<String>,
 }
 
-/// The Pitboss crates, whose frames matter most in an issue.
+/// The Pitboss crates, whose frames matter most in an issue. `telemetry` is left out: its frames report an error or take a profile, and
+/// never cause it.
 const IN_APP: &[&str] = &[
     "analytics",
     "bus",

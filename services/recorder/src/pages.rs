@@ -41,6 +41,7 @@ use crate::{
         issues::{self, Issue, IssueDetail},
         lines::stream,
         params::UrlQuery,
+        shown_stack::address_of_unnamed,
         state::{ListParams, Query, page, run_query, with_lag},
         traces::{self, Summary},
     },
@@ -236,8 +237,9 @@ impl From<&Frame> for FrameLine {
         let line = frame.lineno.map(|line| format!(":{line}")).unwrap_or_default();
         let inlined = if frame.added.inlined { " (inlined)" } else { "" };
         let scanned = if frame.is_scanned { " (found by scanning)" } else { "" };
+        let unnamed = || address_of_unnamed(frame).map_or_else(|| "?".to_owned(), |at| format!("? at {at}"));
         Self {
-            function: frame.function.clone().unwrap_or_else(|| "?".to_owned()),
+            function: frame.function.clone().unwrap_or_else(unnamed),
             place: format!("{file}{line}{inlined}{scanned}"),
             in_app: frame.in_app == Some(true),
         }

@@ -25,6 +25,9 @@ const TABLE_ENDING: &str = "lines";
 /// Longest build id in hexadecimal digits. Linkers write 16 or 40.
 const BUILD_ID_DIGITS_MAX: usize = 128;
 
+/// Folder of the code that reports errors and takes profiles.
+const REPORTING: &str = "crates/telemetry/";
+
 /// A place in the source of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Location {
@@ -40,6 +43,12 @@ impl Location {
     /// Returns true for code of this repository, and for code that its builds generate.
     pub(crate) fn is_ours(&self) -> bool {
         self.file.as_deref().is_some_and(paths::is_ours)
+    }
+
+    /// Returns true for code of this repository that can cause an error. The crate `telemetry` only reports it, and its frames are in
+    /// the stack of every report.
+    pub(crate) fn is_in_app(&self) -> bool {
+        self.is_ours() && self.file.as_deref().is_some_and(|file| !file.starts_with(REPORTING))
     }
 }
 
@@ -117,6 +126,20 @@ pub(crate) mod tests {
         for address in [0, 0x134f, 0x13ac, u64::MAX] {
             assert!(found(address).is_empty(), "{address:#x}");
         }
+    }
+
+    #[test]
+    fn code_that_only_reports_errors_is_not_in_app() {
+        for (file, ours, in_app) in [
+            ("services/payment/src/lib.rs", true, true),
+            ("crates/chassis/src/http.rs", true, true),
+            ("crates/telemetry/src/report.rs", true, false),
+            ("library/core/src/option.rs", false, false),
+        ] {
+            let place = place("f", file, 1);
+            assert_eq!((place.is_ours(), place.is_in_app()), (ours, in_app), "{file}");
+        }
+        assert!(!Location::default().is_in_app());
     }
 
     #[test]

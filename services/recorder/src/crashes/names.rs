@@ -8,7 +8,7 @@ use super::{
     unwind::{Files, RawFrame, Trust, Walk},
 };
 
-/// Our crates, whose frames decide the issue and are shown first.
+/// Our crates, whose frames decide the issue and are shown first. `telemetry` is left out, as in the events of an SDK.
 const IN_APP: [&str; 16] = [
     "analytics",
     "bus",

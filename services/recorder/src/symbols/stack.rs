@@ -66,7 +66,7 @@ fn replaced(sent: Frame, found: Vec<Location>) -> impl Iterator<Item = Frame> {
         ..
     } = sent;
     found.into_iter().rev().enumerate().map(move |(depth, place)| {
-        let in_app = if place.file.is_some() { Some(place.is_ours()) } else { in_app };
+        let in_app = if place.file.is_some() { Some(place.is_in_app()) } else { in_app };
         Frame {
             function: function.take().or(Some(place.function)).filter(|name| !name.is_empty()),
             module: module.take(),

@@ -79,7 +79,14 @@ fn own_frames(stack: &Value) -> Vec<String> {
     own.take(FRAMES_SHOWN)
         .map(|frame| {
             let line = frame["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
-            format!("{}  {}{line}", text(&frame["function"]), text(&frame["file"])).trim_end().to_owned()
+            let unnamed = || {
+                let address = frame["address"].as_str().map(|address| format!(" at {address}"));
+                format!("?{}", address.unwrap_or_default())
+            };
+            let function = frame["function"].as_str().map_or_else(unnamed, str::to_owned);
+            let module = if frame["function"].is_null() { text(&frame["module"]) } else { "" };
+            let file = frame["file"].as_str().unwrap_or(module);
+            format!("{function}  {file}{line}").trim_end().to_owned()
         })
         .collect()
 }
@@ -187,6 +194,15 @@ mod tests {
             ["stack       game::spin", "stack       game::turn  services/game/src/reels.rs:7"],
             "the innermost first, and only ours"
         );
+    }
+
+    #[test]
+    fn frame_without_a_name_is_shown_with_its_place() {
+        let stack = json!({ "frames": [
+            { "function": null, "file": null, "line": null, "in_app": true },
+            { "function": null, "module": "payment", "address": "0x55d0", "file": null, "line": null, "in_app": true },
+        ] });
+        assert_eq!(own_frames(&stack), ["? at 0x55d0  payment", "?"]);
     }
 
     #[test]
