@@ -3,13 +3,16 @@
 //! Every build names the whole workspace, so that cargo chooses the same features each time and compiles every dependency once:
 //! for `./pitboss`, for the programs, and for the tests.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
-use runtime::Layout;
+use anyhow::{Context as _, Result};
+use contracts::Part;
 use runtime::fetch::{self, Job};
+use runtime::{Layout, services};
 use tokio::process::Command;
 
 /// Long enough for a slow machine. The first build of everything takes several minutes on two cores.
@@ -42,9 +45,36 @@ fn command(root: &Path) -> Command {
     cargo
 }
 
-/// Builds every program of the workspace, except [`BARE_CHAIN`].
+/// Builds every program of the workspace, except [`BARE_CHAIN`], and records the release that they are.
 pub async fn build_programs(layout: &Layout, on_progress: &fetch::OnLine<'_>) -> Result<()> {
-    build(layout, "building the programs", &["--bins", "--exclude", BARE_CHAIN], on_progress).await
+    // Before the build, because a commit that is made meanwhile is not in the programs.
+    let release = services::release(layout, env!("CARGO_PKG_VERSION"), &BTreeMap::new());
+    build(layout, "building the programs", &["--bins", "--exclude", BARE_CHAIN], on_progress).await?;
+    let file = release_file(layout);
+    fs::write(&file, release).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Returns the release of the programs that were built last, for a start without a build. `None` if it is not known: the programs are in
+/// another folder, or another command built one of them since.
+#[must_use]
+pub fn recorded_release(layout: &Layout) -> Option<String> {
+    if !layout.runs_what_cargo_built() {
+        return None;
+    }
+    let file = release_file(layout);
+    let changed_at = |file: &Path| fs::metadata(file).and_then(|facts| facts.modified()).ok();
+    let recorded_at = changed_at(&file)?;
+    let is_newer = |part: &Part| changed_at(&built(layout, part.as_str())).is_some_and(|at| at > recorded_at);
+    if Part::SERVICES.iter().any(is_newer) {
+        return None;
+    }
+    let release = fs::read_to_string(&file).ok()?;
+    Some(release.trim().to_owned()).filter(|release| !release.is_empty())
+}
+
+/// File with the release of the programs, beside them.
+fn release_file(layout: &Layout) -> PathBuf {
+    built(layout, "pitboss.release")
 }
 
 /// Builds [`BARE_CHAIN`].
@@ -96,7 +126,29 @@ pub fn progress(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+
+    #[test]
+    fn release_is_that_of_the_last_build() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), None, None);
+        assert_eq!(recorded_release(&layout), None, "nothing was built");
+        let program = built(&layout, Part::Payment.as_str());
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, "program").unwrap();
+        fs::write(release_file(&layout), "pitboss@0.1.0+5\n").unwrap();
+        let build_at =
+            |at: SystemTime| fs::File::options().write(true).open(&program).unwrap().set_modified(at);
+        let now = SystemTime::now();
+        build_at(now - Duration::from_secs(60)).unwrap();
+        assert_eq!(recorded_release(&layout).as_deref(), Some("pitboss@0.1.0+5"));
+        let elsewhere = layout.with_programs(folder.path().join("other"));
+        assert_eq!(recorded_release(&elsewhere), None, "other programs run");
+        build_at(now + Duration::from_secs(60)).unwrap();
+        assert_eq!(recorded_release(&layout), None, "the program was built by another command");
+    }
 
     #[test]
     fn progress_bar_is_shortened() {

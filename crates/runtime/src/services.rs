@@ -57,10 +57,8 @@ const RELEASE_VARIABLE: &str = "SENTRY_RELEASE";
 /// which would be removed from telemetry.
 #[must_use]
 pub fn release(layout: &Layout, version: &str, user_variables: &BTreeMap<String, String>) -> String {
-    let named =
-        user_variables.get(RELEASE_VARIABLE).map(|named| named.trim()).filter(|named| !named.is_empty());
-    if let Some(named) = named {
-        return named.to_owned();
+    if let Some(named) = named_release(user_variables) {
+        return named;
     }
     let git = git(layout.root())
         .args(["log", "-1", "--no-show-signature", "--format=%cd.%h", "--date=format-local:%Y%m%dT%H%M%S"])
@@ -72,6 +70,13 @@ pub fn release(layout: &Layout, version: &str, user_variables: &BTreeMap<String,
         Some(build) => format!("pitboss@{version}+{build}"),
         None => format!("pitboss@{version}"),
     }
+}
+
+/// Release that the user named in the environment or in `.env`, whatever the programs are.
+#[must_use]
+pub fn named_release(user_variables: &BTreeMap<String, String>) -> Option<String> {
+    let named = user_variables.get(RELEASE_VARIABLE).map(|named| named.trim());
+    named.filter(|named| !named.is_empty()).map(str::to_owned)
 }
 
 /// Git for the repository of a folder. Variables that a hook of git sets for its programs would name another repository.

@@ -155,6 +155,11 @@ impl BuildArgs {
         } else {
             let there = if is_new { "is ready to be deployed" } else { "was there already" };
             context.output.line(&format!("{release} of {} {there}", self.service));
+            if self.program.is_some() && !self.version.contains(['@', '+']) {
+                context.output.line(
+                    "  its name has the commit of this checkout, whatever the program is: --version can be a whole name",
+                );
+            }
             context.output.line(&format!(
                 "  ./pitboss release deploy {} --release {release} --canary 50",
                 self.service

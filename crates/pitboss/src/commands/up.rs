@@ -11,9 +11,9 @@ use clap::Args;
 use contracts::Part;
 use runtime::pids::{self, Lock};
 use runtime::receiver::Receiver;
-use runtime::services::release;
-use runtime::{fetch, infra, launch};
+use runtime::{Layout, fetch, infra, launch, services};
 
+use crate::cargo;
 use crate::checkout::{Checkout, Running};
 use crate::commands::Context;
 use crate::interrupts::Interrupts;
@@ -130,7 +130,7 @@ async fn bring_up(
         checkout
     };
     let was_complete = checkout.running().is_some_and(|r| r.complete);
-    let release = release(layout, env!("CARGO_PKG_VERSION"), &checkout.service_variables());
+    let release = release_of(checkout, layout, building);
     let mut running = Running { port_base: ports.base(), release, complete: false, spotlight };
     checkout.set_running(&running)?;
     let applied = start::start(checkout, &running, &parts, !args.only.is_empty(), steps, started).await?;
@@ -143,6 +143,15 @@ async fn bring_up(
     let is_shown = checkout.receiver == Receiver::Recorder && parts.contains(&Part::Gateway);
     let bet = if args.no_bet || !is_shown { None } else { Some(start::one_bet(checkout, steps).await) };
     up_report::started(checkout, &running, steps, bet, output).await
+}
+
+/// Release of the services: the one that the user named, else that of the last build if nothing was built now, else that of this
+/// checkout. `layout` has the programs that cargo built.
+fn release_of(checkout: &Checkout, layout: &Layout, was_built: bool) -> String {
+    let variables = checkout.service_variables();
+    let named = services::named_release(&variables);
+    let kept = named.or_else(|| if was_built { None } else { cargo::recorded_release(layout) });
+    kept.unwrap_or_else(|| services::release(layout, env!("CARGO_PKG_VERSION"), &variables))
 }
 
 async fn stop_what_was_started(checkout: &Checkout, started: &Started) {
