@@ -35,21 +35,12 @@ pub struct RuleState {
     /// recorder's start.
     #[serde(default)]
     pub what: Option<String>,
-}
-
-impl RuleState {
-    /// Returns the measured value or the state of a monitor, in words.
-    #[must_use]
-    pub fn text(&self) -> String {
-        match (&self.what, self.value) {
-            (Some(what), _) => what.clone(),
-            (None, Some(value)) => format!("{value:.3}"),
-            (None, None) if self.rule.starts_with("check-in ") => {
-                "not judged since the recorder's start".to_owned()
-            }
-            (None, None) => "no data".to_owned(),
-        }
-    }
+    /// Values above it are bad.
+    #[serde(default)]
+    pub above: Option<f64>,
+    /// Values below it are bad.
+    #[serde(default)]
+    pub below: Option<f64>,
 }
 
 /// One alert. Times are in seconds since the epoch.
@@ -84,6 +75,9 @@ pub struct Alert {
 pub struct Entry {
     /// Its time.
     pub at: f64,
+    /// What found it: `rule`, `check_in` or `issue` with its slug or id.
+    #[serde(default)]
+    pub origin: BTreeMap<String, String>,
     /// What it is.
     pub what: String,
     /// Project in which it was found.
@@ -172,10 +166,8 @@ pub(crate) mod tests {
         let alerts = answer();
         assert!(alerts.is_any_firing() && !Alerts::default().is_any_firing());
         assert!(alerts.firing("lag-seconds").is_some() && alerts.firing("dead-letters").is_none());
-        let texts: Vec<String> = alerts.rules.iter().map(RuleState::text).collect();
-        assert_eq!(texts, ["31.000", "no data", "timeout"]);
-        let unknown = RuleState { what: None, ..alerts.rules[2].clone() };
-        assert_eq!(unknown.text(), "not judged since the recorder's start");
+        let states: Vec<Option<&str>> = alerts.rules.iter().map(|rule| rule.what.as_deref()).collect();
+        assert_eq!(states, [None, None, Some("timeout")]);
         let after = |at| alerts.since(at).map(|(id, entry)| (id, entry.what.as_str())).collect::<Vec<_>>();
         assert_eq!(after(0.0), [(1, "Dead letters"), (1, "Consumer lag above 30 s")]);
         assert_eq!(after(50.0), [(1, "Consumer lag above 30 s")]);

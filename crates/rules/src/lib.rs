@@ -10,6 +10,7 @@ mod fold;
 mod names;
 mod rule;
 mod series;
+mod unit;
 
 use std::sync::LazyLock;
 
@@ -21,6 +22,7 @@ pub use rule::{
     Aggregate, MetricRatio, MetricSignal, NoData, Rule, Severity, Signal, SpanMeasure, SpanSignal, Threshold,
 };
 pub use series::{BUCKET_S, Measured, Series, Share, Verdict};
+pub use unit::Unit;
 
 /// Text of `deploy/sentry/rules.toml`.
 const RULES: &str = include_str!("../../../deploy/sentry/rules.toml");

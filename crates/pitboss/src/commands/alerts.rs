@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use console::Term;
+use rules::{Rule, Unit};
 use time::OffsetDateTime;
 
-use crate::alerts::{Alert, Alerts, Entry};
+use crate::alerts::{Alert, Alerts, Entry, RuleState};
 use crate::commands::Context;
 use crate::failures::Failures;
 use crate::output::{Output, borderless_table, counted, plain};
@@ -76,7 +77,7 @@ impl AlertsArgs {
         if self.watch && terminal.is_term() {
             drop(terminal.clear_screen());
         }
-        output.line(&one.map_or_else(|| list(alerts, output), |alert| details(alert, output)));
+        output.line(&one.map_or_else(|| list(alerts, output), details));
         Ok(())
     }
 }
@@ -102,8 +103,13 @@ fn list(alerts: &Alerts, output: &Output) -> String {
         lines.push(table.to_string());
     }
     for state in alerts.rules.iter().filter(|state| matches!(state.phase.as_str(), "firing" | "pending")) {
-        let (rule, project, text) = (plain(&state.rule), plain(&state.project), plain(&state.text()));
-        lines.push(format!("{} {rule} in {project}: {text}", state.phase));
+        lines.push(format!(
+            "{} {} in {}: {}",
+            state.phase,
+            plain(&state.rule),
+            plain(&state.project),
+            value_of(state)
+        ));
     }
     lines.push(match alerts.evaluated_at {
         Some(at) => format!("{} evaluated at {}", counted(alerts.rules.len() as u64, "rule"), clock(at)),
@@ -112,20 +118,38 @@ fn list(alerts: &Alerts, output: &Output) -> String {
     lines.join("\n")
 }
 
+/// The measured value of a rule, and from which bound on it is bad, or the state of a monitor.
+fn value_of(state: &RuleState) -> String {
+    if let Some(what) = &state.what {
+        return plain(what);
+    }
+    if state.value.is_none() && state.rule.starts_with("check-in ") {
+        return "not judged since the recorder's start".to_owned();
+    }
+    let unit = unit_of(&state.rule);
+    let value = state.value.map_or_else(|| "no data".to_owned(), |value| unit.show(value));
+    match (state.above, state.below) {
+        (Some(bound), _) => format!("{value} (bad above {})", unit.show(bound)),
+        (None, Some(bound)) => format!("{value} (bad below {})", unit.show(bound)),
+        (None, None) => value,
+    }
+}
+
+/// Unit of the values of a rule. A missed check-in has none.
+fn unit_of(rule: &str) -> Unit {
+    rules::rule(rule).map(Rule::unit).unwrap_or_default()
+}
+
 /// One alert with its findings and the reason for which each is part of it.
-fn details(alert: &Alert, output: &Output) -> String {
+///
+/// Each finding has lines of its own and no row of a table, which would break its ids.
+fn details(alert: &Alert) -> String {
     let folded: Vec<String> =
         alert.folded.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     let resolved = alert.resolved_at.map_or_else(|| "–".to_owned(), clock);
-    let mut table = borderless_table(
-        output.columns,
-        &["AT", "SERVICE", "FINDING", "VALUE", "FOLDED BY", "ENDED", "TRACE"],
-    );
-    for entry in &alert.entries {
-        table.add_row(row(entry));
-    }
+    let findings: Vec<String> = alert.entries.iter().map(finding).collect();
     format!(
-        "alert {}: {} ({}, {})\nopened {}, last finding {}, resolved {resolved}\n{}: {}\n{table}",
+        "alert {}: {} ({}, {})\nopened {}, last finding {}, resolved {resolved}\n{}: {}\n{}",
         alert.id,
         plain(&alert.name),
         alert.state,
@@ -134,24 +158,29 @@ fn details(alert: &Alert, output: &Output) -> String {
         clock(alert.last_at),
         counted(alert.count, "finding"),
         folded.join(", "),
+        findings.join("\n"),
     )
 }
 
-fn row(entry: &Entry) -> [String; 7] {
+fn finding(entry: &Entry) -> String {
+    let unit = entry.origin.get("rule").map(|rule| unit_of(rule)).unwrap_or_default();
     let value = match (entry.value, entry.bound) {
-        (Some(value), Some(bound)) => format!("{value:.3} (bound {bound})"),
-        (Some(value), None) => format!("{value:.3}"),
-        (None, _) => "–".to_owned(),
+        (Some(value), Some(bound)) => format!(": {} (bound {})", unit.show(value), unit.show(bound)),
+        (Some(value), None) => format!(": {}", unit.show(value)),
+        (None, _) => String::new(),
     };
-    [
+    let ended = entry.ended_at.map(|at| format!(", ended {}", clock(at))).unwrap_or_default();
+    let issue = entry.origin.get("issue").map(|id| format!("\n    issue {}", plain(id)));
+    let trace = entry.traces.first().map(|id| format!("\n    trace {}", plain(id)));
+    format!(
+        "{}  {}  {}{value}\n    folded by {}{ended}{}{}",
         clock(entry.at),
         plain(&entry.project),
         plain(&entry.what),
-        value,
-        entry.folded_by.clone(),
-        entry.ended_at.map_or_else(|| "–".to_owned(), clock),
-        plain(entry.traces.first().map_or("–", String::as_str)),
-    ]
+        plain(&entry.folded_by),
+        issue.unwrap_or_default(),
+        trace.unwrap_or_default(),
+    )
 }
 
 /// Date and time in UTC.
@@ -181,10 +210,17 @@ mod tests {
     fn list_shows_alerts_and_what_fires() {
         let text = list(&answer(), &output());
         for expected in [
+<<<<<<< HEAD
             "Records are late",
             "firing lag-seconds in lagwatch: 31.000",
             "firing check-in nightly in wire: timeout",
             "3 rules evaluated",
+=======
+            "firing",
+            "Records are late",
+            "firing lag-seconds in lagwatch: 31 s (bad above 30 s)",
+            "2 rules evaluated",
+>>>>>>> 30f00e4 (alerts: values have unit and bound, and ids of traces and issues can be copied)
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
@@ -195,11 +231,18 @@ mod tests {
 
     #[test]
     fn alert_shows_why_each_finding_is_part_of_it() {
-        let text = details(&answer().alerts[0], &output());
+        let mut alert = answer().alerts.remove(0);
+        let trace = "ab".repeat(16);
+        alert.entries[0].traces = vec![trace.clone()];
+        alert.entries[0].origin = [("issue".to_owned(), "cd".repeat(16))].into();
+        let text = details(&alert);
         for expected in
-            ["2 findings: 1 cause, 1 first", "31.000 (bound 30)", "1970-01-01 00:01:20", "Dead letters"]
+            ["2 findings: 1 cause, 1 first", "31 s (bound 30 s)", "1970-01-01 00:01:20", "Dead letters"]
         {
             assert!(text.contains(expected), "{expected}: {text}");
+        }
+        for id in [format!("    trace {trace}"), format!("    issue {}", "cd".repeat(16))] {
+            assert!(text.lines().any(|line| line == id), "{id}: {text}");
         }
     }
 

@@ -217,7 +217,7 @@ mod tests {
             start,
             bytes: 0x1000,
             name: name.to_owned(),
-            build_id: "ab".to_owned(),
+            build_id: hex::encode(name),
         };
         crash_in(&[module(0x1000, "payment"), module(0x4000, "libc.so.6")], words, instruction)
     }

