@@ -210,21 +210,18 @@ mod tests {
     fn list_shows_alerts_and_what_fires() {
         let text = list(&answer(), &output());
         for expected in [
-<<<<<<< HEAD
-            "Records are late",
-            "firing lag-seconds in lagwatch: 31.000",
-            "firing check-in nightly in wire: timeout",
-            "3 rules evaluated",
-=======
             "firing",
             "Records are late",
             "firing lag-seconds in lagwatch: 31 s (bad above 30 s)",
-            "2 rules evaluated",
->>>>>>> 30f00e4 (alerts: values have unit and bound, and ids of traces and issues can be copied)
+            "firing check-in nightly in wire: timeout",
+            "3 rules evaluated",
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
         assert!(!text.contains("dead-letters"), "it does not fire: {text}");
+        let mut unknown = answer();
+        unknown.rules[2].what = None;
+        assert!(list(&unknown, &output()).contains("nightly in wire: not judged since"), "after a restart");
         let text = list(&Alerts::default(), &output());
         assert!(text.starts_with("no alert\n") && text.contains("not evaluated yet"), "{text}");
     }

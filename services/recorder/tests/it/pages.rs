@@ -167,5 +167,8 @@ fn cells_of_cards_have_labels_for_a_narrow_page() {
             cards += 1;
         }
     }
-    assert_eq!(cards, 7, "monitors, releases, runtime and four of queues");
+    assert_eq!(
+        cards, 11,
+        "two of alerts, an alert, monitors, profiles, releases, runtime and four of queues"
+    );
 }

@@ -154,6 +154,10 @@ async fn cause_all(
     let mut all = Vec::with_capacity(rows.len());
     for (row, number) in rows.iter().zip(1..) {
         phase(&format!("{number}/{} {}", rows.len(), row.name()));
+        if row.is_deadly() && !stage.is_sabotage {
+            // The process takes with it what it has not sent yet of the earlier rows
+            read_until(&mut window, &mut all, player, are_all_seen).await?;
+        }
         let dumps_before = dumps(window.read().await?, row.service.as_str()).count();
         all.push(Caused { dumps_before, ..cause_one(stage, *row, player).await });
         note(&mut all, player, window.read().await?);
