@@ -120,8 +120,10 @@ impl SecondWitness {
                 return Ok(testimony);
             }
             if Instant::now() >= until {
-                testimony.differences.extend(self.explanation().await);
-                return Ok(testimony);
+                // The reason comes before what it explains.
+                let mut differences = self.explanation().await;
+                differences.append(&mut testimony.differences);
+                return Ok(Testimony { differences, ..testimony });
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -162,6 +164,9 @@ impl SecondWitness {
     /// Reasons that the second witness itself can have for a difference.
     async fn explanation(&self) -> Vec<String> {
         let mut reasons = Vec::new();
+        if let Some(dropped) = self.dropped().await.filter(|dropped| *dropped > 0) {
+            reasons.push(format!("the recorder dropped {dropped} copies: ./pitboss status"));
+        }
         let problem = self.shared().problem.clone();
         if !problem.is_empty() {
             reasons.push(format!("the stream of Spotlight cannot be followed: {problem}"));
@@ -169,9 +174,6 @@ impl SecondWitness {
         let unread = self.shared().seen.unread();
         if unread > 0 {
             reasons.push(format!("{unread} envelopes of its stream could not be read"));
-        }
-        if let Some(dropped) = self.dropped().await.filter(|dropped| *dropped > 0) {
-            reasons.push(format!("the recorder dropped {dropped} copies: ./pitboss status"));
         }
         reasons
     }
@@ -302,7 +304,7 @@ mod tests {
         let text = witness.testify(&[TRACE.to_owned()]).await.unwrap().text();
         assert!(text.contains("did not receive span eeeeeeee00000005"), "{text}");
         assert!(text.contains("the tree of Spotlight lacks span eeeeeeee00000005"), "{text}");
-        assert!(text.contains("the recorder dropped 4 copies"), "{text}");
+        assert!(text.starts_with("differs: the recorder dropped 4 copies"), "the reason first: {text}");
         let less = beside(recorded(&SPANS[..3]), TREE).await;
         let text = less.testify(&[TRACE.to_owned()]).await.unwrap().text();
         assert!(text.contains("the recorder does not have span dddddddd00000004"), "{text}");
@@ -312,7 +314,7 @@ mod tests {
     async fn tree_that_cannot_be_read_is_a_difference() {
         let witness = beside(recorded(&SPANS), "no event").await;
         let text = witness.testify(&[TRACE.to_owned()]).await.unwrap().text();
-        assert!(text.starts_with("differs: the tree of trace 0af7"), "{text}");
+        assert!(text.contains("; the tree of trace 0af7"), "{text}");
         assert!(text.contains("Spotlight's answer is no event"), "{text}");
     }
 }

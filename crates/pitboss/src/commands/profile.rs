@@ -194,12 +194,21 @@ impl ProfileArgs {
         output.text(&table(flame, output.columns));
         output
             .line(&format!("{} samples of {}, 101 for each second of CPU time", flame.samples, self.service));
+        output.line(&period(run, self.seconds));
         output.line(page);
         if let Some(file) = &self.svg {
             output.line(&format!("flame graph: {}", file.display()));
         }
         Ok(())
     }
+}
+
+/// The period of the samples, which is longer than what was asked for: the sampler reads the symbols of the program first.
+fn period(run: &Run, asked_s: u64) -> String {
+    format!(
+        "period: {:.1} s, from the request until the sampler had ended (asked for {asked_s} s)",
+        run.to - run.from
+    )
 }
 
 /// The functions with the most samples of their own.
@@ -253,6 +262,13 @@ mod tests {
             let error = parse_service(other).unwrap_err();
             assert!(error.contains("payment") && !error.contains("recorder"), "{error}");
         }
+    }
+
+    #[test]
+    fn period_is_the_one_of_the_samples() {
+        let run = Run { profiler_id: "ab".to_owned(), from: 100.0, to: 116.8, goes_on: false };
+        let text = period(&run, 10);
+        assert!(text.starts_with("period: 16.8 s,") && text.ends_with("(asked for 10 s)"), "{text}");
     }
 
     #[test]

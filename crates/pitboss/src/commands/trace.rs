@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::commands::Context;
-use crate::output::Output;
+use crate::output::{Output, plain};
 use crate::second_witness::SecondWitness;
 use crate::target::{Target, TargetArgs};
 use crate::trace::recorder::{BET_DEADLINE, fetch, fetch_complete_bet};
@@ -60,8 +60,13 @@ async fn show_second(id: &str, witness: &SecondWitness, output: &Output) -> Resu
         output.line(&json!({ "second_witness": testimony }).to_string());
         return Ok(testimony.agrees());
     }
-    output.line(&format!("second witness: {}", testimony.text()));
-    if !testimony.agrees() {
+    if testimony.agrees() {
+        output.line(&format!("second witness: {}", testimony.text()));
+    } else {
+        output.line("second witness: differs");
+        for difference in &testimony.differences {
+            output.line(&format!("  {}", plain(difference)));
+        }
         output.line("Spotlight keeps its last 500 envelopes. It has a part of an older trace, or nothing.");
     }
     if let Some(tree) = witness.tree(id).await? {

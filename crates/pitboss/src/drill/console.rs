@@ -39,6 +39,10 @@ impl Person for Console {
         }
     }
 
+    fn waits(&self) -> bool {
+        self.waits
+    }
+
     async fn go_on(&mut self) -> Result<()> {
         if self.waits {
             print_line("[Enter] continues, Ctrl+C disarms every fault and ends");

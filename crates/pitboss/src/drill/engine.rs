@@ -240,7 +240,7 @@ impl<S: Stage, P: Person> Drill<'_, S, P> {
         self.person.begin("causing");
         let caused = self.stage.cause(row).await?;
         let requests = caused.requests;
-        let place = format!("one issue of {} with {requests} events", row.service);
+        let place = format!("{requests} new events in one issue of {}", row.service);
         let result = match caused.seen_after_s {
             Some(seconds) => format!("{place}, seen after {seconds:.1} s"),
             None => format!("missing: {}", caused.missing.join(", ")),

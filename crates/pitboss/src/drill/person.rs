@@ -8,6 +8,11 @@ pub(crate) trait Person {
     /// Shows a text.
     fn tell(&mut self, text: &str);
 
+    /// Returns false for an unattended run, which goes on at once.
+    fn waits(&self) -> bool {
+        true
+    }
+
     /// Waits until the person continues.
     async fn go_on(&mut self) -> Result<()>;
 

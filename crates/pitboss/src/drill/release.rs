@@ -44,6 +44,9 @@ pub(crate) const TITLE: &str =
 const SERVICE: Part = build::WITH_REGRESSION;
 /// Work of one round. About one bet in seven pays more than fits into eight bits.
 const WORK: Workload = Workload::PacedBets { count: 40, interval_ms: 100 };
+/// What the drill cannot see in a program that was named.
+const HINT_FOR_A_PROGRAM: &str = "The program of --program has to be built with the regression (target/debug/analytics-regression). \
+     With another one nothing fails, and the drill watches for minutes in vain.";
 /// Share of one of two instances. The broker divides the retry topics with the others, so it is not exactly half.
 const ABOUT_HALF_PERCENT: std::ops::RangeInclusive<f64> = 30.0..=70.0;
 
@@ -108,6 +111,9 @@ impl<P: Person> Drill<'_, '_, P> {
         let known = facts.releases().chain([self.operator.own_release()]);
         let (first, second) = versions::next_two(known);
         let (first, second) = (build::name(layout, &first), build::name(layout, &second));
+        if self.program.is_some() {
+            self.person.tell(HINT_FOR_A_PROGRAM);
+        }
         self.person.begin("program");
         let (program, source) = match &self.program {
             Some(program) => (program.clone(), Source::File),

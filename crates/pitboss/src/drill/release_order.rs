@@ -97,8 +97,10 @@ pub(crate) async fn run(layout: &Layout, person: &mut impl Person, summary: &mut
         person.end(&format!("{}: {} ({})", row.name, outcome.seen, outcome.why));
         summary.drills.push(outcome);
     }
-    person.tell(&format!("Look at {}/issues", recorder.pages()));
-    person.go_on().await?;
+    if person.waits() {
+        person.tell(&format!("Look at {}/issues", recorder.pages()));
+        person.go_on().await?;
+    }
     recorder.end().await;
     summary.complete = true;
     Ok(())
@@ -156,7 +158,12 @@ fn outcome(row: &Row, before: &Value, after: &Value) -> Outcome {
         (false, None) => Some("the event names no release"),
         (false, Some(_)) => verdict.and_then(|verdict| verdict["why"].as_str()),
     };
-    let why = why.unwrap_or("no reason was given").to_owned();
+    let why = why.unwrap_or("no reason was given");
+    // The reason of the verdict does not say it, because the issue keeps nothing of the release.
+    let why = row.deleted.map_or_else(
+        || why.to_owned(),
+        |deleted| format!("{deleted}, in which it was resolved, was deleted; now {why}"),
+    );
     let mut releases = row.releases.to_vec();
     releases.extend(row.then);
     Outcome {

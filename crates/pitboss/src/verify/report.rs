@@ -137,7 +137,7 @@ impl Outcome {
     pub(super) fn with_testimony(self, testimony: Option<Testimony>) -> Self {
         let decides = self.result == Verdict::WitnessesDiffer;
         let why = match testimony.as_ref().filter(|_| decides) {
-            Some(testimony) => format!("{}: {}", self.why, testimony.differences.join("; ")),
+            Some(testimony) => format!("{}: {}", self.why, testimony.differences.join(";\n")),
             None => self.why,
         };
         Self { why, second_witness: testimony, ..self }

@@ -64,7 +64,7 @@ fn missing(row: DebugRow, answers: &[Answer], player_id: &str, seen: &Observatio
         texts.extend(missing.map(|expectation| expectation.to_string()));
     }
     if !is_one_issue(row, answers, &seen.issues) {
-        texts.insert(format!("one issue of {} with {} events", row.service, answers.len()));
+        texts.insert(format!("{} new events in one issue of {}", answers.len(), row.service));
     }
     texts.into_iter().collect()
 }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_once() {
         let missing = missing(ROW, &answers(), "p-7", &Observation::default());
-        assert!(missing.iter().any(|text| text == "one issue of payment with 3 events"), "{missing:?}");
+        assert!(missing.iter().any(|text| text == "3 new events in one issue of payment"), "{missing:?}");
         assert_eq!(missing.iter().filter(|text| text.contains("breadcrumbs")).count(), 1, "{missing:?}");
         assert!(!missing.iter().any(|text| text.contains("armed")), "{missing:?}");
     }
