@@ -54,8 +54,9 @@ pub async fn build_programs(layout: &Layout, on_progress: &fetch::OnLine<'_>) ->
     fs::write(&file, release).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Returns the release of the programs that were built last, for a start without a build. `None` if it is not known: the programs are in
-/// another folder, or another command built one of them since.
+/// Returns the release of the programs that were built last, for a start without a build.
+///
+/// `None` if it is not known: the programs are in another folder, or another command built one of them since.
 #[must_use]
 pub fn recorded_release(layout: &Layout) -> Option<String> {
     if !layout.runs_what_cargo_built() {
