@@ -67,7 +67,6 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::rule;
 
     #[test]
