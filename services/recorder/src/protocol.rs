@@ -20,6 +20,7 @@ pub mod fields;
 pub mod flame;
 pub mod grouping;
 pub mod images;
+pub mod minidump;
 pub mod otlp;
 pub mod profile;
 pub mod sessions;

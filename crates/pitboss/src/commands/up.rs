@@ -130,7 +130,7 @@ async fn bring_up(
         checkout
     };
     let was_complete = checkout.running().is_some_and(|r| r.complete);
-    let release = release_of(checkout, layout, building);
+    let release = release_of(checkout, layout);
     let mut running = Running { port_base: ports.base(), release, complete: false, spotlight };
     checkout.set_running(&running)?;
     let applied = start::start(checkout, &running, &parts, !args.only.is_empty(), steps, started).await?;
@@ -145,12 +145,12 @@ async fn bring_up(
     up_report::started(checkout, &running, steps, bet, output).await
 }
 
-/// Release of the services: the one that the user named, else that of the last build if nothing was built now, else that of this
-/// checkout. `layout` has the programs that cargo built.
-fn release_of(checkout: &Checkout, layout: &Layout, was_built: bool) -> String {
+/// Release of the services: the one that the user named, else that of the last build, else that of this checkout. `layout` has the
+/// programs that cargo built.
+fn release_of(checkout: &Checkout, layout: &Layout) -> String {
     let variables = checkout.service_variables();
     let named = services::named_release(&variables);
-    let kept = named.or_else(|| if was_built { None } else { cargo::recorded_release(layout) });
+    let kept = named.or_else(|| cargo::recorded_release(layout));
     kept.unwrap_or_else(|| services::release(layout, env!("CARGO_PKG_VERSION"), &variables))
 }
 

@@ -174,7 +174,7 @@ mod tests {
         };
         assert!(!soak.holds(), "no rule was evaluated");
         soak.alarms(&crate::alerts::tests::answer(), 60.0);
-        assert_eq!((soak.rules_evaluated, soak.findings.len(), soak.holds()), (2, 1, false));
+        assert_eq!((soak.rules_evaluated, soak.findings.len(), soak.holds()), (3, 1, false));
         assert_eq!(soak.findings[0].place, "Consumer lag above 30 s in lagwatch");
         soak.findings.clear();
         soak.alarms(&crate::alerts::tests::answer(), 99.0);

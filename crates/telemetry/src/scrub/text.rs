@@ -173,10 +173,11 @@ fn find_assignments(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Returns true at the `::` of a path, as in `require_token::{{closure}}`: a name of code follows, not a value.
+/// Returns true at the `::` of a path, as in `require_token::{{closure}}`: what the compiler writes there is no value. After a word
+/// it is not known, so `token::anything` is taken for a value.
 fn is_path_separator(from_sign: &[u8]) -> bool {
-    let starts_a_name = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'{' | b'<');
-    from_sign.starts_with(b"::") && from_sign.get(2).is_some_and(starts_a_name)
+    const NAMES: [&[u8]; 4] = [b"{{", b"{closure", b"{impl", b"<impl "];
+    from_sign.strip_prefix(b"::").is_some_and(|name| NAMES.iter().any(|begin| name.starts_with(begin)))
 }
 
 /// Returns true if the word before `sign` (with quotes and spaces between them allowed) is the name of a secret.

@@ -27,7 +27,7 @@ use crate::{
         digest::{self, Kinds, MINIDUMP, MINIDUMP_EVENT, MINIDUMP_SEQ},
         envelope::{self, Envelope, EnvelopeError, Item},
         fields::Fields,
-        seconds,
+        minidump, seconds,
     },
 };
 
@@ -268,7 +268,7 @@ impl Sources {
         let Some(stored) = self.journal.reader().read(row.location)? else { return Ok(None) };
         let opened = body::open(stored.kind, stored.encoding, &stored.body, self.limits.body())?;
         let envelope = opened.envelope()?;
-        let Some(position) = envelope.items.iter().position(digest::is_minidump) else { return Ok(None) };
+        let Some(position) = envelope.items.iter().position(minidump::is_minidump) else { return Ok(None) };
         let received_at = seconds(stored.received_at_us);
         let event_id = envelope
             .event_id()

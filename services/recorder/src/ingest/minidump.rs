@@ -293,10 +293,17 @@ fn set(event: &mut Map<String, Value>, path: &[&str], value: String) {
     match path {
         [] => {}
         [last] => {
-            event.entry(*last).or_insert_with(|| value.into());
+            let present = event.entry(*last).or_insert(Value::Null);
+            if present.is_null() {
+                *present = value.into();
+            }
         }
         [first, rest @ ..] => {
-            if let Value::Object(inner) = event.entry(*first).or_insert_with(|| json!({})) {
+            let inner = event.entry(*first).or_insert(Value::Null);
+            if inner.is_null() {
+                *inner = json!({});
+            }
+            if let Value::Object(inner) = inner {
                 set(inner, rest, value);
             }
         }
@@ -306,7 +313,7 @@ fn set(event: &mut Map<String, Value>, path: &[&str], value: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{digest::is_minidump, envelope::Envelope};
+    use crate::protocol::{envelope::Envelope, minidump::is_minidump};
 
     fn form(parts: &[(&str, &str)]) -> Vec<u8> {
         let mut body = String::new();

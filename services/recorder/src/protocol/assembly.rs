@@ -10,6 +10,7 @@ use super::{
     event::{ErrorEvent, SpanPayload, Transaction},
     fields::{self, Fields},
     grouping,
+    minidump::has_minidump,
     profile::comparable_profiler_id,
     signals::{self, Entry, SpanV2},
     trace::{LeftOut, Log, Metric, Profiled, Source, Span, Trace, TraceError},
@@ -46,7 +47,7 @@ impl Assembly {
 
     /// Adds the parts of the trace that one envelope contains.
     pub fn add(&mut self, source: Source<'_>, envelope: &Envelope<'_>) {
-        let is_unread = digest::has_minidump(envelope);
+        let is_unread = has_minidump(envelope);
         for item in &envelope.items {
             let item_type = item.item_type();
             if !matches!(item_type.as_ref(), "transaction" | "event" | "span" | "log" | "trace_metric") {

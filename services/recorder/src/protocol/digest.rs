@@ -14,10 +14,11 @@ use super::{
     NO_PROJECT,
     actions::{OPERATOR_ACTION, OperatorAction},
     alert_state::{ALERT_STATE, StoredAlerts},
-    envelope::{Envelope, Item},
+    envelope::Envelope,
     event::{ErrorEvent, LABEL_BYTES_MAX, SpanPayload, Transaction},
     fields::{self, Fields, cut},
     grouping,
+    minidump::has_minidump,
     sessions::{self, Session},
     signals::{self, SpanV2},
 };
@@ -35,8 +36,6 @@ pub const MINIDUMP: &str = "minidump";
 pub const MINIDUMP_EVENT: &str = "minidump_event";
 /// Member of the header of such an envelope: the `seq` of the envelope with the minidump.
 pub const MINIDUMP_SEQ: &str = "pitboss_minidump_seq";
-/// Type of an attachment that is a minidump.
-const MINIDUMP_ATTACHMENT: &str = "event.minidump";
 
 /// Types with their own bit. All other types share the last bit.
 const KINDS: [&str; 18] = [
@@ -224,21 +223,6 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
         }
     }
     reader.digest
-}
-
-/// Returns true for an envelope with a minidump. Its event is unfinished: it counts in the envelope that the recorder makes of it.
-#[must_use]
-pub fn has_minidump(envelope: &Envelope<'_>) -> bool {
-    envelope.items.iter().any(is_minidump)
-}
-
-/// Returns true for an attachment that is a minidump.
-#[must_use]
-pub fn is_minidump(item: &Item<'_>) -> bool {
-    // Almost no item is one, and this test is cheap
-    item.headers_raw.contains(MINIDUMP_ATTACHMENT)
-        && item.item_type() == "attachment"
-        && Fields::parse(item.headers_raw).text("attachment_type").as_deref() == Some(MINIDUMP_ATTACHMENT)
 }
 
 /// Parses a trace id into its sixteen bytes.

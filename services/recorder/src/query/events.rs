@@ -12,10 +12,7 @@ use super::{
 };
 use crate::{
     protocol::{
-        assembly::trace_error,
-        digest::{Kinds, has_minidump},
-        envelope::Item,
-        event::ErrorEvent,
+        assembly::trace_error, digest::Kinds, envelope::Item, event::ErrorEvent, minidump::has_minidump,
         trace::TraceError,
     },
     symbols::stack,

@@ -26,10 +26,11 @@ use crate::{
     },
     protocol::{
         assembly::trace_error,
-        digest::has_minidump,
         envelope::Item,
         event::{ErrorEvent, Stacktrace},
-        grouping, seconds,
+        grouping,
+        minidump::has_minidump,
+        seconds,
         trace::TraceError,
     },
     symbols::stack,

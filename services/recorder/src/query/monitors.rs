@@ -30,6 +30,8 @@ use schedule::{Due, Interval, MINUTE_S, Schedule};
 const CHECK_IN: &str = "check_in";
 /// Period of check-ins that are read, unless the request says another.
 pub(crate) const PERIOD_S: u64 = 24 * 60 * 60;
+/// Largest number of environments in which the id of a check-in is looked for.
+const ENVIRONMENTS_COMPARED: usize = 32;
 /// Largest number of monitors of one answer. Check-ins of further ones are counted.
 const MONITORS_MAX: usize = 1_000;
 /// Environment of a check-in that names none, as in Sentry.
@@ -228,7 +230,7 @@ fn add(all: &mut BTreeMap<Key, Known>, not_counted: &mut NotCounted, opened: &Li
 /// Returns true if a run with this id began in another environment of the monitor. As in Sentry, it cannot end in this one.
 fn is_of_another_environment(all: &mut BTreeMap<Key, Known>, key: &Key, id: &str) -> bool {
     let is_of_this_one = all.get(key).is_some_and(|known| known.runs.has(id));
-    !is_of_this_one && environments(all, key).any(|known| known.runs.has(id))
+    !is_of_this_one && environments(all, key).take(ENVIRONMENTS_COMPARED).any(|known| known.runs.has(id))
 }
 
 /// Returns a monitor in an environment. A new one begins with the settings of the others. `None` if there are too many.

@@ -156,7 +156,7 @@ async fn cause_all(
         phase(&format!("{number}/{} {}", rows.len(), row.name()));
         if row.is_deadly() && !stage.is_sabotage {
             // The process takes with it what it has not sent yet of the earlier rows
-            read_until(&mut window, &mut all, player, are_all_seen).await?;
+            read_until(&mut window, &mut all, player, are_all_seen_or_late).await?;
         }
         let dumps_before = dumps(window.read().await?, row.service.as_str()).count();
         all.push(Caused { dumps_before, ..cause_one(stage, *row, player).await });
@@ -197,6 +197,11 @@ async fn read_until(
 
 fn are_all_seen(all: &[Caused]) -> bool {
     all.iter().all(|caused| caused.seen_at.is_some())
+}
+
+/// Of a row that is late already, nothing more is expected.
+fn are_all_seen_or_late(all: &[Caused]) -> bool {
+    all.iter().all(|caused| caused.seen_at.is_some() || caused.answered_at.elapsed() >= DEADLINE)
 }
 
 fn is_last_seen(all: &[Caused]) -> bool {
