@@ -199,7 +199,7 @@ mod tests {
             "the session: expired, sessions 12, session:?",
             "/internal/v1/sessions/{session_id}",
             "chassis::http::layers::require_internal_token::{{closure}}",
-            "user::secret::<impl core::fmt::Debug for user::secret::Secret>::fmt",
+            "user::secret::<impl core::fmt::Debug for user::Account>::fmt",
         ] {
             assert!(matches!(text(same), Cow::Borrowed(_)), "{same:?} became {:?}", text(same));
         }
