@@ -198,14 +198,12 @@ fn hexadecimal(address: u64) -> String {
 mod tests {
     use super::*;
     use crate::{
-        crashes::{
-            dump::{
-                self, Module, Registers, Stack,
-                tests::{WRITTEN_S, Writer},
-            },
-            locate::Location,
+        crashes::dump::{
+            self, Module, Registers, Stack,
+            tests::{WRITTEN_S, Writer},
         },
         protocol::{event::ErrorEvent, grouping},
+        symbols::Location,
     };
 
     fn source(event: Option<&str>) -> Source<'_> {

@@ -1,17 +1,6 @@
 //! Names of addresses: the interface to whatever knows more than the symbol table of a module.
 
-use crate::symbols::Symbols;
-
-/// A place in the source code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Location {
-    /// Name of the function, for people.
-    pub(crate) function: String,
-    /// Source file.
-    pub(crate) file: Option<String>,
-    /// Line in the source file.
-    pub(crate) line: Option<u32>,
-}
+use crate::symbols::{Location, Symbols};
 
 /// Names an address of a module.
 pub(crate) trait Locate: Send + Sync {
@@ -22,9 +11,6 @@ pub(crate) trait Locate: Send + Sync {
 
 impl Locate for Symbols {
     fn locate(&self, build_id: &str, relative_address: u64) -> Vec<Location> {
-        let places = self.resolve(build_id, relative_address).into_iter();
-        places
-            .map(|place| Location { function: place.function, file: place.file, line: place.line })
-            .collect()
+        self.resolve(build_id, relative_address)
     }
 }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use super::{
     dump::Crash,
-    locate::{Locate, Location},
+    locate::Locate,
     unwind::{Files, RawFrame, Trust, Walk},
 };
+use crate::symbols::Location;
 
 /// Our crates, whose frames decide the issue and are shown first. `telemetry` is left out, as in the events of an SDK.
 const IN_APP: [&str; 16] = [
