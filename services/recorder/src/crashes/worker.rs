@@ -3,14 +3,11 @@
 use std::{
     convert::Infallible,
     io::{self, Read as _},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -31,8 +28,6 @@ use crate::{
     },
 };
 
-/// Largest number of minidumps that wait in the queue. Further ones are looked up in the index later.
-const WAITING_MAX: usize = 64;
 /// Largest minidump that is read, decompressed. It is in memory as a whole.
 const DUMP_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Largest number of minidumps that one look-up in the index returns.
@@ -41,55 +36,18 @@ const FOUND_MAX: u32 = 100;
 const EVENTS_MAX: u32 = 16;
 /// Pause between two looks at the progress of the index.
 const INDEX_PAUSE: Duration = Duration::from_secs(1);
-/// [`Missed::first`] if none was missed.
-const NONE: u64 = u64::MAX;
 
-/// Hands stored minidumps to the task. Clones share it.
+/// Tells the task that minidumps were stored. Clones share it.
+///
+/// It says no more than that. The task looks them up in the index behind the last one that it read, so none is read twice or missed,
+/// whatever the order in which the requests end.
 #[derive(Clone, Debug)]
-pub struct Crashes {
-    queue: mpsc::Sender<u64>,
-    missed: Arc<Missed>,
-}
+pub struct Crashes(Arc<Notify>);
 
 impl Crashes {
-    /// Queues a stored envelope with a minidump.
-    pub(crate) fn offer(&self, seq: u64) {
-        // Behind one that was missed, none is queued: the look-up finds all of them, and none is read twice
-        if self.missed.is_none() && self.queue.try_send(seq).is_ok() {
-            return;
-        }
-        if self.missed.add(seq) {
-            tracing::warn!(seq, "too many minidumps wait, so they are read later");
-        }
-    }
-}
-
-/// The stored minidumps that are not in the queue: those from one `seq` on.
-#[derive(Debug)]
-struct Missed {
-    first: AtomicU64,
-    more: Notify,
-}
-
-impl Missed {
-    fn new() -> Self {
-        Self { first: AtomicU64::new(NONE), more: Notify::new() }
-    }
-
-    fn is_none(&self) -> bool {
-        self.first.load(Ordering::Acquire) == NONE
-    }
-
-    /// Returns true if none was missed before.
-    fn add(&self, seq: u64) -> bool {
-        let before = self.first.fetch_min(seq, Ordering::AcqRel);
-        self.more.notify_one();
-        before == NONE
-    }
-
-    fn take(&self) -> Option<u64> {
-        let first = self.first.swap(NONE, Ordering::AcqRel);
-        (first != NONE).then_some(first)
+    /// A minidump was stored. It may be in the index already, or not yet.
+    pub(crate) fn stored(&self) {
+        self.0.notify_one();
     }
 }
 
@@ -106,8 +64,7 @@ pub(crate) struct Sources {
 /// The task. It runs until the recorder stops.
 pub(crate) struct CrashTask {
     sources: Sources,
-    queue: mpsc::Receiver<u64>,
-    missed: Arc<Missed>,
+    stored: Arc<Notify>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -134,57 +91,56 @@ struct Made {
     envelope: Vec<u8>,
 }
 
+/// What one look-up in the index found.
+struct Lookup {
+    /// Oldest first.
+    minidumps: Vec<u64>,
+    /// There are no further minidumps up to this `seq`.
+    through: u64,
+    /// There may be more behind it already.
+    is_full: bool,
+}
+
 impl CrashTask {
     /// Creates the task and the handle by which ingest reaches it.
     pub(crate) fn new(sources: Sources) -> (Crashes, Self) {
-        let (sender, queue) = mpsc::channel(WAITING_MAX);
-        let missed = Arc::new(Missed::new());
-        (Crashes { queue: sender, missed: Arc::clone(&missed) }, Self { sources, queue, missed })
+        let stored = Arc::new(Notify::new());
+        (Crashes(Arc::clone(&stored)), Self { sources, stored })
     }
 
     /// Reads minidumps until `stop` is cancelled, first those that the last process has left.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
-        match stop.run_until_cancelled(self.sources.blocking(Sources::last_read)).await {
-            Some(Ok(last)) => {
-                self.missed.add(last.saturating_add(1));
-            }
-            Some(Err(error)) => tracing::warn!(error = %error, "cannot look for unread minidumps"),
-            None => return Ok(()),
-        }
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
+        // What is not finished is read after the next start
+        stop.run_until_cancelled(self.read_for_ever()).await;
+        Ok(())
+    }
+
+    async fn read_for_ever(self) {
+        let mut read_through = None;
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                Some(seq) = self.queue.recv() => {
-                    // What is not finished is read after the next start
-                    if stop.run_until_cancelled(self.sources.read_all(vec![seq])).await.is_none() {
-                        return Ok(());
-                    }
-                }
-                () = self.missed.more.notified() => {
-                    let reading = self.sources.read_missed(&self.missed);
-                    if stop.run_until_cancelled(reading).await.is_none() {
-                        return Ok(());
-                    }
-                }
+            if let Err(error) = self.sources.read_new(&mut read_through).await {
+                tracing::warn!(error = %error, "cannot look for unread minidumps; the next one is a new attempt");
             }
+            self.stored.notified().await;
         }
     }
 }
 
 impl Sources {
-    /// Looks up the minidumps that were missed and reads them, at most [`FOUND_MAX`] at a time.
-    async fn read_missed(&self, missed: &Missed) {
-        let Some(first) = missed.take() else { return };
-        match self.blocking(move |sources| sources.find_from(first)).await {
-            Ok(found) => {
-                if let Some(last) = found.last()
-                    && found.len() >= FOUND_MAX as usize
-                {
-                    missed.add(last.saturating_add(1));
-                }
-                self.read_all(found).await;
+    /// Reads the minidumps behind `read_through`, which is looked up if it is not known yet.
+    async fn read_new(&self, read_through: &mut Option<u64>) -> Result<(), CrashError> {
+        let mut through = match *read_through {
+            Some(through) => through,
+            None => self.blocking(Self::last_read).await?,
+        };
+        loop {
+            let found = self.blocking(move |sources| sources.find_behind(through)).await?;
+            self.read_all(found.minidumps).await;
+            through = found.through;
+            *read_through = Some(through);
+            if !found.is_full {
+                return Ok(());
             }
-            Err(error) => tracing::warn!(seq = first, error = %error, "cannot look for unread minidumps"),
         }
     }
 
@@ -254,11 +210,18 @@ impl Sources {
         Ok(seq.map(|seq| seq.min(row.seq)))
     }
 
-    /// Returns minidumps from this `seq` on, oldest first.
-    fn find_from(&self, first: u64) -> Result<Vec<u64>, CrashError> {
-        let page = Page { since: first.saturating_sub(1), project: None, limit: FOUND_MAX };
-        let rows = self.index.read(|connection| read::envelopes(connection, page, Kinds::of(MINIDUMP)))?;
-        Ok(rows.into_iter().map(|row| row.seq).collect())
+    /// Looks up minidumps behind this `seq`, oldest first.
+    fn find_behind(&self, since: u64) -> Result<Lookup, CrashError> {
+        let page = Page { since, project: None, limit: FOUND_MAX };
+        let (last, rows) = self.index.read(|connection| {
+            // The end comes first: what is stored between the two is found again, or found now
+            Ok((read::last_seq(connection)?, read::envelopes(connection, page, Kinds::of(MINIDUMP))?))
+        })?;
+        let minidumps: Vec<u64> = rows.into_iter().map(|row| row.seq).collect();
+        let is_full = minidumps.len() >= FOUND_MAX as usize;
+        let found_through = minidumps.last().copied().unwrap_or(since);
+        let through = if is_full { found_through } else { found_through.max(last) };
+        Ok(Lookup { minidumps, through, is_full })
     }
 
     /// Reads one minidump and writes its event.
@@ -348,20 +311,5 @@ mod tests {
         let error = bounded(MultiGzDecoder::new(bomb.as_slice())).expect_err("too large");
         assert!(error.to_string().contains("larger"), "{error}");
         assert_eq!(bounded(&b"MDMP"[..]).expect("small"), b"MDMP");
-    }
-
-    #[test]
-    fn minidumps_that_find_the_queue_full_are_looked_up() {
-        let (sender, mut queue) = mpsc::channel(1);
-        let crashes = Crashes { queue: sender, missed: Arc::new(Missed::new()) };
-        for seq in 1..=3 {
-            crashes.offer(seq);
-        }
-        assert_eq!((queue.try_recv().ok(), queue.try_recv().ok()), (Some(1), None));
-        crashes.offer(4);
-        assert_eq!(queue.try_recv().ok(), None, "the look-up finds it");
-        assert_eq!((crashes.missed.take(), crashes.missed.take()), (Some(2), None));
-        crashes.offer(5);
-        assert_eq!(queue.try_recv().ok(), Some(5));
     }
 }

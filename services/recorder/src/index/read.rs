@@ -164,6 +164,13 @@ pub fn envelope(connection: &Connection, seq: u64) -> rusqlite::Result<Option<En
     Ok(collect(connection, sql, &[&signed(seq)], envelope_row)?.pop())
 }
 
+/// Returns the last `seq`, or 0.
+pub fn last_seq(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce(max(seq), 0) FROM envelopes";
+    let last: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(last.cast_unsigned())
+}
+
 /// Returns the last `seq` before a time of receipt, which grows with the `seq` except where the clock was set back.
 pub fn last_seq_before(connection: &Connection, received_at_us: u64) -> rusqlite::Result<u64> {
     let ends = "SELECT coalesce((SELECT min(seq) FROM envelopes), 1) - 1,

@@ -123,8 +123,8 @@ async fn accept(
         Some(ingest.journal.append(append).await?)
     };
     ingest.forwarder.push(project, kind, encoding, body, volumes);
-    if let Some(seq) = seq.filter(|_| has_minidump) {
-        ingest.crashes.offer(seq);
+    if has_minidump {
+        ingest.crashes.stored();
     }
     let id = match (id, seq) {
         (EventId::Sent(id), _) => Some(id),

@@ -40,13 +40,18 @@ fn minidump() -> Vec<u8> {
 
 /// An envelope as a crash reporter sends it.
 fn report(dump: &[u8]) -> Vec<u8> {
-    let event = json!({"event_id": EVENT, "level": "fatal", "platform": "native", "release": "pitboss@1.0.0",
+    report_of(EVENT, dump)
+}
+
+fn report_of(event_id: &str, dump: &[u8]) -> Vec<u8> {
+    let event =
+        json!({"event_id": event_id, "level": "fatal", "platform": "native", "release": "pitboss@1.0.0",
         "contexts": {"trace": {"trace_id": TRACE, "span_id": "b7ad6b7169203331"}}})
-    .to_string();
+        .to_string();
     let head = json!({"type": "attachment", "length": dump.len(), "filename": "a.dmp",
         "attachment_type": "event.minidump"});
     let mut body =
-        format!("{{\"event_id\":\"{EVENT}\"}}\n{{\"type\":\"event\"}}\n{event}\n{head}\n").into_bytes();
+        format!("{{\"event_id\":\"{event_id}\"}}\n{{\"type\":\"event\"}}\n{event}\n{head}\n").into_bytes();
     body.extend_from_slice(dump);
     body.push(b'\n');
     body
@@ -95,6 +100,25 @@ async fn minidump_of_an_envelope_is_one_issue_in_its_trace() {
     let recorder = Recorder::start_in(folder, &[]).await;
     let again = only_issue(&recorder).await;
     assert_eq!((&again["id"], &again["count"]), (&issue["id"], &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn minidumps_stored_together_at_the_start_are_read_once_each() {
+    const REPORTS: usize = 24;
+    let recorder = Recorder::start(&[]).await;
+    let dump = minidump();
+    let reports = (0..REPORTS).map(|number| recorder.store(4, report_of(&format!("{number:032x}"), &dump)));
+    futures::future::join_all(reports).await;
+    let mut ids = eventually("an event of each", WITHIN, || async {
+        let listed = recorder.lines("/api/v1/events").await;
+        (listed.len() >= REPORTS)
+            .then(|| listed.iter().map(|event| event["event_id"].clone()).collect::<Vec<_>>())
+    })
+    .await;
+    ids.sort_by_key(ToString::to_string);
+    let expected: Vec<Value> = (0..REPORTS).map(|number| format!("{number:032x}").into()).collect();
+    assert_eq!(ids, expected);
+    assert_eq!(only_issue(&recorder).await["count"], REPORTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
