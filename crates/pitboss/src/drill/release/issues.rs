@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Drill, SERVICE, Step};
+use super::{Drill, SERVICE, Step, summary::joined};
 use crate::drill::person::Person;
 use crate::drill::stage::Stage as _;
 use crate::release::health::{Facts, Issue};
@@ -73,7 +73,7 @@ impl<P: Person> Drill<'_, '_, P> {
             let verb = if covers { "leaves it so" } else { "opens it again" };
             seen.push(format!("{status}, and an event of {release} {verb}: {why}"));
         }
-        let seen = if seen.is_empty() { "there is no issue".to_owned() } else { seen.join("; ") };
+        let seen = if seen.is_empty() { "there is no issue".to_owned() } else { joined(&seen) };
         self.person.end(&seen);
         let pages = ids.iter().map(|id| self.platform.page_address(&format!("issues/{id}"))).collect();
         self.note(Step {

@@ -30,6 +30,27 @@ pub(crate) struct Step {
     pub(crate) pages: Vec<String>,
 }
 
+/// Returns each text once, in the order of the first ones, with how often it occurs.
+fn counted<'t>(texts: impl IntoIterator<Item = &'t String>) -> Vec<(&'t str, usize)> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for text in texts {
+        match counts.iter_mut().find(|(known, _)| known == text) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((text.as_str(), 1)),
+        }
+    }
+    counts
+}
+
+/// Joins what was seen of several issues. A text that several of them have is there once, with their number.
+pub(super) fn joined(texts: &[String]) -> String {
+    let part = |(text, count): (&str, usize)| match count {
+        1 => text.to_owned(),
+        _ => format!("{count} issues: {text}"),
+    };
+    counted(texts).into_iter().map(part).collect::<Vec<_>>().join("; ")
+}
+
 impl ReleaseSummary {
     /// A summary of nothing so far.
     pub(crate) fn new() -> Self {
@@ -56,7 +77,7 @@ impl ReleaseSummary {
             let mark = if *holds { "✓" } else { "**✗**" };
             let _always_ok = writeln!(text, "| {name} | {expected} | {seen} | {mark} |");
         }
-        for page in steps.iter().flat_map(|step| &step.pages) {
+        for (page, _) in counted(steps.iter().flat_map(|step| &step.pages)) {
             let _always_ok = write!(text, "\n- {page}");
         }
         if let Some(money) = money {
@@ -72,6 +93,13 @@ impl ReleaseSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_several_issues_are_joined_once() {
+        let texts = ["later", "same", "later"].map(str::to_owned);
+        assert_eq!(joined(&texts), "2 issues: later; same");
+        assert_eq!(joined(&[]), "");
+    }
 
     #[test]
     fn one_step_that_fails_fails_the_drill() {
@@ -91,6 +119,8 @@ mod tests {
         let unaudited = ReleaseSummary { money: None, ..with(vec![step(true)]) };
         assert!(!unaudited.holds());
         let text = with(vec![step(false)]).markdown();
+        let twice = with(vec![step(true), step(true)]).markdown();
+        assert_eq!(twice.matches("http://r/releases").count(), 1, "{twice}");
         assert!(
             text.contains("| error spike | errors | none | **✗** |") && text.contains("9 records"),
             "{text}"

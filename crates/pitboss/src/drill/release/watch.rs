@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::issues::{is_news, of_release};
-use super::{Drill, SERVICE, Step};
+use super::{Drill, SERVICE, Step, summary::joined};
 use crate::drill::person::Person;
 use crate::drill::stage::Stage as _;
 use crate::release::health::{Facts, Issue, ReleaseFacts};
@@ -110,7 +110,7 @@ impl<P: Person> Drill<'_, '_, P> {
             name: format!("{release} has the defect again"),
             expected: "every resolved issue regresses".to_owned(),
             holds: !ids.is_empty() && reasons.len() == ids.len(),
-            seen: if reasons.is_empty() { "no issue regressed".to_owned() } else { reasons.join("; ") },
+            seen: if reasons.is_empty() { "no issue regressed".to_owned() } else { joined(&reasons) },
             pages,
         })
         .await
